@@ -1,0 +1,62 @@
+// The rules of structural primitives: type, derivative and batching. Elementwise primitives have
+// theirs from their partial derivatives in spec/primitives.toml.
+//
+// Every structural primitive named in the spec must define the functions of its row in
+// STRUCTURAL_RULES below (generated/rules_table.inc lists them): one that lacks a rule fails to
+// link.
+#pragma once
+
+#include <span>
+
+#include "core/small_vector.h"
+#include "trace/value.h"
+
+namespace tenon {
+
+// What a rule sees of the node it works on. Operand values are fetched on demand: after a cut
+// only those that `saves` named exist.
+class RuleContext {
+ public:
+  virtual ~RuleContext() = default;
+  Op op;
+  TypeId type;  // of the result
+  std::span<const TypeId> operand_types;
+  std::span<const int64_t> axes;
+  std::span<const int64_t> sizes;
+
+  virtual Value operand(int k) = 0;
+  virtual Value result() = 0;
+
+  const Type& result_type() const { return type_of(type); }
+  const Type& operand_type(int k) const { return type_of(operand_types[k]); }
+};
+
+// The result's type; fails with the operation's name, the shapes and the remedy.
+using InferRule = TypeId (*)(Op op, std::span<const TypeId> operands, std::span<const int64_t> axes,
+                             std::span<const int64_t> sizes);
+// Reverse mode: for operands with needs[k], sets cotangents[k] (or leaves it none: zero).
+using VjpRule = void (*)(RuleContext& context, Value cotangent, std::span<const bool> needs,
+                         std::span<Value> cotangents);
+// Forward mode: tangents[k] is none where an operand has none; returns the result's tangent.
+using JvpRule = Value (*)(RuleContext& context, std::span<const Value> tangents);
+// Which values the vjp for operand k reads: bit i for operand i, bit 7 for the result.
+using SavesRule = uint8_t (*)(Op op, int operand);
+// Batching: operands[k] has its batch at axis 0 where batched[k]; returns the result with its
+// batch at axis 0. `extent` is the batch's extent.
+using BatchRule = Value (*)(Op op, TypeId type, std::span<const Value> operands,
+                            std::span<const bool> batched, std::span<const int64_t> axes,
+                            std::span<const int64_t> sizes, int64_t extent);
+
+struct PrimitiveRules {
+  InferRule infer;
+  VjpRule vjp;
+  JvpRule jvp;
+  SavesRule saves;
+  BatchRule batch;
+};
+const PrimitiveRules& rules_of(Op op);
+
+// Whether values of this dtype have derivatives.
+inline bool is_differentiable(DType dtype) { return is_floating(dtype) || is_complex(dtype); }
+
+}  // namespace tenon

@@ -1,0 +1,57 @@
+// A run of recorded nodes, from one cut to the next.
+#pragma once
+
+#include <unordered_map>
+#include <vector>
+
+#include "trace/cell.h"
+
+namespace tenon {
+
+// What an `input` node reads: a buffer, and the node of an earlier graph its derivative goes to.
+struct Source {
+  Buffer buffer;
+  GraphRef derivative;
+};
+
+class Segment : public RefCounted {
+ public:
+  enum class State : uint8_t { Open, Running, Pending, Done };
+
+  explicit Segment(uint64_t sequence);
+  ~Segment();
+
+  const uint64_t sequence;
+  State state = State::Open;
+  std::vector<Node> nodes;
+  std::vector<uint32_t> operand_pool;
+  std::vector<int64_t> attributes;  // [axes_count, sizes_count, axes..., sizes...] at an offset
+  std::vector<Source> sources;
+  std::vector<Ref<LeafAnchor>> leaves;
+  std::unordered_map<NodeId, Buffer> values;  // of kValued nodes
+  Cell* cells = nullptr;                      // those that name one of its nodes
+
+  std::span<const uint32_t> operands_of(const Node& node) const {
+    return {node.operand_count <= Node::kInlineOperands ? node.operands
+                                                        : operand_pool.data() + node.operands[0],
+            node.operand_count};
+  }
+  bool has_attributes(const Node& node) const {
+    return node.attributes != 0 && node.op != Op::Input && !(node.flags & Node::kLeaf);
+  }
+  std::span<const int64_t> axes_of(const Node& node) const {
+    if (!has_attributes(node)) return {};
+    const int64_t* at = attributes.data() + node.attributes;
+    return {at + 2, static_cast<size_t>(at[0])};
+  }
+  std::span<const int64_t> sizes_of(const Node& node) const {
+    if (!has_attributes(node)) return {};
+    const int64_t* at = attributes.data() + node.attributes;
+    return {at + 2 + at[0], static_cast<size_t>(at[1])};
+  }
+
+  void bind(Cell& cell, NodeId node);  // cell comes to name this node
+  static void unbind(Cell& cell);      // cell no longer names a node
+};
+
+}  // namespace tenon
