@@ -1,6 +1,6 @@
 """Turns the spec into source. Called by the build:
 
-generate.py primitives PRIMITIVES.toml HEADER.h PARTIALS.cpp
+generate.py primitives PRIMITIVES.toml HEADER.h PARTIALS.cpp STRUCTURAL.inc
 """
 
 from __future__ import annotations
@@ -8,15 +8,16 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from generator.primitives import read_primitives, write_header, write_partials
+from generator.primitives import read_primitives, write_header, write_partials, write_structural
 from generator.source import SpecError
 
 
 def generate_primitives(arguments: list[Path]) -> None:
-    source, header, partials = arguments
+    source, header, partials, structural = arguments
     primitives = read_primitives(source)
     header.write_text(write_header(primitives), encoding="utf-8")
     partials.write_text(write_partials(primitives), encoding="utf-8")
+    structural.write_text(write_structural(primitives), encoding="utf-8")
 
 
 COMMANDS = {"primitives": generate_primitives}

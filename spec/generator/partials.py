@@ -42,7 +42,7 @@ class Partial:
 
 
 class _Compiler:
-    def __init__(self, operands: int, functions: set[str]) -> None:
+    def __init__(self, operands: int, functions: dict[str, str]) -> None:
         self.names = set(NAMES[:operands]) | {"out"}
         self.functions = functions
         self.reads = 0
@@ -72,10 +72,11 @@ class _Compiler:
         values = codes[1:] if function == "select" else codes
         like = next((code for code in values if code), "out")
         codes = [
-            code if number is None else f"ops::literal({like}, {number!r})"
+            code if number is None else f"ops::literal_like({like}, {number!r})"
             for code, number in zip(codes, numbers, strict=True)
         ]
-        return self._temporary(f"ops::{function}({', '.join(codes)})")
+        form = self.functions[function]
+        return self._temporary(f"{form}{', '.join(codes)})")
 
     def compile(self, node: ast.expr) -> str:
         if isinstance(node, ast.Name):
@@ -96,8 +97,11 @@ class _Compiler:
         raise ExpressionError(f"'{ast.unparse(node)}' is not allowed in a partial")
 
 
-def parse_partial(text: str, operands: int, functions: set[str]) -> Partial:
-    """Reads one expression of a `partials` list; see primitives.toml for the language."""
+def parse_partial(text: str, operands: int, functions: dict[str, str]) -> Partial:
+    """Reads one expression of a `partials` list; see primitives.toml for the language.
+
+    `functions` gives the start of the C++ call of each function that may be called.
+    """
     if text == "none":
         return Partial("zero")
     if text in ("1", "-1"):

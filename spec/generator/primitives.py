@@ -37,7 +37,7 @@ KEYS = {
     "doc",
 }
 # Operations that partials may call although they are composed, not primitives.
-COMPOSED = {"trigamma"}
+COMPOSED = ("trigamma",)
 
 
 @dataclass
@@ -56,7 +56,7 @@ class Primitive:
 
     @property
     def enumerator(self) -> str:
-        return "".join(part.capitalize() for part in self.name.split("_"))
+        return _camel(self.name)
 
 
 def _mask(entry: Entry, key: str, text: str, operands: int) -> int:
@@ -71,7 +71,7 @@ def _mask(entry: Entry, key: str, text: str, operands: int) -> int:
     return mask
 
 
-def _read(entry: Entry, names: set[str]) -> Primitive:
+def _read(entry: Entry, functions: dict[str, str]) -> Primitive:
     entry.allow(KEYS)
     kind = entry.choose("kind", ("elementwise", "structural"))
     group = entry.choose("class", ELEMENTWISE if kind == "elementwise" else STRUCTURAL)
@@ -88,7 +88,7 @@ def _read(entry: Entry, names: set[str]) -> Primitive:
             raise entry.error(f"{len(texts)} expressions for {operands} operands", "partials")
         for text in texts:
             try:
-                partials.append(parse_partial(text, operands, names | COMPOSED))
+                partials.append(parse_partial(text, operands, functions))
             except ExpressionError as error:
                 raise entry.error(str(error), "partials") from None
         if "saves" in entry.values:
@@ -119,8 +119,20 @@ def _read(entry: Entry, names: set[str]) -> Primitive:
 
 def read_primitives(path: Path) -> list[Primitive]:
     entries = list(read_entries(path))
-    names = {entry.name for entry in entries}
-    return [_read(entry, names) for entry in entries]
+    functions = {name: f"ops::{name}(" for name in ("select", *COMPOSED)}
+    for entry in entries:
+        count = entry.values.get("operands")
+        if entry.values.get("kind") == "elementwise" and count in (1, 2):
+            form = "unary" if count == 1 else "binary"
+            functions.setdefault(entry.name, f"ops::{form}(Op::{_camel(entry.name)}, ")
+    return [_read(entry, functions) for entry in entries]
+
+
+def write_structural(primitives: list[Primitive]) -> str:
+    """The list from which the tables of rules are made; see trace/rules.h."""
+    head = "// Generated from spec/primitives.toml: the primitives with rules of their own.\n"
+    names = [p.enumerator for p in primitives if p.kind == "structural"]
+    return head + "".join(f"TENON_STRUCTURAL({name})\n" for name in names)
 
 
 def _three(values: list[str], filler: str) -> str:
@@ -151,9 +163,12 @@ def write_header(primitives: list[Primitive]) -> str:
 #include <array>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string_view>
 
 namespace tenon {{
+
+struct Value;
 
 enum class Op : uint16_t {{
 {enumerators}
@@ -206,6 +221,10 @@ constexpr std::optional<Op> op_from_name(std::string_view name) {{
   return std::nullopt;
 }}
 
+// The partial derivative of an elementwise primitive for operand k, where partial_kind says Mask or
+// Factor; reads of `operands` and `out` only what saves_for says.
+Value partial(Op op, int operand, std::span<const Value> operands, Value out);
+
 }}  // namespace tenon
 """
 
@@ -233,13 +252,17 @@ def write_partials(primitives: list[Primitive]) -> str:
                 f"    case key(Op::{p.enumerator}, {k}):\n"
                 f"      return partial_{p.name}_{k}(operands, out);"
             )
+    composed = "\n".join(f"Value {name}(Value x);" for name in COMPOSED)
     return f"""// Generated from spec/primitives.toml.
-#include "trace/partials.h"
+#include <span>
 
 #include "core/error.h"
-#include "trace/ops.h"
+#include "trace/value.h"
 
 namespace tenon {{
+namespace ops {{
+{composed}
+}}
 namespace {{
 
 {chr(10).join(functions)}
