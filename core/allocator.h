@@ -43,6 +43,11 @@ std::size_t cache_limit();
 void set_memory_limit(std::size_t bytes);
 std::size_t memory_limit();
 
+namespace detail {
+// Returns an owned storage's block to the cache.
+void release_block(void* data, std::size_t capacity) noexcept;
+}  // namespace detail
+
 // Fault injection for tests: every k-th allocate() of the process fails as if memory ran out. 0:
 // off.
 void fail_every(std::uint64_t k);

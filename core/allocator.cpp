@@ -1,0 +1,289 @@
+#include "core/allocator.h"
+
+#include <fmt/format.h>
+#include <pthread.h>
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <bit>
+#include <cstdlib>
+#include <mutex>
+#include <new>
+#include <vector>
+
+#include "core/env.h"
+#include "core/error.h"
+#include "core/log.h"
+#include "core/system_memory.h"
+
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(data, bytes) ((void)(data), (void)(bytes))
+#define ASAN_UNPOISON_MEMORY_REGION(data, bytes) ((void)(data), (void)(bytes))
+#endif
+
+namespace tenon {
+
+namespace {
+
+constexpr std::size_t kAlignment = 64;
+constexpr std::size_t kHugePage = std::size_t{2} << 20;
+// Above this, asking the system whether it has so much costs nothing beside the page faults.
+constexpr std::size_t kAskSystem = std::size_t{256} << 20;
+constexpr std::size_t kMaxBytes = std::size_t{1} << 56;
+
+// Eight classes between powers of two, so at most one eighth of a block is wasted.
+constexpr int kStepBits = 3;
+constexpr std::size_t kClasses = (57 - 6) << kStepBits;
+
+std::size_t class_bytes(std::size_t bytes) {
+  if (bytes <= kAlignment) return kAlignment;
+  const int shift = std::max(6, static_cast<int>(std::bit_width(bytes - 1)) - 1 - kStepBits);
+  const std::size_t unit = std::size_t{1} << shift;
+  return (bytes + unit - 1) & ~(unit - 1);
+}
+
+// A distinct small number for each value of class_bytes.
+std::size_t class_index(std::size_t capacity) {
+  const int width = std::bit_width(capacity);
+  const int shift = std::max(6, width - 1 - kStepBits);
+  return (static_cast<std::size_t>(shift - 6) << kStepBits) + (capacity >> shift);
+}
+
+// nullptr when the system has no more.
+void* system_allocate(std::size_t capacity) {
+  if (capacity < kHugePage) return std::aligned_alloc(kAlignment, capacity);
+  if (capacity >= kAskSystem && capacity > system_memory().available) return nullptr;
+  // mmap aligns to 4 KiB: map more and cut off both ends.
+  const std::size_t mapped = capacity + kHugePage;
+  void* raw = mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (raw == MAP_FAILED) return nullptr;
+  const auto start = reinterpret_cast<std::uintptr_t>(raw);
+  const std::uintptr_t aligned = (start + kHugePage - 1) & ~(kHugePage - 1);
+  const std::size_t before = aligned - start;
+  const std::size_t after = mapped - before - capacity;
+  if (before) munmap(raw, before);
+  if (after) munmap(reinterpret_cast<void*>(aligned + capacity), after);
+  void* data = reinterpret_cast<void*>(aligned);
+  madvise(data, capacity, MADV_HUGEPAGE);  // only a hint: not all kernels have it
+  return data;
+}
+
+void system_free(void* data, std::size_t capacity) noexcept {
+  ASAN_UNPOISON_MEMORY_REGION(data, capacity);
+  if (capacity < kHugePage) {
+    std::free(data);
+  } else {
+    munmap(data, capacity);
+  }
+}
+
+std::string readable(std::size_t bytes) {
+  constexpr const char* kUnits[] = {"bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+  int unit = 0;
+  auto value = static_cast<double>(bytes);
+  for (; value >= 1024 && unit < 6; ++unit) value /= 1024;
+  if (unit == 0) return fmt::format("{} bytes", bytes);
+  return fmt::format("{:.2f} {} ({} bytes)", value, kUnits[unit], bytes);
+}
+
+}  // namespace
+
+// One for the process, never destroyed: storages may go during static destruction.
+class Allocator {
+ public:
+  static Allocator& get() {
+    static Allocator* allocator = new Allocator;
+    return *allocator;
+  }
+
+  Ref<Storage> allocate(std::size_t bytes);
+  void release(void* data, std::size_t capacity) noexcept;
+  std::size_t trim() {
+    const std::lock_guard lock(mutex_);
+    return trim_to(0);
+  }
+  AllocatorStats stats() {
+    const std::lock_guard lock(mutex_);
+    return stats_;
+  }
+  void reset_peak() {
+    const std::lock_guard lock(mutex_);
+    stats_.peak = stats_.allocated;
+    stats_.peak_reserved = stats_.reserved;
+  }
+  void set_cache_limit(std::size_t bytes) {
+    const std::lock_guard lock(mutex_);
+    cache_limit_ = bytes;
+    trim_to(bytes);
+  }
+  std::size_t cache_limit() {
+    const std::lock_guard lock(mutex_);
+    return cache_limit_;
+  }
+  void set_memory_limit(std::size_t bytes) {
+    const std::lock_guard lock(mutex_);
+    memory_limit_ = bytes;
+  }
+  std::size_t memory_limit() {
+    const std::lock_guard lock(mutex_);
+    return memory_limit_;
+  }
+  void fail_every(std::uint64_t k) {
+    const std::lock_guard lock(mutex_);
+    fail_every_ = k;
+    until_failure_ = k;
+  }
+
+ private:
+  Allocator();
+
+  void* take(std::size_t capacity);
+  std::size_t cached() const { return stats_.reserved - stats_.allocated; }
+  std::size_t trim_to(std::size_t bytes, std::size_t keep_class = kClasses) noexcept;
+  [[noreturn]] void fail_out_of_memory(std::size_t bytes, bool injected);
+
+  std::mutex mutex_;
+  std::vector<void*> free_[kClasses];
+  AllocatorStats stats_;
+  std::size_t cache_limit_;
+  std::size_t memory_limit_;
+  std::uint64_t fail_every_ = 0;
+  std::uint64_t until_failure_ = 0;
+};
+
+Allocator::Allocator() {
+  const auto total =
+      static_cast<std::int64_t>(std::min<std::size_t>(system_memory().total, std::size_t{1} << 62));
+  memory_limit_ = static_cast<std::size_t>(env_bytes("TENON_MEMORY_LIMIT", total));
+  cache_limit_ = static_cast<std::size_t>(env_bytes("TENON_CACHE_BYTES", total / 4));
+  pthread_atfork([] { get().mutex_.lock(); }, [] { get().mutex_.unlock(); },
+                 [] { get().mutex_.unlock(); });
+}
+
+// Frees cached blocks, the largest first and those of `keep_class` last, until `bytes` remain.
+std::size_t Allocator::trim_to(std::size_t bytes, std::size_t keep_class) noexcept {
+  std::size_t freed = 0;
+  const auto empty_class = [&](std::size_t index) {
+    std::vector<void*>& blocks = free_[index];
+    while (cached() > bytes && !blocks.empty()) {
+      // The class' capacity, from its index: the inverse of class_index.
+      const std::size_t shift = index >> kStepBits ? (index >> kStepBits) - 1 : 0;
+      const std::size_t capacity = (index - (shift << kStepBits)) << (shift + 6);
+      system_free(blocks.back(), capacity);
+      blocks.pop_back();
+      stats_.reserved -= capacity;
+      freed += capacity;
+    }
+  };
+  for (std::size_t index = kClasses; index-- > 0 && cached() > bytes;) {
+    if (index != keep_class) empty_class(index);
+  }
+  if (keep_class < kClasses) empty_class(keep_class);
+  return freed;
+}
+
+// A block from the cache or the system, nullptr if neither has one. The lock is held.
+void* Allocator::take(std::size_t capacity) {
+  std::vector<void*>& blocks = free_[class_index(capacity)];
+  if (!blocks.empty()) {
+    void* data = blocks.back();
+    blocks.pop_back();
+    ASAN_UNPOISON_MEMORY_REGION(data, capacity);
+    return data;
+  }
+  if (stats_.allocated + capacity > memory_limit_) return nullptr;
+  if (stats_.reserved + capacity > memory_limit_)
+    trim_to(memory_limit_ - stats_.allocated - capacity);
+  void* data = system_allocate(capacity);
+  if (!data) {
+    if (const std::size_t freed = trim_to(0)) {
+      log(Category::Memory, "out of memory: gave {} back to the system and tried again",
+          readable(freed));
+      data = system_allocate(capacity);
+    }
+  }
+  if (data) {
+    stats_.reserved += capacity;
+    ++stats_.system_allocations;
+  }
+  return data;
+}
+
+Ref<Storage> Allocator::allocate(std::size_t bytes) {
+  void* data = nullptr;
+  bool injected = false;
+  const std::size_t capacity = bytes <= kMaxBytes ? class_bytes(bytes) : 0;
+  {
+    const std::lock_guard lock(mutex_);
+    if (fail_every_ && --until_failure_ == 0) {
+      until_failure_ = fail_every_;
+      injected = true;
+    } else if (capacity) {
+      data = take(capacity);
+    }
+    if (data) {
+      stats_.allocated += capacity;
+      stats_.peak = std::max(stats_.peak, stats_.allocated);
+      stats_.peak_reserved = std::max(stats_.peak_reserved, stats_.reserved);
+      ++stats_.allocations;
+    }
+  }
+  if (!data) fail_out_of_memory(bytes, injected);
+  try {
+    return Ref<Storage>(new Storage(data, bytes, capacity, kCPU, true, false, nullptr));
+  } catch (const std::bad_alloc&) {
+    release(data, capacity);
+    fail_out_of_memory(bytes, false);
+  }
+}
+
+void Allocator::release(void* data, std::size_t capacity) noexcept {
+  const std::size_t index = class_index(capacity);
+  const std::lock_guard lock(mutex_);
+  stats_.allocated -= capacity;
+  ++stats_.frees;
+  if (capacity <= cache_limit_) {
+    // What other sizes left behind goes before what was used last.
+    if (cached() > cache_limit_) trim_to(cache_limit_, index);
+    try {
+      free_[index].push_back(data);
+      ASAN_POISON_MEMORY_REGION(data, capacity);
+      return;
+    } catch (const std::bad_alloc&) {  // no room in the list: give the block back instead
+    }
+  }
+  stats_.reserved -= capacity;
+  system_free(data, capacity);
+}
+
+void Allocator::fail_out_of_memory(std::size_t bytes, bool injected) {
+  const AllocatorStats now = stats();
+  const std::size_t limit = memory_limit();
+  const std::size_t allowed = limit - std::min(limit, now.allocated);
+  const std::size_t available = std::min(allowed, system_memory().available);
+  fail(ErrorKind::OutOfMemory,
+       "out of memory{}: asked for {}, free {}; live tensors hold {}, the cache {}. Use smaller "
+       "batches, or release tensors that are no longer needed",
+       injected ? " (injected)" : "", readable(bytes), readable(available), readable(now.allocated),
+       readable(now.reserved - now.allocated));
+}
+
+Ref<Storage> allocate(std::size_t bytes) { return Allocator::get().allocate(bytes); }
+AllocatorStats allocator_stats() { return Allocator::get().stats(); }
+void reset_peak() { Allocator::get().reset_peak(); }
+std::size_t trim() { return Allocator::get().trim(); }
+void set_cache_limit(std::size_t bytes) { Allocator::get().set_cache_limit(bytes); }
+std::size_t cache_limit() { return Allocator::get().cache_limit(); }
+void set_memory_limit(std::size_t bytes) { Allocator::get().set_memory_limit(bytes); }
+std::size_t memory_limit() { return Allocator::get().memory_limit(); }
+void fail_every(std::uint64_t k) { Allocator::get().fail_every(k); }
+
+namespace detail {
+void release_block(void* data, std::size_t capacity) noexcept {
+  Allocator::get().release(data, capacity);
+}
+}  // namespace detail
+
+}  // namespace tenon
