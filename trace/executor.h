@@ -3,9 +3,19 @@
 
 #include <vector>
 
+#include "core/error.h"
 #include "trace/program.h"
 
 namespace tenon {
+
+// A failure that only the data could tell (an index out of bounds, a zero divisor): `origin` is
+// that of the node that failed. The trace poisons what depends on it and runs the rest.
+class DataError : public Error {
+ public:
+  DataError(ErrorKind kind, std::string message, uint32_t origin)
+      : Error(kind, std::move(message)), origin(origin) {}
+  const uint32_t origin;
+};
 
 class Executor {
  public:

@@ -58,9 +58,9 @@ class Graph : public RefCounted {
   std::span<GraphEdge> edges_of(const GraphNode& node) {
     return {edges.data() + node.edges, node.edge_count};
   }
-  void retain(uint32_t node) { ++nodes[node].references; }
+  void retain_node(uint32_t node) { ++nodes[node].references; }
   // Gives back one reference; iterative, since graphs can be very deep.
-  static void release(Ref<Graph> graph, uint32_t node);
+  static void release_node(Ref<Graph> graph, uint32_t node);
   // Backward without retain_graph has used this node: its residuals go.
   static void free_residuals(const Ref<Graph>& graph, uint32_t node);
 };
@@ -70,7 +70,7 @@ class GraphRef {
  public:
   GraphRef() = default;
   GraphRef(Ref<Graph> graph, uint32_t node) : graph_(std::move(graph)), node_(node) {
-    if (graph_) graph_->retain(node_);
+    if (graph_) graph_->retain_node(node_);
   }
   GraphRef(const GraphRef& other) : GraphRef(other.graph_, other.node_) {}
   GraphRef(GraphRef&& other) noexcept : graph_(std::move(other.graph_)), node_(other.node_) {
@@ -83,7 +83,7 @@ class GraphRef {
   }
   ~GraphRef() { reset(); }
   void reset() {
-    if (graph_) Graph::release(std::exchange(graph_, nullptr), node_);
+    if (graph_) Graph::release_node(std::exchange(graph_, nullptr), node_);
   }
   explicit operator bool() const { return static_cast<bool>(graph_); }
   const Ref<Graph>& graph() const { return graph_; }

@@ -1,9 +1,9 @@
 // The rules of structural primitives: type, derivative and batching. Elementwise primitives have
 // theirs from their partial derivatives in spec/primitives.toml.
 //
-// Every structural primitive named in the spec must define the functions of its row in
-// STRUCTURAL_RULES below (generated/rules_table.inc lists them): one that lacks a rule fails to
-// link.
+// Each structural primitive `Name` of the spec must define infer_Name and batch_Name (trace/),
+// saves_Name (trace/), vjp_Name and jvp_Name (autograd/): generated/structural.inc lists the names,
+// the tables are made from that list, and a primitive that lacks a rule fails to link.
 #pragma once
 
 #include <span>
@@ -34,27 +34,35 @@ class RuleContext {
 // The result's type; fails with the operation's name, the shapes and the remedy.
 using InferRule = TypeId (*)(Op op, std::span<const TypeId> operands, std::span<const int64_t> axes,
                              std::span<const int64_t> sizes);
+// Which values the reverse rule reads for operand k: bit i for operand i, bit 7 for the result.
+using SavesRule = uint8_t (*)(Op op, int operand);
+// Batching: operands[k] has its batch at axis 0 where batched[k]; returns the result with its
+// batch at axis 0. `type` is one example's result, `extent` the batch's.
+struct BatchContext {
+  Op op;
+  TypeId type;
+  std::span<const TypeId> operand_types;  // of one example
+  std::span<const Value> operands;
+  std::span<const bool> batched;
+  std::span<const int64_t> axes;
+  std::span<const int64_t> sizes;
+  int64_t extent;
+
+  // Operand k with its batch at axis 0, broadcast if it has none.
+  Value batch(int k) const;
+};
+using BatchRule = Value (*)(const BatchContext& context);
 // Reverse mode: for operands with needs[k], sets cotangents[k] (or leaves it none: zero).
 using VjpRule = void (*)(RuleContext& context, Value cotangent, std::span<const bool> needs,
                          std::span<Value> cotangents);
 // Forward mode: tangents[k] is none where an operand has none; returns the result's tangent.
 using JvpRule = Value (*)(RuleContext& context, std::span<const Value> tangents);
-// Which values the vjp for operand k reads: bit i for operand i, bit 7 for the result.
-using SavesRule = uint8_t (*)(Op op, int operand);
-// Batching: operands[k] has its batch at axis 0 where batched[k]; returns the result with its
-// batch at axis 0. `extent` is the batch's extent.
-using BatchRule = Value (*)(Op op, TypeId type, std::span<const Value> operands,
-                            std::span<const bool> batched, std::span<const int64_t> axes,
-                            std::span<const int64_t> sizes, int64_t extent);
 
-struct PrimitiveRules {
-  InferRule infer;
-  VjpRule vjp;
-  JvpRule jvp;
-  SavesRule saves;
-  BatchRule batch;
-};
-const PrimitiveRules& rules_of(Op op);
+InferRule infer_rule(Op op);
+uint8_t saves(Op op, int operand);
+BatchRule batch_rule(Op op);
+VjpRule vjp_rule(Op op);  // autograd/rules.cpp
+JvpRule jvp_rule(Op op);
 
 // Whether values of this dtype have derivatives.
 inline bool is_differentiable(DType dtype) { return is_floating(dtype) || is_complex(dtype); }

@@ -4,6 +4,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "core/error.h"
 #include "trace/cell.h"
 
 namespace tenon {
@@ -23,6 +24,11 @@ class Segment : public RefCounted {
 
   const uint64_t sequence;
   State state = State::Open;
+  struct Recorder* owner = nullptr;  // while open
+  Ref<Segment> self;                 // held while pending: cells name it, nobody records into it
+  std::vector<bool> poisoned;        // nodes that failed, or depend on one that did
+  std::string failure;               // what the first of them said
+  ErrorKind failure_kind = ErrorKind::Runtime;
   std::vector<Node> nodes;
   std::vector<uint32_t> operand_pool;
   std::vector<int64_t> attributes;  // [axes_count, sizes_count, axes..., sizes...] at an offset

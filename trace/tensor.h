@@ -90,8 +90,16 @@ Tensor make_view(const Tensor& base, Op op, std::span<const int64_t> axes,
 bool can_view(const Type& type, std::span<const int64_t> dims);
 Tensor detach(const Tensor& x);
 
+// Takes the lock that guards all traces (see trace/recorder.h); nests.
+class TraceLock {
+ public:
+  TraceLock();
+  ~TraceLock();
+  TraceLock(const TraceLock&) = delete;
+};
+
 // One public operation. Operations nest: only the outermost scope may cut the trace on exit.
-class OpScope {
+class OpScope : TraceLock {
  public:
   explicit OpScope(const char* name);
   ~OpScope() noexcept(false);
@@ -104,7 +112,6 @@ class OpScope {
   const Tensor& write(const Tensor& target, Value value);
 
  private:
-  const char* name_;
   int exceptions_;
 };
 const char* current_operation();  // name of the innermost scope, for error messages

@@ -24,9 +24,9 @@ struct Value {
 
 const Type& type_of(Value value);
 TypeId type_id_of(Value value);
-inline DType dtype_of(Value value) { return type_of(value).dtype; }
-inline std::span<const int64_t> dims_of(Value value) { return type_of(value).dims(); }
-inline int rank_of(Value value) { return type_of(value).rank; }
+inline DType dtype(Value value) { return type_of(value).dtype; }
+inline std::span<const int64_t> dims(Value value) { return type_of(value).dims(); }
+inline int rank(Value value) { return type_of(value).rank; }
 
 namespace ops {
 
@@ -62,7 +62,7 @@ Value scatter_set(Value base, Value index, Value updates, int64_t axis);
 Value put_along_add(Value base, Value index, Value updates, int64_t axis);
 Value put_along_set(Value base, Value index, Value updates, int64_t axis);
 Value reduce(Op op, Value x, Ints axes, bool keepdim = false);  // axes sorted, non-negative
-Value argreduce(Op op, Value x, int64_t axis);                  // ArgMax, ArgMin
+Value argreduce(Op op, Value x, int64_t axis);                  // Argmax, Argmin
 Value cumulative(Op op, Value x, int64_t axis);
 Value argsort(Value x, int64_t axis, bool descending);
 Value iota(Ints dims, int64_t axis, DType dtype = DType::Int64);

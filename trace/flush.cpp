@@ -1,0 +1,283 @@
+// Running what is pending: sealing a segment, running it, and moving cells to their buffers.
+#include <algorithm>
+#include <condition_variable>
+#include <cstring>
+#include <mutex>
+
+#include "core/allocator.h"
+#include "core/log.h"
+#include "trace/compact.h"
+#include "trace/executor.h"
+#include "trace/extract.h"
+#include "trace/recorder.h"
+
+namespace tenon {
+namespace {
+
+Executor* installed_executor = nullptr;
+BlockingHooks blocking_hooks;
+
+// Threads that wait for a segment which another thread runs.
+std::mutex wait_mutex;
+std::condition_variable segment_done;
+
+// Outside the trace lock and, under Python, without the interpreter lock.
+template <class Body>
+auto blocking(Body&& body) {
+  struct Section {
+    TraceUnlock unlock;
+    void* state = blocking_hooks.enter ? blocking_hooks.enter() : nullptr;
+    ~Section() {
+      if (blocking_hooks.leave) blocking_hooks.leave(state);
+    }
+  } section;
+  return body();
+}
+
+std::vector<Buffer> run_program(Program& program) {
+  if (program.outputs.empty()) return {};
+  return blocking([&] { return executor().run(program); });
+}
+
+bool is_poisoned(const Segment& segment, NodeId node) {
+  return node < segment.poisoned.size() && segment.poisoned[node];
+}
+
+bool needs_run(const Segment& segment, NodeId node) {
+  const Node& definition = segment.nodes[node];
+  return definition.op != Op::Input && !(definition.flags & Node::kValued) &&
+         definition.level == 0 && !is_poisoned(segment, node);
+}
+
+void sort_unique(std::vector<NodeId>& nodes) {
+  std::ranges::sort(nodes);
+  nodes.erase(std::unique(nodes.begin(), nodes.end()), nodes.end());
+}
+
+// Marks the nodes that failed, and what depends on them, so that the rest can still run.
+void poison(Segment& segment, const DataError& error) {
+  segment.poisoned.resize(segment.nodes.size());
+  if (segment.failure.empty()) {
+    segment.failure = error.what();
+    segment.failure_kind = error.kind();
+  }
+  for (NodeId id = 0; id < segment.nodes.size(); ++id) {
+    const Node& node = segment.nodes[id];
+    bool bad = node.origin == error.origin && info(node.op).fallible;
+    for (NodeId operand : segment.operands_of(node)) {
+      bad = bad || (node.op != Op::Input && segment.poisoned[operand]);
+    }
+    if (bad) segment.poisoned[id] = true;
+  }
+}
+
+// The buffers a run gave, moved to the cells that are still alive. A result that lies in memory
+// known outside (an alias of an exposed input) becomes the cell's own.
+Buffer own_buffer(Buffer buffer) {
+  if (!buffer.storage || !buffer.storage->is_exposed()) return buffer;
+  Buffer copy{allocate(buffer.storage->bytes()), buffer.offset, buffer.type};
+  std::memcpy(copy.storage->data(), buffer.storage->data(), buffer.storage->bytes());
+  return copy;
+}
+
+void settle_cells(Segment& segment, const Ref<Graph>& graph, const std::vector<uint32_t>& index,
+                  const StoredValues& stored) {
+  for (Cell *cell = segment.cells, *next = nullptr; cell; cell = next) {
+    next = cell->next;
+    const NodeId id = cell->node;
+    const Node& node = segment.nodes[id];
+    if (node.level != 0 || is_poisoned(segment, id)) continue;  // dead with its vmap, or failed
+    Buffer buffer = own_buffer(stored.find(id));
+    buffer.type = cell->type;
+    cell->buffer = std::move(buffer);
+    if (graph && index[id] != kNoNode && (node.active & reverse_bit(0)) && !cell->requires_grad) {
+      cell->derivative = GraphRef(graph, index[id]);
+    }
+    Segment::unbind(*cell);
+  }
+}
+
+void finish(const Ref<Segment>& segment, bool done) {
+  segment->state = done ? Segment::State::Done : Segment::State::Pending;
+  if (done) {
+    if (segment->cells) {
+      segment->state = Segment::State::Pending;  // failed or dead cells still name it
+      segment->self = segment;
+    } else {
+      segment->self = nullptr;
+    }
+  } else if (segment->cells) {
+    segment->self = segment;
+  }
+  { std::lock_guard guard(wait_mutex); }
+  segment_done.notify_all();
+}
+
+// Runs a sealed segment and compacts it. Throws what the run threw; the segment then stays pending
+// (or, after a data error, keeps just the cells that depend on the failed node).
+void run_sealed(const Ref<Segment>& segment) {
+  std::exception_ptr data_error;
+  while (true) {
+    const Residuals residuals = choose_residuals(*segment);
+    std::vector<NodeId> roots;
+    for (const Cell* cell = segment->cells; cell; cell = cell->next) {
+      if (needs_run(*segment, cell->node)) roots.push_back(cell->node);
+    }
+    for (NodeId node : residuals.must_store) {
+      if (needs_run(*segment, node)) roots.push_back(node);
+    }
+    sort_unique(roots);
+    if (roots.empty() && !segment->cells) break;
+    // An input that is a residual, or that a cell names, outlives the run.
+    StoredValues stored{segment.get(), {}};
+    std::vector<Buffer> pinned;
+    for (NodeId node : residuals.kept) {
+      if (residuals.marks[node] & Residuals::kValue) pinned.push_back(stored.find(node));
+    }
+    for (const Cell* cell = segment->cells; cell; cell = cell->next) {
+      pinned.push_back(stored.find(cell->node));
+    }
+    Program program = extract_program(*segment, roots, true);
+    segment->state = Segment::State::Running;
+    std::vector<Buffer> outputs;
+    try {
+      outputs = run_program(program);
+    } catch (const DataError& error) {
+      if (!data_error) data_error = std::current_exception();
+      poison(*segment, error);
+      segment->state = Segment::State::Pending;
+      continue;
+    } catch (...) {
+      finish(segment, false);
+      throw;
+    }
+    for (size_t i = 0; i < roots.size(); ++i) {
+      stored.outputs.emplace_back(roots[i], std::move(outputs[i]));
+    }
+    std::vector<uint32_t> index;
+    const Ref<Graph> graph = build_graph(*segment, residuals, stored, index);
+    settle_cells(*segment, graph, index, stored);
+    drop_unreferenced(graph);
+    break;
+  }
+  finish(segment, true);
+  if (data_error) std::rethrow_exception(data_error);
+}
+
+void wait_for(Segment* segment) {
+  const Ref<Segment> keep(segment);
+  blocking([&] {
+    std::unique_lock guard(wait_mutex);
+    segment_done.wait_for(guard, std::chrono::milliseconds(50),
+                          [&] { return keep->state != Segment::State::Running; });
+    return 0;
+  });
+}
+
+}  // namespace
+
+void set_executor(Executor* executor) { installed_executor = executor; }
+Executor& executor() {
+  check(installed_executor != nullptr, ErrorKind::Internal,
+        "no executor is installed: call tenon::jit::install() first");
+  return *installed_executor;
+}
+void set_blocking_hooks(BlockingHooks hooks) { blocking_hooks = hooks; }
+
+void seal_and_run(Recorder& r) {
+  if (!r.segment->cells && r.segment->nodes.empty()) return;
+  if (r.transforms > 0) {
+    run_in_place(r);
+    return;
+  }
+  const Ref<Segment> sealed = next_segment(r);
+  log(Category::Flush, "segment {}: {} nodes", sealed->sequence, sealed->nodes.size());
+  run_sealed(sealed);
+}
+
+void run_in_place(Recorder& r) {
+  Segment& segment = *r.segment;
+  const Ref<Segment> keep(&segment);
+  std::vector<NodeId> roots;
+  for (const Cell* cell = segment.cells; cell; cell = cell->next) {
+    if (needs_run(segment, cell->node)) roots.push_back(cell->node);
+  }
+  sort_unique(roots);
+  if (roots.empty()) return;
+  Program program = extract_program(segment, roots, false);
+  std::vector<Buffer> outputs = run_program(program);
+  for (size_t i = 0; i < roots.size(); ++i) {
+    segment.nodes[roots[i]].flags |= Node::kValued;
+    segment.values[roots[i]] = own_buffer(std::move(outputs[i]));
+  }
+}
+
+void settle(Cell& cell) {
+  while (Segment* segment = cell.segment) {
+    if (is_poisoned(*segment, cell.node)) {
+      fail(segment->failure_kind, "{}", segment->failure);
+    }
+    switch (segment->state) {
+      case Segment::State::Running:
+        wait_for(segment);
+        break;
+      case Segment::State::Open:
+        if (segment->owner->transforms == 0) {
+          run_sealed(next_segment(*segment->owner));
+        } else {  // another thread's transform is open: it keeps its trace, we read the value
+          run_in_place(*segment->owner);
+          return;
+        }
+        break;
+      case Segment::State::Pending:
+        check(segment->nodes[cell.node].level == 0, ErrorKind::Runtime,
+              "{}: this tensor belongs to a vmap that has ended", current_operation());
+        run_sealed(Ref<Segment>(segment));
+        break;
+      case Segment::State::Done:
+        fail(ErrorKind::Internal, "a tensor names a finished segment");
+    }
+  }
+}
+
+// The root's whole buffer.
+static Buffer evaluate_root(Cell& root) {
+  Recorder& r = recorder();
+  if (root.segment == r.segment.get()) {
+    const Node& node = r.segment->nodes[root.node];
+    check(node.level == 0, ErrorKind::Runtime,
+          "{}: under vmap a batched value can't be read, since it stands for all examples at once; "
+          "use tenon.where or tenon.cond in place of Python's if, and return the value from the "
+          "mapped function in place of printing it",
+          current_operation());
+    seal_and_run(r);
+    if (root.segment == r.segment.get()) {  // inside a transform
+      const Node& done = r.segment->nodes[root.node];
+      Buffer buffer = done.op == Op::Input ? r.segment->sources[done.attributes].buffer
+                                           : r.segment->values.at(root.node);
+      buffer.type = root.type;
+      return buffer;
+    }
+  }
+  if (root.segment) settle(root);
+  if (root.segment) {
+    Buffer buffer = root.segment->values.at(root.node);
+    buffer.type = root.type;
+    return buffer;
+  }
+  return root.buffer;
+}
+
+Buffer evaluate(Cell& cell) {
+  if (!cell.view) return evaluate_root(cell);
+  const Buffer root = evaluate_root(cell.root());
+  return {root.storage, root.offset + cell.view->offset, cell.type};
+}
+
+void cut_if_large(Recorder& r) {
+  constexpr size_t kNodeCap = 16384;
+  if (r.transforms > 0 || r.segment->nodes.size() < kNodeCap) return;
+  seal_and_run(r);
+}
+
+}  // namespace tenon

@@ -1,0 +1,76 @@
+// The recorder: a thread's open segment and the modes under which it records.
+// Internal to trace/ and autograd/.
+//
+// One lock guards every recorder, cell and graph. It is taken once a public operation, held for
+// tens of nanoseconds and never while a program compiles or runs, so threads meet only to record.
+// (Per-thread traces without a lock would have to stop their owner to publish a pending tensor.)
+#pragma once
+
+#include <vector>
+
+#include "trace/segment.h"
+#include "trace/tensor.h"
+
+namespace tenon {
+
+struct Recorder {
+  Recorder();
+  ~Recorder();
+
+  Ref<Segment> segment;
+  int depth = 0;                // of nested grad and jvp
+  uint16_t blocked = 0;         // depths whose reverse mode no_grad blocks
+  std::vector<uint32_t> vmaps;  // instances being recorded, outermost first
+  int scopes = 0;               // nesting of OpScope
+  int transforms = 0;           // nesting of transforms: while any is open nothing is compacted
+  bool touched_exposed = false; // this operation used a storage that is known outside
+  uint32_t origin = 0;          // of the operation being recorded
+  size_t last_cut = 0;          // nodes in the segment when caps were last checked
+
+  DerivativeMask mask() const {
+    const DerivativeMask all = (DerivativeMask{2} << depth) - 1;
+    return (all & ~DerivativeMask{blocked}) | (all << 16);
+  }
+};
+
+Recorder& recorder();  // the calling thread's
+
+// Gives the lock up altogether for a while (the caller waits for, or runs, a program).
+class TraceUnlock {
+ public:
+  TraceUnlock();
+  ~TraceUnlock();
+
+ private:
+  int depth_;
+};
+
+// All below want the lock held.
+
+// Appends a node whose type is known. Under `blocked`, reverse edges of those depths are cut.
+Value append(Op op, TypeId type, std::span<const Value> operands, std::span<const int64_t> axes,
+             std::span<const int64_t> sizes);
+Value append_masked(Op op, TypeId type, std::span<const Value> operands,
+                    std::span<const int64_t> axes, std::span<const int64_t> sizes,
+                    DerivativeMask mask);
+Value append_input(Buffer buffer, GraphRef derivative);
+
+// The node that stands for the cell now.
+Value resolve(Cell& cell);
+Ref<Cell> make_cell(Value value);
+void rebind(Cell& cell, Value value);  // a root cell; counts a version
+// Moves a cell that names another segment's node to a concrete buffer, or its segment's value.
+void settle(Cell& cell);
+bool is_dense(const Type& type);  // its elements fill its storage range, in some order
+Ref<Segment> next_segment(Recorder& recorder);  // seals the open segment, opens another
+// Runs what the cell needs; afterwards its root has a buffer (or its segment has its value).
+Buffer evaluate(Cell& cell);
+void copy_buffer(const Buffer& from, const Buffer& into);  // same extents, each in its own layout
+void seal_and_run(Recorder& recorder);       // the whole open segment, then compact
+void run_in_place(Recorder& recorder);       // inside transforms: values, without compaction
+void cut_if_large(Recorder& recorder);       // caps, between public operations
+
+// Residuals which the derivative of `op` for the active operands reads.
+uint8_t saved_values(Op op, std::span<const bool> active);
+
+}  // namespace tenon

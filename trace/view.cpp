@@ -1,0 +1,202 @@
+// Views, and writes through them: a view is its base and one movement; a write rebinds the root.
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "core/error.h"
+#include "core/shape.h"
+#include "trace/recorder.h"
+
+namespace tenon {
+namespace {
+
+using Ints = std::span<const int64_t>;
+
+// PyTorch's rule: dims may be regrouped only inside runs that are contiguous in memory.
+// Returns the strides of the reshaped view, or nothing.
+std::optional<Dims> view_strides(const Type& type, Ints dims) {
+  Dims strides(dims.size());
+  if (type.numel == 0) return contiguous_strides(dims);
+  int at = static_cast<int>(dims.size()) - 1;
+  int64_t chunk_base = type.rank > 0 ? type.strides()[type.rank - 1] : 1;
+  int64_t chunk = 1, viewed = 1;
+  for (int i = type.rank - 1; i >= 0; --i) {
+    chunk *= type.dims()[i];
+    const bool ends = i == 0 || (type.dims()[i - 1] != 1 &&
+                                 type.strides()[i - 1] != chunk * chunk_base);
+    if (!ends) continue;
+    while (at >= 0 && (viewed < chunk || dims[at] == 1)) {
+      strides[at] = viewed * chunk_base;
+      viewed *= dims[at];
+      --at;
+    }
+    if (viewed != chunk) return std::nullopt;
+    if (i > 0) {
+      chunk_base = type.strides()[i - 1];
+      chunk = viewed = 1;
+    }
+  }
+  for (; at >= 0; --at) {
+    if (dims[at] != 1) return std::nullopt;
+    strides[at] = viewed * chunk_base;
+  }
+  return strides;
+}
+
+struct ViewShape {
+  Dims strides;
+  int64_t offset = 0;
+};
+
+ViewShape view_shape(const Type& type, Op op, Ints axes, Ints sizes, Ints dims) {
+  ViewShape shape;
+  shape.strides = Dims(dims.size(), 0);
+  switch (op) {
+    case Op::Slice:
+      for (size_t i = 0; i < dims.size(); ++i) {
+        shape.strides[i] = type.strides()[i] * sizes[dims.size() + i];
+        if (type.numel > 0) shape.offset += type.strides()[i] * sizes[i];
+      }
+      break;
+    case Op::Permute:
+      for (size_t i = 0; i < dims.size(); ++i) shape.strides[i] = type.strides()[axes[i]];
+      break;
+    case Op::Expand: {
+      const size_t shift = dims.size() - type.rank;
+      for (int i = 0; i < type.rank; ++i) {
+        if (type.dims()[i] == dims[shift + i]) shape.strides[shift + i] = type.strides()[i];
+      }
+      break;
+    }
+    case Op::Reshape: {
+      const auto strides = view_strides(type, dims);
+      check(strides.has_value(), ErrorKind::Runtime,
+            "{}: view size is not compatible with input tensor's size and stride (at least one "
+            "dimension spans across two contiguous subspaces): {} with strides {} as {}. Use "
+            ".reshape(...) instead.",
+            current_operation(), to_string(type.dims()), to_string(type.strides()),
+            to_string(dims));
+      shape.strides = *strides;
+      break;
+    }
+    default:
+      std::ranges::copy(type.strides(), shape.strides.begin());
+  }
+  return shape;
+}
+
+// `base` with the part that `view` shows replaced by `value`: the view's movement undone.
+Value put(const View& view, Value base, Value value) {
+  switch (view.op) {
+    case Op::Slice: {
+      const size_t rank = view.sizes.size() / 2;
+      return ops::update_slice(base, value, Ints(view.sizes).first(rank),
+                               Ints(view.sizes).subspan(rank));
+    }
+    case Op::Permute: {
+      Dims inverse(view.axes.size());
+      for (size_t i = 0; i < inverse.size(); ++i) inverse[view.axes[i]] = static_cast<int64_t>(i);
+      return ops::permute(value, inverse);
+    }
+    case Op::Reshape:
+    case Op::Expand:  // onto itself but for dims of size 1, or write() has refused it
+      return ops::reshape(value, type_of(base).dims());
+    default:
+      return value;
+  }
+}
+
+bool overlaps_itself(const Type& type) {
+  for (int i = 0; i < type.rank; ++i) {
+    if (type.dims()[i] > 1 && type.strides()[i] == 0) return true;
+  }
+  return false;
+}
+
+// The value of a cell without a leaf's alias: what a write builds upon.
+Value plain_value(Cell& cell) {
+  const bool leaf = std::exchange(cell.requires_grad, false);
+  const Value value = resolve(cell);
+  cell.requires_grad = leaf;
+  return value;
+}
+
+// A root in memory known outside is written there, and at once.
+void write_through(Cell& root, const Buffer& home) {
+  const Buffer result = evaluate(root);
+  copy_buffer(result, home);
+  if (root.segment) return;
+  root.buffer = home;
+  root.cached_sequence = 0;
+}
+
+}  // namespace
+
+bool can_view(const Type& type, Ints dims) { return view_strides(type, dims).has_value(); }
+
+Tensor make_view(const Tensor& base, Op op, Ints axes, Ints sizes, Ints dims) {
+  TraceLock lock;
+  const Type& type = base.type();
+  const ViewShape shape = view_shape(type, op, axes, sizes, dims);
+  auto cell = make_ref<Cell>();
+  cell->type = intern(type.dtype, type.device, dims, shape.strides);
+  cell->level = base.cell()->level;
+  cell->view = std::make_unique<View>();
+  View& view = *cell->view;
+  view.base = base.cell();
+  view.root = base.cell()->view ? base.cell()->view->root : base.cell();
+  view.op = op;
+  view.axes = Dims(axes);
+  view.sizes = Dims(sizes);
+  view.offset = base.storage_offset() + shape.offset;
+  view.blocked = recorder().blocked;
+  return Tensor(std::move(cell));
+}
+
+Tensor detach(const Tensor& x) {
+  Tensor view = make_view(x, Op::Alias, {}, {}, x.dims());
+  view.cell()->view->detached = true;
+  return view;
+}
+
+const Tensor& OpScope::write(const Tensor& target, Value value) {
+  Cell& cell = *target.cell();
+  Cell& root = cell.root();
+  const Type& type = type_of(cell.type);
+  check(!overlaps_itself(type), ErrorKind::Runtime,
+        "{}: unsupported operation: more than one element of the written-to tensor refers to a "
+        "single memory location. Please clone() the tensor before performing the operation.",
+        current_operation());
+  bool detached = false;
+  for (const Cell* at = &cell; at->view; at = at->view->base.get()) detached |= at->view->detached;
+  check(!root.requires_grad || detached || !is_grad_enabled(), ErrorKind::Runtime,
+        "{}: a {} leaf Variable that requires grad is being used in an in-place operation. Put it "
+        "under tenon.no_grad(), or write to .data",
+        current_operation(), cell.view ? "view of a" : "");
+  value = ops::expand(ops::cast(value, type.dtype), type.dims());
+
+  // Undo the movements from this view up to the root, which then names the whole new value.
+  std::vector<Cell*> chain;
+  for (Cell* at = &cell; at->view; at = at->view->base.get()) chain.push_back(at);
+  for (Cell* at : chain) {
+    Cell& base = *at->view->base;
+    const Value old = base.view ? resolve(base) : plain_value(base);
+    value = put(*at->view, old, value);
+    if (at->view->detached && !base.requires_grad &&
+        (recorder().segment->nodes[old.id].active != 0)) {
+      value = ops::redirect(value, old);
+    }
+  }
+  const Node& node = recorder().segment->nodes[value.id];
+  if (node.type != root.type) {  // the root keeps the strides it shows
+    value = append(Op::Alias, root.type, {&value, 1}, {}, {});
+  }
+  const Buffer home = root.segment ? Buffer{} : root.buffer;
+  check(!home.storage || !home.storage->read_only(), ErrorKind::Runtime,
+        "{}: the tensor shares read-only memory; clone() it before writing", current_operation());
+  rebind(root, value);
+  if (home.storage && home.storage->is_exposed()) write_through(root, home);
+  return target;
+}
+
+}  // namespace tenon
