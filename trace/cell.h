@@ -52,6 +52,7 @@ struct Cell : RefCounted {
   int32_t leaf_depth = 0;
 
   uint32_t level = 0;  // the vmap instance it was made in
+  DerivativeMask keeps = 0;  // a transform's own cell: depths whose derivative it may still be asked
   bool requires_grad = false;  // a leaf that accumulates
   bool is_parameter = false;
   bool retains_grad = false;

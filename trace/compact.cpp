@@ -41,9 +41,11 @@ class Chooser {
   }
 
   Residuals run() {
+    for (const Cell* cell = segment_.cells; cell; cell = cell->next) bits_ |= cell->keeps;
     for (const Cell* cell = segment_.cells; cell; cell = cell->next) {
       const Node& node = segment_.nodes[cell->node];
-      if (node.level == 0 && (node.active & reverse_bit(0))) mark(cell->node, Residuals::kDerivative);
+      const DerivativeMask wanted = reverse_bit(0) | cell->keeps;
+      if (node.level == 0 && (node.active & wanted)) mark(cell->node, Residuals::kDerivative);
     }
     while (!work_.empty()) {
       const NodeId node = work_.back();
@@ -74,7 +76,7 @@ class Chooser {
     const auto operands = segment_.operands_of(node);
     bool active[256];
     for (size_t k = 0; k < operands.size(); ++k) {
-      active[k] = segment_.nodes[operands[k]].active & node.mask & reverse_bit(0);
+      active[k] = segment_.nodes[operands[k]].active & node.mask & bits_;
       if (active[k]) mark(operands[k], Residuals::kDerivative);
     }
     const uint8_t saved = saved_values(node.op, {active, operands.size()});
@@ -85,8 +87,14 @@ class Chooser {
   }
 
   void need_value(NodeId id) {
+    while (segment_.nodes[id].op == Op::Alias && !(segment_.nodes[id].flags & Node::kValued)) {
+      result_.marks[id] |= Residuals::kValue | Residuals::kRecompute;
+      id = segment_.operands_of(segment_.nodes[id])[0];
+    }
+    result_.marks[id] |= Residuals::kValue;
     const Node& node = segment_.nodes[id];
     if (node.op == Op::Input || (node.flags & Node::kValued)) return;
+    if (result_.marks[id] & (Residuals::kRecompute | kStored)) return;
     if (is_free_to_recompute(node.op)) {
       const auto operands = segment_.operands_of(node);
       // One level only: recomputing never becomes a long chain.
@@ -98,10 +106,14 @@ class Chooser {
         return;
       }
     }
+    result_.marks[id] |= kStored;
     result_.must_store.push_back(id);
   }
 
+  static constexpr uint8_t kStored = 8;
+
   const Segment& segment_;
+  DerivativeMask bits_ = reverse_bit(0);
   Residuals result_;
   std::vector<NodeId> work_;
 };
@@ -158,6 +170,11 @@ Ref<Graph> build_graph(Segment& segment, const Residuals& residuals, const Store
         node.link->retain_node(node.link_node);
       }
       continue;
+    }
+    if (from.op == Op::Alias && (marks & Residuals::kValue) && !node.value) {
+      const uint32_t of = index[segment.operands_of(from)[0]];
+      node.value = graph->nodes[of].value;  // an alias keeps its operand's
+      node.value.type = from.type;
     }
     if (from.flags & Node::kLeaf) {
       node.leaf = segment.leaves[from.attributes];

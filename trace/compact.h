@@ -1,5 +1,7 @@
 // What a segment leaves behind when it has run.
 //
+// Which derivatives: `.backward()`'s, and those of depths whose pullback somebody still holds.
+//
 // In: a segment about to run. First `choose_residuals` walks from the cells that are alive along
 // active edges and finds the derivative nodes to keep and the values their rules read; those join
 // the program's outputs. After the run `build_graph` makes the Graph, and every cell moves from its

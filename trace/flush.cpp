@@ -90,7 +90,8 @@ void settle_cells(Segment& segment, const Ref<Graph>& graph, const std::vector<u
     Buffer buffer = own_buffer(stored.find(id));
     buffer.type = cell->type;
     cell->buffer = std::move(buffer);
-    if (graph && index[id] != kNoNode && (node.active & reverse_bit(0)) && !cell->requires_grad) {
+    const DerivativeMask wanted = cell->requires_grad ? 0 : reverse_bit(0);
+    if (graph && index[id] != kNoNode && (node.active & (wanted | cell->keeps))) {
       cell->derivative = GraphRef(graph, index[id]);
     }
     Segment::unbind(*cell);

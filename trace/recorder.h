@@ -70,6 +70,9 @@ void seal_and_run(Recorder& recorder);       // the whole open segment, then com
 void run_in_place(Recorder& recorder);       // inside transforms: values, without compaction
 void cut_if_large(Recorder& recorder);       // caps, between public operations
 
+// Non-leaves that retain_grad was called on.
+std::vector<Ref<LeafAnchor>>& retaining_cells();
+
 // Residuals which the derivative of `op` for the active operands reads.
 uint8_t saved_values(Op op, std::span<const bool> active);
 

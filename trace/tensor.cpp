@@ -2,6 +2,7 @@
 
 #include <bit>
 #include <cstring>
+#include <utility>
 
 #include "core/allocator.h"
 #include "core/error.h"
@@ -100,9 +101,19 @@ void Tensor::set_requires_grad(bool on) const {
 }
 
 void Tensor::retain_grad() const {
+  TraceLock lock;
   check(requires_grad(), ErrorKind::Runtime,
         "can't retain_grad on Tensor that has requires_grad=False");
-  if (!cell_->requires_grad) cell_->retains_grad = true;
+  Cell& cell = *cell_;
+  if (cell.requires_grad || std::exchange(cell.retains_grad, true)) return;
+  cell.anchor = make_ref<LeafAnchor>();
+  cell.anchor->cell = &cell;
+  retaining_cells().push_back(cell.anchor);
+}
+
+std::vector<Ref<LeafAnchor>>& retaining_cells() {
+  static std::vector<Ref<LeafAnchor>> anchors;
+  return anchors;
 }
 
 Tensor Tensor::grad() const { return Tensor(defined_cell(cell_).grad); }

@@ -1,0 +1,132 @@
+// `.backward()` and `autograd.grad`: reverse walks at depth 0.
+#include <algorithm>
+
+#include "autograd/autograd.h"
+#include "autograd/reverse.h"
+#include "core/error.h"
+#include "core/shape.h"
+
+namespace tenon::autograd {
+namespace {
+
+void seed_roots(OpScope& scope, ReverseWalk& walk, std::span<const Tensor> roots,
+                std::span<const Tensor> gradients) {
+  check(gradients.empty() || gradients.size() == roots.size(), ErrorKind::Runtime,
+        "{}: got {} tensors and {} gradients", current_operation(), roots.size(),
+        gradients.size());
+  for (size_t i = 0; i < roots.size(); ++i) {
+    const Tensor& root = roots[i];
+    check(root.requires_grad(), ErrorKind::Runtime,
+          "element {} of tensors does not require grad and does not have a grad_fn", i);
+    Value gradient;
+    if (!gradients.empty() && gradients[i].defined()) {
+      const Tensor& given = gradients[i];
+      check(std::ranges::equal(given.dims(), root.dims()), ErrorKind::Runtime,
+            "Mismatch in shape: grad_output[{}] has a shape of {} and output[{}] has a shape of {}.",
+            i, to_string(given.dims()), i, to_string(root.dims()));
+      gradient = ops::cast(scope.use(given), root.dtype());
+    } else {
+      check(root.numel() == 1, ErrorKind::Runtime,
+            "grad can be implicitly created only for scalar outputs, not for one of size {}",
+            to_string(root.dims()));
+      gradient = ops::full(root.dims(), ops::literal(1, root.dtype()));
+    }
+    walk.seed({nullptr, scope.use(root).id}, gradient);
+  }
+}
+
+void accumulate(Cell& cell, Value gradient, bool create_graph) {
+  gradient = ops::reshape(ops::cast(gradient, type_of(cell.type).dtype), type_of(cell.type).dims());
+  Recorder& r = recorder();
+  const uint32_t level = r.segment->nodes[gradient.id].level;
+  check(level <= cell.level, ErrorKind::Runtime,
+        "backward: under vmap, the gradient of a tensor made outside the mapped function is "
+        "batched and can't be bound to its .grad; use func.grad inside vmap");
+  if (!cell.grad) {
+    cell.grad = make_cell(gradient);
+    cell.grad->level = cell.level;
+  } else {
+    const Value sum = resolve(*cell.grad) + gradient;
+    if (create_graph || cell.grad->view || cell.grad->requires_grad) {
+      cell.grad = make_cell(sum);
+    } else {
+      rebind(*cell.grad, sum);
+    }
+  }
+}
+
+}  // namespace
+
+void backward(std::span<const Tensor> roots, std::span<const Tensor> gradients, bool retain_graph,
+              bool create_graph, std::span<const Tensor> inputs) {
+  OpScope scope("backward");
+  GradMode mode(create_graph);
+  ReverseWalk walk(0, retain_graph || create_graph);
+  seed_roots(scope, walk, roots, gradients);
+  std::vector<std::pair<Tensor, size_t>> watched;
+  for (const Tensor& input : inputs) {
+    check(input.requires_grad(), ErrorKind::Runtime,
+          "backward: one of the inputs does not require grad");
+    if (!input.cell()->requires_grad) {
+      watched.emplace_back(input, walk.watch({nullptr, scope.use(input).id}));
+    }
+  }
+  std::erase_if(retaining_cells(), [](const Ref<LeafAnchor>& anchor) { return !anchor->cell; });
+  for (const Ref<LeafAnchor>& anchor : retaining_cells()) {
+    const Tensor tensor{Ref<Cell>(anchor->cell)};
+    if (tensor.requires_grad()) {
+      watched.emplace_back(tensor, walk.watch({nullptr, scope.use(tensor).id}));
+    }
+  }
+  walk.run();
+  for (const auto& [leaf, gradient] : walk.leaves()) {
+    Cell* cell = leaf->cell;
+    if (!cell) continue;
+    const bool wanted = inputs.empty() || std::ranges::any_of(inputs, [&](const Tensor& input) {
+                          return input.cell().get() == cell;
+                        });
+    if (wanted) accumulate(*cell, gradient, create_graph);
+  }
+  for (const auto& [tensor, number] : watched) {
+    if (walk.watched(number)) accumulate(*tensor.cell(), walk.watched(number), create_graph);
+  }
+}
+
+std::vector<Tensor> grad(std::span<const Tensor> outputs, std::span<const Tensor> inputs,
+                         std::span<const Tensor> gradients, bool retain_graph, bool create_graph,
+                         bool allow_unused, bool materialize_grads) {
+  OpScope scope("autograd.grad");
+  GradMode mode(create_graph);
+  ReverseWalk walk(0, retain_graph || create_graph);
+  seed_roots(scope, walk, outputs, gradients);
+  std::vector<size_t> numbers;
+  for (const Tensor& input : inputs) {
+    check(input.requires_grad(), ErrorKind::Runtime,
+          "One of the differentiated Tensors does not require grad");
+    numbers.push_back(walk.watch({nullptr, scope.use(input).id}));
+  }
+  walk.run();
+  std::vector<Tensor> results;
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    Value gradient = walk.watched(numbers[i]);
+    if (inputs[i].cell()->requires_grad) {  // a leaf stands in several segments
+      for (const auto& [leaf, arrived] : walk.leaves()) {
+        if (leaf->cell == inputs[i].cell().get()) gradient = arrived;
+      }
+    }
+    if (!gradient) {
+      check(allow_unused || materialize_grads, ErrorKind::Runtime,
+            "One of the differentiated Tensors appears to not have been used in the graph. Set "
+            "allow_unused=True if this is the desired behavior.");
+      if (!materialize_grads) {
+        results.emplace_back();
+        continue;
+      }
+      gradient = ops::full(inputs[i].dims(), ops::literal(0, inputs[i].dtype()));
+    }
+    results.push_back(scope.result(gradient));
+  }
+  return results;
+}
+
+}  // namespace tenon::autograd

@@ -1,0 +1,214 @@
+#include "autograd/reverse.h"
+
+#include <algorithm>
+
+#include "core/error.h"
+
+namespace tenon::autograd {
+
+// What a rule sees of a node, wherever the node lives. Attributes are copied: recording moves the
+// arrays they lie in.
+class ReverseWalk::Context final : public RuleContext {
+ public:
+  Context(Level& level, uint32_t node, DerivativeMask bit) : level_(level), node_(node) {
+    if (level.graph) {
+      const GraphNode& from = level.graph->nodes[node];
+      load(from.op, from.type, from.mask & bit,
+           {level.graph->attributes.data() + from.axes, from.axes_count},
+           {level.graph->attributes.data() + from.sizes, from.sizes_count});
+      for (const GraphEdge& edge : level.graph->edges_of(from)) {
+        const bool active =
+            edge.node != kNoNode && (level.graph->nodes[edge.node].active & from.mask & bit);
+        add_operand(edge.node, edge.type, active);
+      }
+    } else {
+      const Segment& segment = *recorder().segment;
+      const Node& from = segment.nodes[node];
+      load(from.op, from.type, from.mask & bit, segment.axes_of(from), segment.sizes_of(from));
+      for (NodeId operand : segment.operands_of(from)) {
+        const Node& other = segment.nodes[operand];
+        add_operand(operand, other.type, other.active & from.mask & bit);
+      }
+    }
+    operand_types = types_;
+  }
+
+  Value operand(int k) override { return fetch(operands_[k]); }
+  Value result() override { return fetch(node_); }
+
+  size_t operand_count() const { return operands_.size(); }
+  uint32_t operand_node(size_t k) const { return operands_[k]; }
+  std::span<const bool> needs() const { return {needs_.data(), operands_.size()}; }
+
+ private:
+  void load(Op from_op, TypeId from_type, DerivativeMask, std::span<const int64_t> from_axes,
+            std::span<const int64_t> from_sizes) {
+    op = from_op;
+    type = from_type;
+    axes_ = Dims(from_axes);
+    sizes_ = Dims(from_sizes);
+    axes = axes_;
+    sizes = sizes_;
+  }
+  void add_operand(uint32_t node, TypeId operand_type, bool active) {
+    needs_[operands_.size()] = active;
+    operands_.push_back(node);
+    types_.push_back(operand_type);
+  }
+  Value fetch(uint32_t node) {
+    if (!level_.graph) return {node};
+    check(node != kNoNode, ErrorKind::Internal, "the derivative of {} reads a value it did not save",
+          name_of(op));
+    return import(level_, node);
+  }
+
+  Level& level_;
+  const uint32_t node_;
+  Dims axes_, sizes_;
+  SmallVector<uint32_t, 4> operands_;
+  SmallVector<TypeId, 4> types_;
+  std::array<bool, 256> needs_{};
+};
+
+Place place_of(Cell& cell) {
+  const Value value = resolve(cell);
+  return {nullptr, value.id};
+}
+
+ReverseWalk::ReverseWalk(int depth, bool retain) : bit_(reverse_bit(depth)), retain_(retain) {}
+
+ReverseWalk::Level& ReverseWalk::level_of(const Place& place) {
+  const uint64_t sequence = place.graph ? place.graph->sequence : recorder().segment->sequence;
+  Level& level = levels_[sequence];
+  if (level.cotangents.empty()) {
+    level.graph = place.graph;
+    level.cotangents.resize(place.graph ? place.graph->nodes.size()
+                                        : recorder().segment->nodes.size());
+  }
+  return level;
+}
+
+void ReverseWalk::add(Level& level, uint32_t node, Value cotangent) {
+  if (node >= level.cotangents.size()) level.cotangents.resize(node + 1);
+  Value& sum = level.cotangents[node];
+  sum = sum ? sum + cotangent : cotangent;
+  level.highest = std::max(level.highest, node);
+}
+
+void ReverseWalk::seed(const Place& place, Value cotangent) {
+  add(level_of(place), place.node, cotangent);
+}
+
+size_t ReverseWalk::watch(const Place& place) {
+  level_of(place).watches[place.node].push_back(watched_.size());
+  watched_.emplace_back();
+  return watched_.size() - 1;
+}
+
+void ReverseWalk::run() {
+  Recorder& r = recorder();
+  const uint32_t origin = r.origin;
+  while (!levels_.empty()) {
+    Level& level = levels_.begin()->second;
+    for (uint32_t node = level.highest + 1; node-- > 0;) {
+      if (level.cotangents[node]) visit(level, node);
+    }
+    levels_.erase(levels_.begin());
+  }
+  r.origin = origin;
+  for (auto& [graph, node] : to_free_) Graph::free_residuals(graph, node);
+}
+
+void ReverseWalk::arrive_at_leaf(const Ref<LeafAnchor>& leaf, Value cotangent) {
+  const auto [at, is_new] = leaf_index_.try_emplace(leaf.get(), leaves_.size());
+  if (is_new) {
+    leaves_.emplace_back(leaf, cotangent);
+  } else {
+    Value& sum = leaves_[at->second].second;
+    sum = sum + cotangent;
+  }
+}
+
+void ReverseWalk::visit(Level& level, uint32_t node) {
+  const Value cotangent = level.cotangents[node];
+  if (const auto found = level.watches.find(node); found != level.watches.end()) {
+    for (size_t number : found->second) watched_[number] = cotangent;
+  }
+  Recorder& r = recorder();
+  uint8_t flags;
+  if (level.graph) {
+    const GraphNode& from = level.graph->nodes[node];
+    flags = from.flags;
+    r.origin = from.origin;
+    if (from.leaf && bit_ == reverse_bit(0)) return arrive_at_leaf(from.leaf, cotangent);
+    if (from.op == Op::Input) {
+      if (from.link) seed({from.link, from.link_node}, cotangent);
+      return;
+    }
+  } else {
+    const Node& from = r.segment->nodes[node];
+    flags = from.flags;
+    r.origin = from.origin;
+    if ((from.flags & Node::kLeaf) && bit_ == reverse_bit(0)) {
+      return arrive_at_leaf(r.segment->leaves[from.attributes], cotangent);
+    }
+    if (from.op == Op::Input) {
+      const GraphRef& derivative = r.segment->sources[from.attributes].derivative;
+      if (derivative) seed({derivative.graph(), derivative.node()}, cotangent);
+      return;
+    }
+  }
+  check(!(flags & Node::kFreed), ErrorKind::Runtime,
+        "Trying to backward through the graph a second time: the values that {} saved were freed "
+        "by the first pass. Specify retain_graph=True if you need to backward through the graph a "
+        "second time.",
+        level.graph ? name_of(level.graph->nodes[node].op) : name_of(r.segment->nodes[node].op));
+
+  Context context(level, node, bit_);
+  const auto needs = context.needs();
+  if (std::ranges::none_of(needs, [](bool need) { return need; })) return;
+  std::vector<Value> cotangents(context.operand_count());
+  transpose(context, cotangent, needs, cotangents);
+  for (size_t k = 0; k < cotangents.size(); ++k) {
+    if (needs[k] && cotangents[k]) add(level, context.operand_node(k), cotangents[k]);
+  }
+  if (retain_ || saved_values(context.op, needs) == 0) return;
+  if (level.graph) {
+    to_free_.emplace_back(level.graph, node);
+  } else {
+    r.segment->nodes[node].flags |= Node::kFreed;
+  }
+}
+
+Value ReverseWalk::import(Level& level, uint32_t node) {
+  if (const auto found = level.imported.find(node); found != level.imported.end()) {
+    return found->second;
+  }
+  GraphNode& from = level.graph->nodes[node];
+  Value value;
+  if (from.value) {
+    Buffer buffer = from.value;
+    const DerivativeMask active = from.active;
+    value = append_input(std::move(buffer),
+                         active & reverse_bit(0) ? GraphRef(level.graph, node) : GraphRef());
+    recorder().segment->nodes[value.id].active |= active & ((DerivativeMask{2} << recorder().depth) - 1);
+  } else {
+    // Movement and constants are recorded again; their operands were kept, or are such themselves.
+    SmallVector<uint32_t, 4> edges;
+    for (const GraphEdge& edge : level.graph->edges_of(from)) edges.push_back(edge.node);
+    check(info(from.op).operands == 0 || !edges.empty(), ErrorKind::Internal,
+          "a residual of {} is missing", name_of(from.op));
+    std::vector<Value> operands;
+    for (uint32_t edge : edges) operands.push_back(import(level, edge));
+    const GraphNode& again = level.graph->nodes[node];
+    const Dims axes(std::span<const int64_t>(level.graph->attributes.data() + again.axes,
+                                             again.axes_count));
+    const Dims sizes(std::span<const int64_t>(level.graph->attributes.data() + again.sizes,
+                                              again.sizes_count));
+    value = append_masked(again.op, again.type, operands, axes, sizes, again.mask);
+  }
+  level.imported.emplace(node, value);
+  return value;
+}
+
+}  // namespace tenon::autograd

@@ -1,0 +1,71 @@
+// Reverse mode: a walk over what was recorded, from outputs back to leaves or to the aliases of a
+// transform, that records cotangents into the open segment.
+//
+// In: seeds (values with cotangents) and the depth whose edges count. Out: one cotangent for each
+// watched value and each leaf reached. The walk goes from the open segment through the graphs that
+// earlier segments left behind; values it needs from those come in as inputs.
+#pragma once
+
+#include <map>
+#include <unordered_map>
+#include <vector>
+
+#include "trace/recorder.h"
+#include "trace/rules.h"
+
+namespace tenon::autograd {
+
+// A node of the open segment (graph null) or of a graph.
+struct Place {
+  Ref<Graph> graph;
+  uint32_t node = kNoNode;
+};
+// Where a cell's derivative starts; node is kNoNode when it depends on nothing differentiated.
+Place place_of(Cell& cell);
+
+class ReverseWalk {
+ public:
+  // `retain` keeps what nodes save, so that another walk may follow.
+  ReverseWalk(int depth, bool retain);
+
+  void seed(const Place& place, Value cotangent);
+  // Asks for the cotangent that arrives at a place; returns a number for `watched`.
+  size_t watch(const Place& place);
+  void run();
+
+  Value watched(size_t number) const { return watched_[number]; }  // none: nothing arrived
+  // Leaves in the order reached.
+  const std::vector<std::pair<Ref<LeafAnchor>, Value>>& leaves() const { return leaves_; }
+
+ private:
+  struct Level {
+    Ref<Graph> graph;
+    std::vector<Value> cotangents;
+    std::unordered_map<uint32_t, std::vector<size_t>> watches;
+    std::unordered_map<uint32_t, Value> imported;  // residuals already brought in
+    uint32_t highest = 0;
+  };
+  class Context;
+
+  Level& level_of(const Place& place);
+  void add(Level& level, uint32_t node, Value cotangent);
+  void visit(Level& level, uint32_t node);
+  void arrive_at_leaf(const Ref<LeafAnchor>& leaf, Value cotangent);
+  static Value import(Level& level, uint32_t node);
+
+  const DerivativeMask bit_;
+  const bool retain_;
+  std::map<uint64_t, Level, std::greater<>> levels_;  // latest segment first
+  std::vector<Value> watched_;
+  std::vector<std::pair<Ref<LeafAnchor>, Value>> leaves_;
+  std::unordered_map<LeafAnchor*, size_t> leaf_index_;
+  std::vector<std::pair<Ref<Graph>, uint32_t>> to_free_;
+};
+
+// The cotangents of a node's operands, by its rule or its partial derivatives.
+void transpose(RuleContext& context, Value cotangent, std::span<const bool> needs,
+               std::span<Value> cotangents);
+// The tangent of a node's result.
+Value push_forward(RuleContext& context, std::span<const Value> tangents);
+
+}  // namespace tenon::autograd

@@ -1,0 +1,33 @@
+// How the public operations over Tensors take their operands and give their results.
+#pragma once
+
+#include <initializer_list>
+#include <vector>
+
+#include "trace/ops/types.h"
+#include "trace/tensor.h"
+
+namespace tenon {
+
+// The dtype that numbers among the operands take; worked out only where there is one.
+class OperandType {
+ public:
+  OperandType(Promotion kind, std::initializer_list<Operand> operands);
+  DType dtype() const { return dtype_; }
+
+ private:
+  Promotion kind_;
+  DType dtype_ = DType::Float32;
+};
+
+Value use(OpScope& scope, const Operand& operand, const OperandType& type);
+std::vector<Value> use_all(OpScope& scope, const TensorList& tensors);
+TensorList results(OpScope& scope, const std::vector<Value>& values);
+
+// In-place: RuntimeError where the value's dtype can't be cast to the target's, or its extents
+// don't broadcast to the target's.
+const Tensor& write(OpScope& scope, const Tensor& target, Value value);
+
+Tensor apply_view(const Tensor& x, const Movements& movements);
+
+}  // namespace tenon

@@ -1,0 +1,90 @@
+// Types of the parameters of public operations.
+#pragma once
+
+#include <complex>
+#include <cstdint>
+#include <initializer_list>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "core/device.h"
+#include "core/dtype.h"
+#include "core/small_vector.h"
+#include "generated/primitives.h"
+
+namespace tenon {
+
+class Tensor;
+struct Generator;
+
+// A number as the user wrote it; its kind takes part in promotion, its value never enters a key.
+class Scalar {
+ public:
+  enum class Kind : uint8_t { Bool, Int, Float, Complex };
+
+  Scalar() : Scalar(int64_t{0}) {}
+  Scalar(bool value) : kind_(Kind::Bool), integer_(value) {}
+  Scalar(int value) : Scalar(int64_t{value}) {}
+  Scalar(int64_t value) : kind_(Kind::Int), integer_(value) {}
+  Scalar(double value) : kind_(Kind::Float), real_(value) {}
+  Scalar(std::complex<double> value)
+      : kind_(Kind::Complex), real_(value.real()), imaginary_(value.imag()) {}
+
+  Kind kind() const { return kind_; }
+  bool is_integral() const { return kind_ == Kind::Bool || kind_ == Kind::Int; }
+  double to_double() const { return is_integral() ? static_cast<double>(integer_) : real_; }
+  int64_t to_int() const { return is_integral() ? integer_ : static_cast<int64_t>(real_); }
+  bool to_bool() const { return is_integral() ? integer_ != 0 : real_ != 0 || imaginary_ != 0; }
+  std::complex<double> to_complex() const { return {to_double(), imaginary_}; }
+  // The dtype it stands for in promotion: bool, int64, the default dtype or its complex.
+  DType dtype() const;
+
+ private:
+  Kind kind_;
+  int64_t integer_ = 0;
+  double real_ = 0, imaginary_ = 0;
+};
+
+// Extents, dimensions, sizes; one number stands for a list of one.
+struct IntList : Dims {
+  IntList() = default;
+  IntList(int64_t one) : Dims({one}) {}
+  IntList(int one) : Dims({one}) {}
+  IntList(std::initializer_list<int64_t> many) : Dims(many) {}
+  IntList(std::span<const int64_t> many) : Dims(many) {}
+  IntList(const Dims& many) : Dims(many) {}
+  IntList(const std::vector<int64_t>& many) : Dims(std::span<const int64_t>(many)) {}
+};
+
+using FloatList = std::vector<double>;
+using TensorList = std::vector<Tensor>;
+
+// A tensor or a number, for the length of a call. An optional operand may hold neither.
+struct Operand {
+  const Tensor* tensor = nullptr;
+  std::optional<Scalar> scalar;
+
+  Operand() = default;
+  Operand(const Tensor& x) : tensor(&x) {}
+  Operand(Scalar x) : scalar(x) {}
+  Operand(bool x) : scalar(x) {}
+  Operand(int x) : scalar(x) {}
+  Operand(int64_t x) : scalar(x) {}
+  Operand(double x) : scalar(x) {}
+
+  bool defined() const { return tensor != nullptr || scalar.has_value(); }
+};
+
+// One step of a view: a movement primitive with its attributes and the extents of its result.
+struct Movement {
+  Op op;
+  Dims axes, sizes, dims;
+};
+using Movements = std::vector<Movement>;
+
+// How operands of different dtypes meet. Common: PyTorch's result_type. Float: the same, integers
+// and bools becoming the default dtype.
+enum class Promotion : uint8_t { Common, Float };
+
+}  // namespace tenon
