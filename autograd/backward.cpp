@@ -68,14 +68,14 @@ void backward(std::span<const Tensor> roots, std::span<const Tensor> gradients, 
     check(input.requires_grad(), ErrorKind::Runtime,
           "backward: one of the inputs does not require grad");
     if (!input.cell()->requires_grad) {
-      watched.emplace_back(input, walk.watch({nullptr, scope.use(input).id}));
+      watched.emplace_back(input, walk.watch(place_of(*input.cell())));
     }
   }
   std::erase_if(retaining_cells(), [](const Ref<LeafAnchor>& anchor) { return !anchor->cell; });
   for (const Ref<LeafAnchor>& anchor : retaining_cells()) {
     const Tensor tensor{Ref<Cell>(anchor->cell)};
     if (tensor.requires_grad()) {
-      watched.emplace_back(tensor, walk.watch({nullptr, scope.use(tensor).id}));
+      watched.emplace_back(tensor, walk.watch(place_of(*tensor.cell())));
     }
   }
   walk.run();
@@ -103,7 +103,7 @@ std::vector<Tensor> grad(std::span<const Tensor> outputs, std::span<const Tensor
   for (const Tensor& input : inputs) {
     check(input.requires_grad(), ErrorKind::Runtime,
           "One of the differentiated Tensors does not require grad");
-    numbers.push_back(walk.watch({nullptr, scope.use(input).id}));
+    numbers.push_back(walk.watch(place_of(*input.cell())));
   }
   walk.run();
   std::vector<Tensor> results;

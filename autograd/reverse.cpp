@@ -71,8 +71,18 @@ class ReverseWalk::Context final : public RuleContext {
 };
 
 Place place_of(Cell& cell) {
-  const Value value = resolve(cell);
-  return {nullptr, value.id};
+  Place place{nullptr, resolve(cell).id};
+  const Segment& segment = *recorder().segment;
+  const Node& node = segment.nodes[place.node];
+  if (node.op != Op::Input) return place;
+  // A value from an earlier segment: its cotangent gathers where it was computed.
+  const GraphRef& derivative = segment.sources[node.attributes].derivative;
+  if (!derivative) return place;
+  place = {derivative.graph(), derivative.node()};
+  while (const Ref<Graph> link = place.graph->nodes[place.node].link) {
+    place = {link, place.graph->nodes[place.node].link_node};
+  }
+  return place;
 }
 
 ReverseWalk::ReverseWalk(int depth, bool retain) : bit_(reverse_bit(depth)), retain_(retain) {}
@@ -190,8 +200,7 @@ Value ReverseWalk::import(Level& level, uint32_t node) {
     Buffer buffer = from.value;
     const DerivativeMask active = from.active;
     value = append_input(std::move(buffer),
-                         active & reverse_bit(0) ? GraphRef(level.graph, node) : GraphRef());
-    recorder().segment->nodes[value.id].active |= active & ((DerivativeMask{2} << recorder().depth) - 1);
+                         active != 0 ? GraphRef(level.graph, node) : GraphRef());
   } else {
     // Movement and constants are recorded again; their operands were kept, or are such themselves.
     SmallVector<uint32_t, 4> edges;

@@ -86,7 +86,7 @@ std::vector<Tensor> ReverseTransform::pull(std::span<const Tensor> cotangents) {
     walk.seed({nullptr, scope.use(output).id}, ops::cast(scope.use(cotangents[i]), output.dtype()));
   }
   std::vector<size_t> numbers;
-  for (const Tensor& input : inputs_) numbers.push_back(walk.watch({nullptr, scope.use(input).id}));
+  for (const Tensor& input : inputs_) numbers.push_back(walk.watch(place_of(*input.cell())));
   walk.run();
   std::vector<Tensor> results;
   for (size_t i = 0; i < inputs_.size(); ++i) {

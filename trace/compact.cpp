@@ -41,7 +41,7 @@ class Chooser {
   }
 
   Residuals run() {
-    for (const Cell* cell = segment_.cells; cell; cell = cell->next) bits_ |= cell->keeps;
+    for (const Cell* cell = segment_.cells; cell; cell = cell->next) result_.bits |= cell->keeps;
     for (const Cell* cell = segment_.cells; cell; cell = cell->next) {
       const Node& node = segment_.nodes[cell->node];
       const DerivativeMask wanted = reverse_bit(0) | cell->keeps;
@@ -76,7 +76,7 @@ class Chooser {
     const auto operands = segment_.operands_of(node);
     bool active[256];
     for (size_t k = 0; k < operands.size(); ++k) {
-      active[k] = segment_.nodes[operands[k]].active & node.mask & bits_;
+      active[k] = segment_.nodes[operands[k]].active & node.mask & result_.bits;
       if (active[k]) mark(operands[k], Residuals::kDerivative);
     }
     const uint8_t saved = saved_values(node.op, {active, operands.size()});
@@ -113,7 +113,6 @@ class Chooser {
   static constexpr uint8_t kStored = 8;
 
   const Segment& segment_;
-  DerivativeMask bits_ = reverse_bit(0);
   Residuals result_;
   std::vector<NodeId> work_;
 };
@@ -155,8 +154,8 @@ Ref<Graph> build_graph(Segment& segment, const Residuals& residuals, const Store
     node.op = from.op;
     node.flags = from.flags;
     node.type = from.type;
-    node.mask = from.mask;
-    node.active = from.active;
+    node.mask = from.mask & residuals.bits;
+    node.active = from.active & residuals.bits;
     node.origin = from.origin;
     node.references += 1;  // the builder's own
     if ((marks & Residuals::kValue) && !(marks & Residuals::kRecompute)) {

@@ -22,6 +22,7 @@ struct Residuals {
   };
   std::vector<uint8_t> marks;      // of the segment's nodes
   std::vector<NodeId> kept;        // marked nodes, ascending
+  DerivativeMask bits = reverse_bit(0);  // the depths that count
   std::vector<NodeId> must_store;  // those whose buffers the run has to give
 };
 

@@ -3,6 +3,7 @@
 #include <condition_variable>
 #include <cstring>
 #include <mutex>
+#include <utility>
 
 #include "core/allocator.h"
 #include "core/log.h"
@@ -185,9 +186,18 @@ Executor& executor() {
 }
 void set_blocking_hooks(BlockingHooks hooks) { blocking_hooks = hooks; }
 
+void bring_home(Recorder& r) {
+  for (auto& [root, home] : std::exchange(r.homes, {})) {
+    copy_buffer(evaluate(*root), home);
+    if (root->segment) continue;  // inside a transform the trace goes on naming its node
+    root->buffer = home;
+    root->cached_sequence = 0;
+  }
+}
+
 void seal_and_run(Recorder& r) {
   if (!r.segment->cells && r.segment->nodes.empty()) return;
-  if (r.transforms > 0) {
+  if (r.transforms > 0 || r.scopes > 0) {  // bare ids are in use: nothing may be compacted
     run_in_place(r);
     return;
   }

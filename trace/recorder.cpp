@@ -135,7 +135,7 @@ Value append_input(Buffer buffer, GraphRef derivative) {
   node.op = Op::Input;
   node.type = buffer.type;
   node.mask = ~DerivativeMask{0};
-  node.active = derivative ? reverse_bit(0) : 0;
+  node.active = derivative ? derivative.graph()->nodes[derivative.node()].active : 0;
   node.origin = r.origin;
   node.attributes = static_cast<uint32_t>(segment.sources.size());
   if (buffer.storage->exposures.load(std::memory_order_relaxed) > 0) r.touched_exposed = true;

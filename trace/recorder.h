@@ -24,6 +24,8 @@ struct Recorder {
   int scopes = 0;               // nesting of OpScope
   int transforms = 0;           // nesting of transforms: while any is open nothing is compacted
   bool touched_exposed = false; // this operation used a storage that is known outside
+  // Roots in memory known outside that this operation wrote, and where they live.
+  std::vector<std::pair<Ref<Cell>, Buffer>> homes;
   uint32_t origin = 0;          // of the operation being recorded
   size_t last_cut = 0;          // nodes in the segment when caps were last checked
 
@@ -67,6 +69,7 @@ Ref<Segment> next_segment(Recorder& recorder);  // seals the open segment, opens
 Buffer evaluate(Cell& cell);
 void copy_buffer(const Buffer& from, const Buffer& into);  // same extents, each in its own layout
 void seal_and_run(Recorder& recorder);       // the whole open segment, then compact
+void bring_home(Recorder& recorder);         // copies written values into memory known outside
 void run_in_place(Recorder& recorder);       // inside transforms: values, without compaction
 void cut_if_large(Recorder& recorder);       // caps, between public operations
 

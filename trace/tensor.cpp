@@ -314,6 +314,7 @@ OpScope::~OpScope() noexcept(false) {
   if (r.touched_exposed) {
     r.touched_exposed = false;
     seal_and_run(r);
+    bring_home(r);
   } else {
     cut_if_large(r);
   }

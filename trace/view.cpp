@@ -121,15 +121,6 @@ Value plain_value(Cell& cell) {
   return value;
 }
 
-// A root in memory known outside is written there, and at once.
-void write_through(Cell& root, const Buffer& home) {
-  const Buffer result = evaluate(root);
-  copy_buffer(result, home);
-  if (root.segment) return;
-  root.buffer = home;
-  root.cached_sequence = 0;
-}
-
 }  // namespace
 
 bool can_view(const Type& type, Ints dims) { return view_strides(type, dims).has_value(); }
@@ -195,7 +186,10 @@ const Tensor& OpScope::write(const Tensor& target, Value value) {
   check(!home.storage || !home.storage->read_only(), ErrorKind::Runtime,
         "{}: the tensor shares read-only memory; clone() it before writing", current_operation());
   rebind(root, value);
-  if (home.storage && home.storage->is_exposed()) write_through(root, home);
+  if (home.storage && home.storage->is_exposed()) {  // written there when the operation ends
+    recorder().touched_exposed = true;
+    recorder().homes.emplace_back(Ref<Cell>(&root), home);
+  }
   return target;
 }
 
