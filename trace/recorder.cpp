@@ -17,7 +17,7 @@ OriginHooks origin_hooks;
 
 // A test-and-set lock that yields: critical sections are tens of nanoseconds.
 std::atomic_flag trace_lock = ATOMIC_FLAG_INIT;
-thread_local int lock_depth = 0;
+constinit thread_local int lock_depth __attribute__((tls_model("initial-exec"))) = 0;
 
 void acquire() {
   while (trace_lock.test_and_set(std::memory_order_acquire)) {
@@ -38,6 +38,7 @@ struct ThreadRecorder {
     segment.state = Segment::State::Pending;
     if (segment.cells) segment.self = recorder->segment;
     delete recorder;
+    thread_recorder = nullptr;
   }
 };
 
@@ -57,9 +58,12 @@ uint32_t store_attributes(Segment& segment, std::span<const int64_t> axes,
 Recorder::Recorder() : segment(make_ref<Segment>(next_sequence++)) { segment->owner = this; }
 Recorder::~Recorder() = default;
 
-Recorder& recorder() {
+constinit thread_local Recorder* thread_recorder = nullptr;
+
+Recorder& make_recorder() {
   thread_local ThreadRecorder mine;
-  return *mine.recorder;
+  thread_recorder = mine.recorder;
+  return *thread_recorder;
 }
 
 Ref<Segment> next_segment(Recorder& recorder) {

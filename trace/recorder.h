@@ -22,6 +22,7 @@ struct Recorder {
   uint16_t blocked = 0;         // depths whose reverse mode no_grad blocks
   std::vector<uint32_t> vmaps;  // instances being recorded, outermost first
   int scopes = 0;               // nesting of OpScope
+  const char* operation = "tenon";  // name of the innermost one
   int transforms = 0;           // nesting of transforms: while any is open nothing is compacted
   bool touched_exposed = false; // this operation used a storage that is known outside
   // Roots in memory known outside that this operation wrote, and where they live.
@@ -35,7 +36,12 @@ struct Recorder {
   }
 };
 
-Recorder& recorder();  // the calling thread's
+// The calling thread's. Every node passes through here, so the pointer lies in the thread's static
+// block and is read with one instruction.
+extern constinit thread_local Recorder* thread_recorder
+    __attribute__((tls_model("initial-exec"), visibility("hidden")));
+Recorder& make_recorder();
+inline Recorder& recorder() { return thread_recorder ? *thread_recorder : make_recorder(); }
 
 // Gives the lock up altogether for a while (the caller waits for, or runs, a program).
 class TraceUnlock {

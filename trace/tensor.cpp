@@ -292,15 +292,11 @@ Tensor from_bytes(DType dtype, std::span<const int64_t> dims, std::span<const st
 
 // Scopes -----------------------------------------------------------------------------------------
 
-static thread_local std::vector<const char*> operation_names;
-
-const char* current_operation() {
-  return operation_names.empty() ? "tenon" : operation_names.back();
-}
+const char* current_operation() { return recorder().operation; }
 
 OpScope::OpScope(const char* name) : exceptions_(std::uncaught_exceptions()) {
-  operation_names.push_back(name);
   Recorder& r = recorder();
+  outer_name_ = std::exchange(r.operation, name);
   if (r.scopes++ == 0) {
     r.origin = current_origin();
     r.touched_exposed = false;
@@ -309,7 +305,7 @@ OpScope::OpScope(const char* name) : exceptions_(std::uncaught_exceptions()) {
 
 OpScope::~OpScope() noexcept(false) {
   Recorder& r = recorder();
-  operation_names.pop_back();
+  r.operation = outer_name_;
   if (--r.scopes > 0 || std::uncaught_exceptions() > exceptions_) return;
   if (r.touched_exposed) {
     r.touched_exposed = false;

@@ -112,6 +112,7 @@ class OpScope : TraceLock {
   const Tensor& write(const Tensor& target, Value value);
 
  private:
+  const char* outer_name_;
   int exceptions_;
 };
 const char* current_operation();  // name of the innermost scope, for error messages
