@@ -21,7 +21,8 @@ struct GemmArgs {
   const void* b = nullptr;
   void* c = nullptr;
   std::int64_t lda = 0, ldb = 0, ldc = 0;
-  std::int64_t stride_a = 0, stride_b = 0, stride_c = 0;  // elements between batches; a, b: may be 0
+  std::int64_t stride_a = 0, stride_b = 0,
+               stride_c = 0;  // elements between batches; a, b: may be 0
   bool transpose_a = false, transpose_b = false;
 };
 

@@ -1,0 +1,206 @@
+#include "kernels/gemm.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <limits>
+#include <type_traits>
+#include <vector>
+
+#include "core/allocator.h"
+#include "core/error.h"
+#include "core/log.h"
+#include "core/threads.h"
+#include "kernels/blas.h"
+#include "kernels/gemm_table.h"
+#include "kernels/plain_gemm.h"
+
+namespace tenon::kernels {
+
+namespace {
+
+std::atomic<std::uint64_t> g_gemm_calls{0};
+
+// A batch of products, typed. Leading dimensions are at least a row, as the libraries demand even
+// of matrices of one row.
+template <class T>
+struct Problem {
+  explicit Problem(const GemmArgs& args)
+      : shape{args.m, args.n, args.k, args.batch},
+        a(static_cast<const T*>(args.a)),
+        b(static_cast<const T*>(args.b)),
+        c(static_cast<T*>(args.c)),
+        lda(std::max({args.lda, args.transpose_a ? args.m : args.k, std::int64_t{1}})),
+        ldb(std::max({args.ldb, args.transpose_b ? args.k : args.n, std::int64_t{1}})),
+        ldc(std::max({args.ldc, args.n, std::int64_t{1}})),
+        stride_a(args.stride_a),
+        stride_b(args.stride_b),
+        stride_c(args.stride_c),
+        transpose_a(args.transpose_a),
+        transpose_b(args.transpose_b) {}
+
+  GemmShape shape;
+  const T* a;
+  const T* b;
+  T* c;
+  std::int64_t lda, ldb, ldc;
+  std::int64_t stride_a, stride_b, stride_c;
+  bool transpose_a, transpose_b;
+};
+
+// Calls body(batch, first row, first column, rows, columns) for each tile, in parallel.
+template <class Body>
+void for_each_tile(const GemmShape& shape, std::size_t element_size, Body body) {
+  const GemmTile tile = choose_tile(shape, element_size);
+  const std::int64_t across = (shape.n + tile.n - 1) / tile.n;
+  const std::int64_t down = (shape.m + tile.m - 1) / tile.m;
+  const double cost = gemm_cost(static_cast<double>(tile.m), static_cast<double>(tile.n),
+                                static_cast<double>(shape.k), element_size);
+  const double tiles_a_task = std::clamp(kSmallestTileCost / cost, 1.0, 1e6);
+  parallel_for(shape.batch * down * across, static_cast<std::int64_t>(tiles_a_task),
+               [&](std::int64_t begin, std::int64_t end) {
+                 for (std::int64_t i = begin; i < end; ++i) {
+                   const std::int64_t row = i / across % down * tile.m;
+                   const std::int64_t column = i % across * tile.n;
+                   body(i / across / down, row, column, std::min(tile.m, shape.m - row),
+                        std::min(tile.n, shape.n - column));
+                 }
+               });
+}
+
+// The part of the product that gives one tile of C.
+template <class T>
+MatrixProduct<T> tile_product(const Problem<T>& p, std::int64_t batch, std::int64_t row,
+                              std::int64_t column, std::int64_t rows, std::int64_t columns) {
+  return {.m = rows,
+          .n = columns,
+          .k = p.shape.k,
+          .a = p.a + batch * p.stride_a + (p.transpose_a ? row : row * p.lda),
+          .b = p.b + batch * p.stride_b + (p.transpose_b ? column * p.ldb : column),
+          .c = p.c + batch * p.stride_c + row * p.ldc + column,
+          .lda = p.lda,
+          .ldb = p.ldb,
+          .ldc = p.ldc,
+          .transpose_a = p.transpose_a,
+          .transpose_b = p.transpose_b};
+}
+
+template <class T>
+void run(const Problem<T>& p) {
+  [[maybe_unused]] const std::int64_t largest =
+      std::max({p.shape.m, p.shape.n, p.shape.k, p.lda, p.ldb, p.ldc});
+  [[maybe_unused]] const GemmLibrary library = library_for(dtype_of<T>, p.shape, largest);
+  for_each_tile(p.shape, sizeof(T), [&](auto... tile) {
+    const MatrixProduct<T> product = tile_product(p, tile...);
+    if constexpr (std::is_floating_point_v<T>) {
+      multiply(library, product);
+    } else {
+      multiply_plain(product);
+    }
+  });
+}
+
+// Dense float copies of an operand's matrices (one if the batch stride is 0), rows in parallel.
+template <class Half>
+Ref<Storage> widen(const Half* data, std::int64_t rows, std::int64_t columns, std::int64_t ld,
+                   std::int64_t batch, std::int64_t batch_stride) {
+  Ref<Storage> storage = allocate(static_cast<std::size_t>(batch * rows * columns) * sizeof(float));
+  float* wide = storage->as<float>();
+  parallel_for(batch * rows, std::max<std::int64_t>(1, 32768 / std::max<std::int64_t>(columns, 1)),
+               [&](std::int64_t begin, std::int64_t end) {
+                 for (std::int64_t i = begin; i < end; ++i) {
+                   const Half* from = data + i / rows * batch_stride + i % rows * ld;
+                   float* to = wide + i * columns;
+                   for (std::int64_t j = 0; j < columns; ++j) to[j] = from[j];
+                 }
+               });
+  return storage;
+}
+
+// Half types: operands become float32, each tile of C is summed in float32 and rounded once.
+template <class Half>
+void run_half(const Problem<Half>& p) {
+  const GemmShape& s = p.shape;
+  const std::int64_t rows_a = p.transpose_a ? s.k : s.m;
+  const std::int64_t rows_b = p.transpose_b ? s.n : s.k;
+  const std::int64_t columns_a = p.transpose_a ? s.m : s.k;
+  const std::int64_t columns_b = p.transpose_b ? s.k : s.n;
+  const Ref<Storage> a = widen(p.a, rows_a, columns_a, p.lda, p.stride_a ? s.batch : 1, p.stride_a);
+  const Ref<Storage> b = widen(p.b, rows_b, columns_b, p.ldb, p.stride_b ? s.batch : 1, p.stride_b);
+
+  GemmArgs args;
+  args.m = s.m;
+  args.n = s.n;
+  args.k = s.k;
+  args.batch = s.batch;
+  args.a = a->data();
+  args.b = b->data();
+  args.lda = columns_a;
+  args.ldb = columns_b;
+  args.stride_a = p.stride_a ? rows_a * columns_a : 0;
+  args.stride_b = p.stride_b ? rows_b * columns_b : 0;
+  args.transpose_a = p.transpose_a;
+  args.transpose_b = p.transpose_b;
+  const Problem<float> wide(args);
+  const GemmLibrary library =
+      library_for(DType::Float32, s, std::max({s.m, s.n, s.k, wide.lda, wide.ldb}));
+  for_each_tile(s, sizeof(float),
+                [&](std::int64_t batch, std::int64_t row, std::int64_t column, std::int64_t rows,
+                    std::int64_t columns) {
+                  std::vector<float> sums(static_cast<std::size_t>(rows * columns));
+                  MatrixProduct<float> product =
+                      tile_product(wide, batch, row, column, rows, columns);
+                  product.c = sums.data();
+                  product.ldc = columns;
+                  multiply(library, product);
+                  for (std::int64_t i = 0; i < rows; ++i) {
+                    Half* to = p.c + batch * p.stride_c + (row + i) * p.ldc + column;
+                    for (std::int64_t j = 0; j < columns; ++j) {
+                      to[j] = sums[static_cast<std::size_t>(i * columns + j)];
+                    }
+                  }
+                });
+}
+
+// All bits zero is the zero of every dtype.
+void fill_zeros(const GemmArgs& args) {
+  const std::size_t size = size_of(args.dtype);
+  const auto row_bytes = static_cast<std::size_t>(args.n) * size;
+  for (std::int64_t batch = 0; batch < args.batch; ++batch) {
+    for (std::int64_t row = 0; row < args.m; ++row) {
+      const auto offset = static_cast<std::size_t>(batch * args.stride_c + row * args.ldc);
+      std::memset(static_cast<std::byte*>(args.c) + offset * size, 0, row_bytes);
+    }
+  }
+}
+
+}  // namespace
+
+void gemm(const GemmArgs& args) {
+  check(args.m >= 0 && args.n >= 0 && args.k >= 0 && args.batch >= 0, ErrorKind::Internal,
+        "a matrix product of {} x {} x {}, batch {}", args.m, args.n, args.k, args.batch);
+  if (args.m == 0 || args.n == 0 || args.batch == 0) return;
+  if (args.k == 0) return fill_zeros(args);
+
+  g_gemm_calls.fetch_add(1, std::memory_order_relaxed);
+  log(Category::Kernels, "gemm {} {} x ({} x {} x {}){}{}", name_of(args.dtype), args.batch, args.m,
+      args.n, args.k, args.transpose_a ? " A^T" : "", args.transpose_b ? " B^T" : "");
+  visit_dtype(args.dtype, [&]<class T>(DTypeTag<T>) {
+    if constexpr (dtype_of<T> == DType::Float16 || dtype_of<T> == DType::BFloat16) {
+      run_half(Problem<T>(args));
+    } else if constexpr (is_complex(dtype_of<T>) || dtype_of<T> == DType::Bool) {
+      fail(ErrorKind::NotImplemented, "no matrix product of {}: cast to a real dtype",
+           name_of(args.dtype));
+    } else {
+      run(Problem<T>(args));
+    }
+  });
+}
+
+Counters counters() {
+  Counters result;
+  result.gemm_calls = g_gemm_calls.load(std::memory_order_relaxed);
+  return result;
+}
+
+}  // namespace tenon::kernels
