@@ -135,7 +135,7 @@ class SmallVector {
     if (other.is_inline()) {
       data_ = inline_;
       capacity_ = N;
-      std::copy(other.begin(), other.end(), inline_);
+      std::copy_n(other.inline_, std::min<std::size_t>(size_, N), inline_);
     } else {
       data_ = other.data_;
       capacity_ = other.capacity_;
