@@ -1,6 +1,7 @@
 """Turns the spec into source. Called by the build:
 
 generate.py primitives PRIMITIVES.toml HEADER.h PARTIALS.cpp STRUCTURAL.inc
+generate.py operations PRIMITIVES.toml OUT_FOLDER OPERATIONS.toml...
 """
 
 from __future__ import annotations
@@ -8,19 +9,57 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from generator.cases import write_cases
+from generator.cpp import (
+    write_functions_header,
+    write_functions_source,
+    write_methods,
+    write_values_header,
+    write_values_source,
+)
+from generator.docs import write_reference
+from generator.operations import check_bodies, read_operations
 from generator.primitives import read_primitives, write_header, write_partials, write_structural
+from generator.python_bindings import write_bindings, write_bindings_header
 from generator.source import SpecError
+from generator.stubs import write_stubs
+
+
+def _write(path: Path, text: str) -> None:
+    """Leaves a file that would not change alone, so that nothing is compiled anew."""
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        path.write_text(text, encoding="utf-8")
 
 
 def generate_primitives(arguments: list[Path]) -> None:
     source, header, partials, structural = arguments
     primitives = read_primitives(source)
-    header.write_text(write_header(primitives), encoding="utf-8")
-    partials.write_text(write_partials(primitives), encoding="utf-8")
-    structural.write_text(write_structural(primitives), encoding="utf-8")
+    _write(header, write_header(primitives))
+    _write(partials, write_partials(primitives))
+    _write(structural, write_structural(primitives))
 
 
-COMMANDS = {"primitives": generate_primitives}
+def generate_operations(arguments: list[Path]) -> None:
+    primitives_file, out, *paths = arguments
+    primitives = read_primitives(primitives_file)
+    by_name = {p.name: p for p in primitives}
+    operations = read_operations(paths, primitives)
+    check_bodies(operations)
+    _write(out / "values.h", write_values_header(operations))
+    _write(out / "functions.h", write_functions_header(operations))
+    _write(out / "tensor_methods.inc", write_methods(operations))
+    _write(out / "bindings.h", write_bindings_header([path.stem for path in paths]))
+    for path in paths:
+        topic = path.stem
+        _write(out / f"values_{topic}.cpp", write_values_source(topic, operations, by_name))
+        _write(out / f"functions_{topic}.cpp", write_functions_source(topic, operations))
+        _write(out / f"bindings_{topic}.cpp", write_bindings(topic, operations))
+    _write(out / "_C_operations.pyi", write_stubs(operations))
+    _write(out / "cases.json", write_cases(operations))
+    _write(out / "reference.md", write_reference(operations))
+
+
+COMMANDS = {"primitives": generate_primitives, "operations": generate_operations}
 
 
 def main(arguments: list[str]) -> int:

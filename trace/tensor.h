@@ -8,6 +8,7 @@
 #include "core/dtype.h"
 #include "core/ref.h"
 #include "core/types.h"
+#include "trace/ops/types.h"
 #include "trace/program.h"
 #include "trace/value.h"
 
@@ -113,7 +114,7 @@ class OpScope : TraceLock {
 
  private:
   const char* outer_name_;
-  int exceptions_;
+  bool complete_ = false;  // gave a result, so no exception is on its way
 };
 const char* current_operation();  // name of the innermost scope, for error messages
 

@@ -119,7 +119,8 @@ def _read(entry: Entry, functions: dict[str, str]) -> Primitive:
 
 def read_primitives(path: Path) -> list[Primitive]:
     entries = list(read_entries(path))
-    functions = {name: f"ops::{name}(" for name in ("select", *COMPOSED)}
+    functions = {name: f"ops::{name}(" for name in COMPOSED}
+    functions["select"] = "ops::select("
     for entry in entries:
         count = entry.values.get("operands")
         if entry.values.get("kind") == "elementwise" and count in (1, 2):

@@ -126,7 +126,7 @@ Value draw_bits(std::span<const int64_t> dims, Generator* generator) {
                           static_cast<int64_t>(generator->calls++));
 }
 
-Value apply(Value x, const Movements& movements) {
+Value apply_movements(Value x, const Movements& movements) {
   for (const Movement& m : movements) {
     switch (m.op) {
       case Op::Permute:
@@ -211,6 +211,16 @@ Tensor apply_view(const Tensor& x, const Movements& movements) {
   Tensor view = x;
   for (const Movement& m : movements) view = make_view(view, m.op, m.axes, m.sizes, m.dims);
   return view;
+}
+
+Tensor view_or_copy(const Tensor& x, const Movements& movements) {
+  for (const Movement& m : movements) {
+    if (m.op == Op::Reshape && !can_view(x.type(), m.dims)) {
+      OpScope scope(current_operation());
+      return scope.result(values::apply_movements(scope.use(x), movements));
+    }
+  }
+  return apply_view(x, movements);
 }
 
 }  // namespace tenon

@@ -4,6 +4,7 @@
 #include <initializer_list>
 #include <optional>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "trace/ops/types.h"
@@ -34,6 +35,27 @@ DType combine_categories(std::optional<DType> higher, std::optional<DType> lower
 // Random bits of the generator's (by default the default one's) next call.
 Value draw_bits(std::span<const int64_t> dims, Generator* generator);
 
-Value apply(Value x, const Movements& movements);
+Value apply_movements(Value x, const Movements& movements);
+
+Value as_floating(Value x);  // integers and bools in the default dtype
+double largest_of(DType dtype);   // largest finite value of a floating dtype
+double epsilon_of(DType dtype);   // distance from 1 to the next value
+void check_not_empty(Value x, std::span<const int64_t> axes);   // for reductions without identity
+void check_same_size(Value target, Value input);                // of losses
+Value index_of_extreme(Value x, int64_t dim, bool largest);     // keeps the dimension, as size 1
+Value pick(Value x, Value index, int64_t dim);                  // take_along, 0-d included
+Value running(Value x, int64_t dim, std::string_view kind);     // "sum" or "product"
+Value reduce_loss(Value loss, std::string_view reduction);      // "none", "mean", "sum"
+int64_t softmax_dim(int64_t rank);                              // PyTorch's choice where none is given
+Dims trailing_axes(Value x, const IntList& normalized_shape);
+Value arange_of(const Scalar& start, const Scalar& end, const Scalar& step,
+                std::optional<DType> dtype);
+void check_device(std::optional<Device> device);
+
+// Random numbers of the generator's next call.
+Value uniform01(std::span<const int64_t> dims, DType dtype, Generator* generator);  // [0, 1)
+Value normal01(std::span<const int64_t> dims, DType dtype, Generator* generator);
+Value random_integers(int64_t low, int64_t high, std::span<const int64_t> dims, DType dtype,
+                      Generator* generator);
 
 }  // namespace tenon::values

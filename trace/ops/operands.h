@@ -29,5 +29,7 @@ TensorList results(OpScope& scope, const std::vector<Value>& values);
 const Tensor& write(OpScope& scope, const Tensor& target, Value value);
 
 Tensor apply_view(const Tensor& x, const Movements& movements);
+// The same, copying where the strides allow no view.
+Tensor view_or_copy(const Tensor& x, const Movements& movements);
 
 }  // namespace tenon

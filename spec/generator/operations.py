@@ -1,0 +1,202 @@
+"""spec/ops/*.toml -> the list of public operations, checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .primitives import Primitive
+from .signature import Parameter, Signature, SignatureError, parse_signature
+from .source import Entry, read_entries
+
+# elementwise  one primitive of the trace, by `primitive` (default: the operation's name)
+# composed     `body`, in the language of body.py
+# value        written by hand over Values: values::name in trace/ops/
+# view         written by hand as movements: view_name in trace/ops/, shares its operand's storage
+# tensor       written by hand over Tensors: tenon::name in trace/ops/
+KINDS = ("elementwise", "composed", "value", "view", "tensor")
+PROMOTIONS = ("none", "common", "float")
+KEYS = {
+    "signature",
+    "kind",
+    "primitive",
+    "body",
+    "promote",
+    "promoted",
+    "function",
+    "method",
+    "functional",
+    "module",
+    "inplace",
+    "self_returning",
+    "alias",
+    "doc",
+    "example",
+    "samples",
+    "domain",
+    "copies",
+    "reference",
+    "errors",
+    "fails",
+    "differentiable",
+}
+# Where the generated samples lie: all floats, positive ones, (-1, 1), above 1, integers, bools.
+DOMAINS = ("real", "positive", "unit", "above_one", "integer", "bool")
+MODULES = ("", "linalg", "special", "fft")
+
+
+@dataclass
+class Operation:
+    key: str  # the entry's name: "max", or "max.dim" for a further overload of max
+    name: str
+    topic: str
+    entry: Entry
+    signature: Signature
+    kind: str
+    primitive: str
+    body: str
+    promote: str
+    promoted: tuple[str, ...]
+    function: bool
+    method: bool
+    functional: bool
+    module: str
+    inplace: bool
+    self_returning: bool
+    aliases: tuple[str, ...]
+    doc: str
+    example: str
+    samples: tuple[str, ...]
+    domain: str
+    copies: bool
+    reference: str
+    errors: tuple[dict[str, Any], ...]
+    fails: str
+    differentiable: bool
+    overloads: list[Operation] = field(default_factory=list)
+
+    @property
+    def has_value_level(self) -> bool:
+        return self.kind != "tensor"
+
+    @property
+    def cpp_name(self) -> str:
+        return cpp_name(self.name)
+
+    @property
+    def parameters(self) -> list[Parameter]:
+        """What C++ sees, in its order: those without a default first."""
+        known = [p for p in self.signature.parameters if p.type.base != "ignored"]
+        first = [p for p in known if p.required or p.variadic]
+        return first + [p for p in known if not (p.required or p.variadic)]
+
+    @property
+    def value_parameters(self) -> list[Parameter]:
+        """What the function over Values takes."""
+        return [p for p in self.parameters if p.name != "requires_grad"]
+
+
+_CPP_WORDS = {"and", "or", "xor", "not", "float", "double", "int", "bool", "long", "short", "char"}
+
+
+def cpp_name(name: str) -> str:
+    return name + "_" if name in _CPP_WORDS else name
+
+
+def _strings(entry: Entry, key: str) -> tuple[str, ...]:
+    values = entry.get(key, list, [])
+    if not all(isinstance(value, str) for value in values):
+        raise entry.error("expected a list of strings", key)
+    return tuple(values)
+
+
+def _read(entry: Entry, topic: str, primitives: dict[str, Primitive]) -> Operation:
+    entry.allow(KEYS)
+    text = entry.require("signature", str)
+    try:
+        signature = parse_signature(text)
+    except SignatureError as error:
+        raise entry.error(str(error), "signature") from None
+    name = entry.name.split(".")[0]
+    if signature.name != name:
+        raise entry.error(f"the entry is called '{name}', its signature '{signature.name}'", "signature")
+    kind = entry.choose("kind", KINDS, "composed")
+    body = entry.get("body", str, "")
+    if (kind == "composed") != bool(body):
+        raise entry.error("composed operations have a body, and no others", "body" if body else "")
+    primitive = entry.get("primitive", str, name if kind == "elementwise" else "")
+    if kind == "elementwise":
+        found = primitives.get(primitive)
+        if found is None or found.kind != "elementwise":
+            raise entry.error(f"'{primitive}' is no elementwise primitive", "primitive")
+        tensors = [p for p in signature.parameters if p.type.is_value]
+        if len(tensors) != found.operands:
+            raise entry.error(
+                f"{len(tensors)} tensors for the {found.operands} operands of '{primitive}'",
+                "signature",
+            )
+    values = [p.name for p in signature.parameters if p.type.is_value]
+    promoted = _strings(entry, "promoted") or tuple(values)
+    for parameter in promoted:
+        if parameter not in values:
+            raise entry.error(f"'{parameter}' is no tensor parameter", "promoted")
+    method = entry.get("method", bool, False)
+    first = signature.parameters[0] if signature.parameters else None
+    if method and (first is None or first.name != "input"):
+        raise entry.error("the first parameter of a method is called 'input'", "method")
+    errors = entry.get("errors", list, [])
+    for error in errors:
+        if not isinstance(error, dict) or not {"call", "raises"} <= set(error):
+            raise entry.error("expected tables with 'call' and 'raises'", "errors")
+    return Operation(
+        key=entry.name,
+        name=name,
+        topic=topic,
+        entry=entry,
+        signature=signature,
+        kind=kind,
+        primitive=primitive,
+        body=body,
+        promote=entry.choose("promote", PROMOTIONS, "none"),
+        promoted=promoted,
+        function=entry.get("function", bool, True),
+        method=method,
+        functional=entry.get("functional", bool, False),
+        module=entry.choose("module", MODULES, ""),
+        inplace=entry.get("inplace", bool, False),
+        self_returning=entry.get("self_returning", bool, False),
+        aliases=_strings(entry, "alias"),
+        doc=entry.require("doc", str),
+        example=entry.get("example", str, ""),
+        samples=_strings(entry, "samples"),
+        domain=entry.choose("domain", DOMAINS, "real"),
+        copies=entry.get("copies", bool, False),
+        reference=entry.get("reference", str, ""),
+        errors=tuple(errors),
+        fails=entry.choose("fails", ("never", "call", "run"), "call"),
+        differentiable=entry.get("differentiable", bool, True),
+    )
+
+
+def read_operations(paths: list[Path], primitives: list[Primitive]) -> list[Operation]:
+    by_name = {p.name: p for p in primitives}
+    operations: list[Operation] = []
+    seen: dict[str, Entry] = {}
+    for path in paths:
+        for entry in read_entries(path):
+            if entry.name in seen:
+                first = seen[entry.name]
+                raise entry.error(f"also declared in {first.file}:{first.line}")
+            seen[entry.name] = entry
+            operations.append(_read(entry, path.stem, by_name))
+    return operations
+
+
+def check_bodies(operations: list[Operation]) -> None:
+    """A name that is called must be unambiguous: overloads of one name are of one topic."""
+    topics: dict[str, Operation] = {}
+    for o in operations:
+        first = topics.setdefault(o.name, o)
+        if first.topic != o.topic:
+            raise o.entry.error(f"'{o.name}' also stands in {first.entry.file.name}; keep overloads together")

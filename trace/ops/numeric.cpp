@@ -1,0 +1,264 @@
+// Helpers of composed operations that do arithmetic: constants, losses, ranges, random numbers.
+#include <cmath>
+#include <limits>
+#include <numbers>
+
+#include "core/error.h"
+#include "core/shape.h"
+#include "generated/values.h"
+#include "trace/ops/helpers.h"
+#include "trace/tensor.h"
+
+namespace tenon::values {
+
+Value as_floating(Value x) {
+  return is_integral(dtype(x), true) ? ops::cast(x, default_dtype()) : x;
+}
+
+double largest_of(DType dtype) {
+  switch (dtype) {
+    case DType::Float16:
+      return 65504.0;
+    case DType::BFloat16:
+      return 0x1.FEp127;
+    case DType::Float32:
+      return std::numeric_limits<float>::max();
+    default:
+      return std::numeric_limits<double>::max();
+  }
+}
+
+double epsilon_of(DType dtype) {
+  switch (dtype) {
+    case DType::Float16:
+      return 0x1p-10;
+    case DType::BFloat16:
+      return 0x1p-7;
+    case DType::Float32:
+      return 0x1p-23;
+    default:
+      return 0x1p-52;
+  }
+}
+
+void check_not_empty(Value x, std::span<const int64_t> axes) {
+  for (int64_t axis : axes) {
+    check(dims(x)[axis] != 0, ErrorKind::Index,
+          "{}(): Expected reduction dim {} to have non-zero size.", current_operation(), axis);
+  }
+}
+
+void check_same_size(Value target, Value input) {
+  check(std::ranges::equal(dims(target), dims(input)), ErrorKind::Value,
+        "{}: Target size ({}) must be the same as input size ({})", current_operation(),
+        to_string(dims(target)), to_string(dims(input)));
+}
+
+Value index_of_extreme(Value x, int64_t dim, bool largest) {
+  const int64_t axis = normalize_dim(dim, rank(x));
+  if (rank(x) == 0) return ops::literal(0, DType::Int64);
+  check(dims(x)[axis] != 0, ErrorKind::Index,
+        "{}(): Expected reduction dim {} to have non-zero size.", current_operation(), axis);
+  return ops::unsqueeze(ops::argreduce(largest ? Op::Argmax : Op::Argmin, x, axis), axis);
+}
+
+Value pick(Value x, Value index, int64_t dim) {
+  const int64_t axis = normalize_dim(dim, rank(x));
+  return rank(x) == 0 ? x : ops::take_along(x, index, axis);
+}
+
+Value running(Value x, int64_t dim, std::string_view kind) {
+  const int64_t axis = normalize_dim(dim, rank(x));
+  if (rank(x) == 0) return x;
+  return ops::cumulative(kind == "sum" ? Op::Cumsum : Op::Cumprod, x, axis);
+}
+
+Value reduce_loss(Value loss, std::string_view reduction) {
+  if (reduction == "none") return loss;
+  if (reduction == "mean") return mean(loss);
+  check(reduction == "sum", ErrorKind::Value, "{}: {} is not a valid value for reduction",
+        current_operation(), reduction);
+  return sum(loss);
+}
+
+int64_t softmax_dim(int64_t rank) { return rank == 0 || rank == 1 || rank == 3 ? 0 : 1; }
+
+Dims trailing_axes(Value x, const IntList& normalized_shape) {
+  const auto extents = dims(x);
+  const size_t count = normalized_shape.size();
+  const bool fits = count >= 1 && count <= extents.size() &&
+                    std::ranges::equal(extents.last(count), std::span<const int64_t>(normalized_shape));
+  check(fits, ErrorKind::Runtime,
+        "{}: Given normalized_shape={}, expected input with shape [*, ...] ending in it, but got "
+        "input of size {}",
+        current_operation(), to_string(normalized_shape), to_string(extents));
+  Dims axes;
+  for (size_t i = extents.size() - count; i < extents.size(); ++i) {
+    axes.push_back(static_cast<int64_t>(i));
+  }
+  return axes;
+}
+
+void check_device(std::optional<Device> device) {
+  check(!device || device->is_cpu(), ErrorKind::NotImplemented,
+        "{}: tensors on the device {}; only the cpu computes", current_operation(),
+        device ? to_string(*device) : "");
+}
+
+Value arange_of(const Scalar& start, const Scalar& end, const Scalar& step,
+                std::optional<DType> dtype) {
+  const bool integral = start.is_integral() && end.is_integral() && step.is_integral();
+  const DType result = dtype.value_or(integral ? DType::Int64 : default_dtype());
+  const double from = start.to_double(), to = end.to_double(), by = step.to_double();
+  check(std::isfinite(from) && std::isfinite(to), ErrorKind::Runtime,
+        "arange: unsupported range: {} -> {}", from, to);
+  check(by != 0 && !std::isnan(by), ErrorKind::Runtime, "arange: step must be nonzero");
+  check((by > 0) == (to >= from) || to == from, ErrorKind::Runtime,
+        "arange: upper bound and lower bound inconsistent with step sign: {} to {} by {}", from, to,
+        by);
+  const int64_t count = static_cast<int64_t>(std::ceil((to - from) / by));
+  const int64_t extents[] = {count};
+  const Value index = ops::iota(extents, 0);
+  if (integral && is_integral(result, true)) {
+    Value x = index;
+    if (step.to_int() != 1) x = x * scalar_of(step, DType::Int64);
+    if (start.to_int() != 0) x = x + scalar_of(start, DType::Int64);
+    return ops::cast(x, result);
+  }
+  // In float64, as PyTorch accumulates, rounded once.
+  const DType wide = DType::Float64;
+  const Value x = ops::cast(index, wide) * scalar_of(step, wide) + scalar_of(start, wide);
+  return ops::cast(x, result);
+}
+
+Value linspace(const Scalar& start, const Scalar& end, int64_t steps, std::optional<DType> dtype,
+               std::optional<Device> device) {
+  check_device(device);
+  check(steps >= 0, ErrorKind::Runtime, "linspace: number of steps must be non-negative, not {}",
+        steps);
+  const DType result = dtype.value_or(default_dtype());
+  const int64_t extents[] = {steps};
+  const DType wide = DType::Float64;
+  if (steps == 1) return ops::cast(ops::full(extents, scalar_of(start.to_double(), wide)), result);
+  const double step = (end.to_double() - start.to_double()) / static_cast<double>(steps - 1);
+  // From the nearer end, so that both ends are exact.
+  const Value index = ops::cast(ops::iota(extents, 0), wide);
+  const Value from = scalar_of(start.to_double(), wide), to = scalar_of(end.to_double(), wide);
+  const Value by = scalar_of(step, wide);
+  const Value last = scalar_of(static_cast<double>(steps - 1), wide);
+  const Value half = scalar_of(static_cast<double>(steps) / 2, wide);
+  const Value x = ops::select(index < half, from + index * by, to - (last - index) * by);
+  return ops::cast(x, result);
+}
+
+namespace {
+
+Value shift_right(Value bits, int count) {
+  return ops::binary(Op::ShiftRight, bits, ops::literal_like(bits, count));
+}
+
+Value unit_interval(std::span<const int64_t> dims, Generator* generator, DType wide) {
+  if (wide == DType::Float64) {  // 27 and 26 bits of two words
+    const Value high = shift_right(draw_bits(dims, generator), 5);
+    const Value low = shift_right(draw_bits(dims, generator), 6);
+    return (ops::cast(high, wide) * 67108864.0 + ops::cast(low, wide)) * 0x1p-53;
+  }
+  return ops::cast(shift_right(draw_bits(dims, generator), 8), wide) * 0x1p-24;
+}
+
+DType random_dtype(DType dtype) {
+  check(is_floating(dtype), ErrorKind::NotImplemented, "{}: random numbers of {}",
+        current_operation(), name_of(dtype));
+  return dtype == DType::Float64 ? DType::Float64 : DType::Float32;
+}
+
+}  // namespace
+
+Value uniform01(std::span<const int64_t> dims, DType dtype, Generator* generator) {
+  checked_numel(dims);
+  if (is_half(dtype)) {  // as many bits as the dtype holds, so that 1 is never reached
+    const int kept = dtype == DType::Float16 ? 11 : 8;
+    const Value bits = shift_right(draw_bits(dims, generator), 32 - kept);
+    return ops::cast(ops::cast(bits, DType::Float32) * std::ldexp(1.0, -kept), dtype);
+  }
+  return unit_interval(dims, generator, random_dtype(dtype));
+}
+
+Value normal01(std::span<const int64_t> dims, DType dtype, Generator* generator) {
+  checked_numel(dims);
+  const DType wide = random_dtype(dtype);
+  // Box and Muller: 1 - u lies in (0, 1], where the logarithm is finite.
+  const Value u = unit_interval(dims, generator, wide), v = unit_interval(dims, generator, wide);
+  const Value radius = ops::unary(Op::Sqrt, -2.0 * ops::unary(Op::Log, 1.0 - u));
+  return ops::cast(radius * ops::unary(Op::Cos, v * (2 * std::numbers::pi)), dtype);
+}
+
+Value random_integers(int64_t low, int64_t high, std::span<const int64_t> dims, DType dtype,
+                      Generator* generator) {
+  check(low < high, ErrorKind::Runtime,
+        "random_ expects 'from' to be less than 'to', but got from={} >= to={}", low, high);
+  const uint64_t range = static_cast<uint64_t>(high) - static_cast<uint64_t>(low);
+  check(range <= uint64_t{1} << 32, ErrorKind::NotImplemented,
+        "{}: a range of more than 2^32 integers", current_operation());
+  // The high word of bits * range: each integer within 2^-32 of its probability.
+  const Value bits = ops::cast(draw_bits(dims, generator), DType::UInt64);
+  const Value scaled = bits * ops::scalar(static_cast<int64_t>(range), DType::UInt64);
+  const Value x = ops::cast(shift_right(scaled, 32), DType::Int64);
+  return ops::cast(x + ops::scalar(low, DType::Int64), dtype);
+}
+
+Value randperm(int64_t n, Generator* generator, std::optional<DType> dtype,
+               std::optional<Device> device) {
+  check_device(device);
+  check(n >= 0, ErrorKind::Runtime, "n must be non-negative, got {}", n);
+  const int64_t extents[] = {n};
+  // 63 bits a key: no two of them are equal in practice, and if so, their order is still defined.
+  const Value high = ops::cast(draw_bits(extents, generator), DType::Int64);
+  const Value low = ops::cast(shift_right(draw_bits(extents, generator), 1), DType::Int64);
+  const Value keys = high * 2147483648.0 + low;
+  return ops::cast(ops::argsort(keys, 0, false), dtype.value_or(DType::Int64));
+}
+
+Value multinomial(Value input, int64_t num_samples, bool replacement, Generator* generator) {
+  check(rank(input) == 1 || rank(input) == 2, ErrorKind::Runtime,
+        "prob_dist must be 1 or 2 dim, not {}", rank(input));
+  check(is_floating(dtype(input)), ErrorKind::Runtime,
+        "multinomial only supports floating-point dtypes for input, got: {}", name_of(dtype(input)));
+  check(num_samples > 0, ErrorKind::Runtime, "cannot sample n_sample <= 0 samples");
+  const int64_t axis = rank(input) - 1, classes = dims(input)[axis];
+  check(replacement || num_samples <= classes, ErrorKind::Runtime,
+        "cannot sample n_sample > prob_dist.size(-1) samples without replacement");
+  const auto race = [&](Value weights) {  // the first arrival of exponential clocks
+    const Value noise = -ops::unary(Op::Log1p, -uniform01(dims(weights), DType::Float32, generator));
+    return ops::cast(weights, DType::Float32) / noise;
+  };
+  if (!replacement) {
+    return ops::slice_axis(ops::argsort(race(input), axis, true), axis, 0, num_samples);
+  }
+  Dims spread(dims(input));
+  spread.insert(spread.begin() + axis, num_samples);
+  return ops::argreduce(Op::Argmax, race(ops::expand(ops::unsqueeze(input, axis), spread)), axis + 1);
+}
+
+Value pow(Value input, const Scalar& exponent) {
+  const DType from = dtype(input);
+  if (!exponent.is_integral() && is_integral(from, true)) input = ops::cast(input, default_dtype());
+  if (from == DType::Bool && exponent.kind() == Scalar::Kind::Int) {
+    input = ops::cast(input, DType::Int64);
+  }
+  const DType type = dtype(input);
+  const double power = exponent.to_double();
+  check(!is_integral(type, true) || power >= 0, ErrorKind::Runtime,
+        "Integers to negative integer powers are not allowed.");
+  // The exponents that programs are written with select the program, as literals do.
+  if (power == 1) return ops::alias(input);
+  if (power == 2) return input * input;
+  if (power == 3) return input * input * input;
+  if (power == 0.5) return ops::unary(Op::Sqrt, input);
+  if (power == -1) return 1.0 / input;
+  if (power == -2) return 1.0 / (input * input);
+  if (power == -0.5) return ops::unary(Op::Rsqrt, input);
+  return ops::binary(Op::Pow, input, scalar_of(exponent, type));
+}
+
+}  // namespace tenon::values
