@@ -28,6 +28,8 @@ struct View {
 
 struct Cell : RefCounted {
   ~Cell();
+  static void* operator new(size_t bytes);
+  static void operator delete(void* memory);
 
   TypeId type = 0;
 

@@ -5,6 +5,7 @@
 
 #include "core/error.h"
 #include "core/shape.h"
+#include "trace/recorder.h"
 #include "trace/rules.h"
 #include "trace/tensor.h"
 
@@ -63,24 +64,14 @@ TypeId infer_broadcast(DType dtype, Types operands) {
   return with_operand_layout(dtype, device, dims, operands);
 }
 
-// Inference on types already seen is one look-up.
-struct Memo {
-  uint32_t a = ~0u, b = ~0u;
-  uint8_t dtype = 0xff;
-  TypeId result = 0;
-};
-thread_local std::array<Memo, 512> memo;
-
 TypeId infer_binary(DType dtype, TypeId a, TypeId b) {
   const uint32_t slot =
       (a * 0x9E3779B1u ^ b * 0x85EBCA77u ^ static_cast<uint32_t>(dtype) * 0xC2B2AE3Du) >> 23;
-  Memo& entry = memo[slot];
-  if (entry.a == a && entry.b == b && entry.dtype == static_cast<uint8_t>(dtype)) {
-    return entry.result;
-  }
+  Recorder::Inferred& entry = recorder().inferred[slot];
+  if (entry.a == a && entry.b == b && entry.dtype == dtype) return entry.result;
   const TypeId operands[] = {a, b};
   const TypeId result = infer_broadcast(dtype, operands);
-  entry = {a, b, static_cast<uint8_t>(dtype), result};
+  entry = {a, b, dtype, result};
   return result;
 }
 

@@ -6,6 +6,7 @@
 // (Per-thread traces without a lock would have to stop their owner to publish a pending tensor.)
 #pragma once
 
+#include <array>
 #include <vector>
 
 #include "trace/segment.h"
@@ -16,6 +17,14 @@ namespace tenon {
 struct Recorder {
   Recorder();
   ~Recorder();
+
+  // Inference on operand types already seen is one look-up (see infer.cpp).
+  struct Inferred {
+    TypeId a = kNoType, b = kNoType;
+    DType dtype = DType::Bool;
+    TypeId result = kNoType;
+  };
+  std::array<Inferred, 512> inferred;
 
   Ref<Segment> segment;
   int depth = 0;                // of nested grad and jvp

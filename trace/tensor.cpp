@@ -14,6 +14,37 @@
 
 namespace tenon {
 
+// Cells come and go with every operation: a thread keeps those it freed for the next.
+namespace {
+struct CellPool {
+  static constexpr size_t kKept = 1024;
+  std::vector<void*> free;
+  ~CellPool() {
+    for (void* memory : free) ::operator delete(memory);
+    free.clear();
+    is_alive = false;
+  }
+  static inline constinit thread_local bool is_alive = true;
+};
+thread_local CellPool cell_pool;
+}  // namespace
+
+void* Cell::operator new(size_t bytes) {
+  if (CellPool::is_alive && !cell_pool.free.empty()) {
+    void* memory = cell_pool.free.back();
+    cell_pool.free.pop_back();
+    return memory;
+  }
+  return ::operator new(bytes);
+}
+void Cell::operator delete(void* memory) {
+  if (CellPool::is_alive && cell_pool.free.size() < CellPool::kKept) {
+    cell_pool.free.push_back(memory);
+  } else {
+    ::operator delete(memory);
+  }
+}
+
 Cell::~Cell() {
   TraceLock lock;
   Segment::unbind(*this);
@@ -294,7 +325,7 @@ Tensor from_bytes(DType dtype, std::span<const int64_t> dims, std::span<const st
 
 const char* current_operation() { return recorder().operation; }
 
-OpScope::OpScope(const char* name) : exceptions_(std::uncaught_exceptions()) {
+OpScope::OpScope(const char* name) {
   Recorder& r = recorder();
   outer_name_ = std::exchange(r.operation, name);
   if (r.scopes++ == 0) {
@@ -306,7 +337,11 @@ OpScope::OpScope(const char* name) : exceptions_(std::uncaught_exceptions()) {
 OpScope::~OpScope() noexcept(false) {
   Recorder& r = recorder();
   r.operation = outer_name_;
-  if (--r.scopes > 0 || std::uncaught_exceptions() > exceptions_) return;
+  if (--r.scopes > 0) return;
+  if (!complete_ && std::uncaught_exceptions() > 0) {
+    r.homes.clear();
+    return;
+  }
   if (r.touched_exposed) {
     r.touched_exposed = false;
     seal_and_run(r);
@@ -317,7 +352,11 @@ OpScope::~OpScope() noexcept(false) {
 }
 
 Value OpScope::use(const Tensor& operand) { return resolve(defined_cell(operand.cell())); }
-Tensor OpScope::result(Value value) { return Tensor(make_cell(value)); }
+Tensor OpScope::result(Value value) {
+  Tensor tensor(make_cell(value));
+  complete_ = true;
+  return tensor;
+}
 
 void flush() {
   TraceLock lock;

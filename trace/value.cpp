@@ -59,11 +59,15 @@ Value primitive(Op op, std::span<const Value> operands, Ints axes, Ints sizes) {
   return append(op, type, operands, axes, sizes);
 }
 
-Value unary(Op op, Value a) { return primitive(op, {&a, 1}); }
+Value unary(Op op, Value a) {
+  const TypeId operand = type_id_of(a);
+  return append(op, infer_Elementwise(op, {&operand, 1}), {&a, 1}, {}, {});
+}
 
 Value binary(Op op, Value a, Value b) {
   const Value operands[] = {a, b};
-  return primitive(op, operands);
+  const TypeId types[] = {type_id_of(a), type_id_of(b)};
+  return append(op, infer_Elementwise(op, types), operands, {}, {});
 }
 
 Value select(Value condition, Value a, Value b) {

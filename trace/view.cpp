@@ -190,6 +190,7 @@ const Tensor& OpScope::write(const Tensor& target, Value value) {
     recorder().touched_exposed = true;
     recorder().homes.emplace_back(Ref<Cell>(&root), home);
   }
+  complete_ = true;
   return target;
 }
 
