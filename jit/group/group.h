@@ -1,0 +1,68 @@
+// Groups: which nodes one kernel computes, and over which loops.
+//
+// In: a Graph. Out: groups in an order in which they can run. What must hold: a group reads only
+// inputs and values that earlier groups store, or recomputes them; every value that another group
+// loads, and every output, is stored by exactly one group; with `fuse` off each node that computes
+// something is its own group. Grouping asks whether the values of a node have their place in a
+// group's loops, and counts bytes; it knows operations only by their class.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "jit/group/algebra.h"
+#include "jit/simplify/graph.h"
+
+namespace tenon::jit {
+
+enum class GroupKind : uint8_t {
+  Map,          // parallel loops only
+  Row,          // parallel loops, then reduced loops that end with the vectorised one
+  Column,       // reduced loops inside vectorised kept ones
+  Full,         // every loop reduced: partial results of chunks, then their reduction
+  Scan,         // cumulative operations and argmax: serial along the last loop
+  Scatter,      // a copy of the base, then stores at loaded indices, serial along the indices
+  UpdateSlice,  // a copy of the base, then a box of it
+  Concatenate,  // one kernel an operand
+  Gemm,
+  Sort,
+};
+const char* name_of(GroupKind kind);
+
+struct Group {
+  GroupKind kind = GroupKind::Map;
+  Symbols loops;               // atoms; kept ones first, then reduced ones
+  uint32_t kept = 0;           // how many are kept
+  uint32_t inner_begin = 0;    // Row: first loop of the innermost reduced axis
+  std::vector<NodeIndex> members;
+  std::vector<NodeIndex> stores;  // members whose values are stored
+  uint32_t cost = 0;              // operations, for the cap on a kernel's size
+  std::string note;               // why it was begun, for explain()
+};
+
+struct Grouping {
+  static constexpr uint32_t kUnplaced = ~uint32_t{0};
+  std::vector<Group> groups;
+  std::vector<uint32_t> group_of;  // by node; kUnplaced: inlined where it is used
+  std::vector<SmallVector<uint8_t, 6>> loops_of;  // by node: the loop of each atom, in its group
+  // By node, for reductions and scans: the loop of each atom of the operand.
+  std::vector<SmallVector<uint8_t, 6>> operand_loops;
+  std::vector<uint8_t> stored;                    // by node: has a buffer
+  std::vector<uint8_t> inlined;  // by node: recomputed by later groups although it has a group
+};
+
+struct GroupOptions {
+  bool fuse = true;
+  uint32_t max_cost = 300;
+  uint32_t max_buffers = 48;
+};
+
+Grouping make_groups(const Graph& graph, Algebra& algebra, const GroupOptions& options);
+
+std::string print(const Graph& graph, const Grouping& grouping);
+
+// How a reduction runs (see the definition of their bits in docs): by the place of its axes.
+enum class ReductionClass : uint8_t { Row, Column, Full };
+ReductionClass reduction_class(const Graph& graph, NodeIndex n);
+
+}  // namespace tenon::jit

@@ -1,0 +1,39 @@
+// What the JIT made and ran, for tests and for users who ask.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace tenon::jit {
+
+struct Counters {
+  uint64_t programs = 0;    // run
+  uint64_t plans = 0;       // made
+  uint64_t kernels = 0;     // different ones
+  uint64_t compiled = 0;    // of these, by the compiler
+  uint64_t from_disk = 0;   // of these, from the disk cache
+  uint64_t launches = 0;
+  uint64_t library_calls = 0;
+  uint64_t library_primitives = 0;
+};
+Counters counters();
+
+// One step of the last profiled run.
+struct StepRecord {
+  std::string name;
+  double seconds = 0;
+  int64_t bytes = 0;                // read and written, each buffer once
+  std::vector<uint32_t> origins;    // of its operations
+};
+// The steps of the calling thread's last run; times only while profiling is on.
+const std::vector<StepRecord>& last_run();
+void set_profiling(bool on);
+bool is_profiling();
+
+// How programs run. Results are equal bit for bit.
+enum class Mode : uint8_t { Fused, Unfused, Interpret };
+void set_mode(Mode mode);  // default: TENON_JIT=fused|unfused|interpret
+Mode mode();
+
+}  // namespace tenon::jit

@@ -1,0 +1,24 @@
+// The Executor that runs programs through plans.
+#pragma once
+
+#include <string>
+
+#include "jit/plan/counters.h"
+#include "jit/plan/plan.h"
+#include "trace/executor.h"
+
+namespace tenon::jit {
+
+// Makes the JIT the process' Executor.
+void install();
+
+// The plan of a program, made if it is not known; lives as long as the process.
+Plan& plan_for(const Program& program);
+
+// What would run for a program: its graph, groups, kernels and buffers.
+std::string explain(const Program& program);
+
+// Forgets plans and kernels (tests count what is made afresh).
+void clear_plans();
+
+}  // namespace tenon::jit

@@ -1,0 +1,48 @@
+#include "jit/plan/kernel_table.h"
+
+#include <mutex>
+#include <unordered_map>
+
+#include "core/error.h"
+#include "jit/plan/record.h"
+
+namespace tenon::jit {
+namespace {
+
+struct Table {
+  std::mutex mutex;
+  std::unordered_map<Hash128, std::unique_ptr<CompiledKernel>> kernels;
+};
+Table& table() {
+  static Table* const instance = new Table;  // compiled code may run until the very end
+  return *instance;
+}
+
+}  // namespace
+
+std::vector<CompiledKernel*> intern_kernels(std::vector<loop::Kernel> kernels, bool compile) {
+  std::vector<CompiledKernel*> result;
+  std::vector<CompiledKernel*> fresh;
+  Table& t = table();
+  std::lock_guard lock(t.mutex);
+  for (loop::Kernel& kernel : kernels) {
+    const std::vector<std::byte> form = loop::canonical_form(kernel);
+    Hash128 hash = hash128(form);
+    hash.high ^= compile ? 0 : 1;  // kernels for the interpreter are apart
+    auto& slot = t.kernels[hash];
+    if (!slot) {
+      const std::string wrong = loop::verify(kernel);
+      check(wrong.empty(), ErrorKind::Internal, "{}: {}\n{}", kernel.name, wrong,
+            loop::print(kernel));
+      slot = std::make_unique<CompiledKernel>();
+      slot->code = std::move(kernel);
+      slot->hash = hash;
+      fresh.push_back(slot.get());
+    }
+    result.push_back(slot.get());
+  }
+  count_kernels(fresh.size(), 0, 0);
+  return result;
+}
+
+}  // namespace tenon::jit

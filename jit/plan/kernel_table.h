@@ -1,0 +1,33 @@
+// The kernels of this process, one for each canonical form: equal layers compile once.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <vector>
+
+#include "core/hash.h"
+#include "jit/loop/ir.h"
+
+namespace tenon::jit {
+
+struct CompiledKernel {
+  loop::Kernel code;
+  Hash128 hash;
+  std::atomic<loop::KernelFunction> function{nullptr};  // none: interpreted
+
+  void run(void* const* buffers, const int64_t* ints, const uint64_t* scalars, void* scratch,
+           int64_t begin, int64_t end, loop::ErrorSlot* error) const {
+    const loop::KernelFunction f = function.load(std::memory_order_acquire);
+    if (f) {
+      f(buffers, ints, scalars, scratch, begin, end, error);
+    } else {
+      loop::interpret(code, buffers, ints, scalars, scratch, begin, end, error);
+    }
+  }
+};
+
+// Takes kernels into the table; those not met before are compiled, all at once. The results live as
+// long as the process. With `compile` false the kernels will be interpreted.
+std::vector<CompiledKernel*> intern_kernels(std::vector<loop::Kernel> kernels, bool compile);
+
+}  // namespace tenon::jit

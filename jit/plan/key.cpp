@@ -1,0 +1,62 @@
+#include "jit/plan/key.h"
+
+#include "jit/simplify/graph.h"
+
+namespace tenon::jit {
+namespace {
+
+void write_layout(const Type& type, std::vector<uint64_t>& words) {
+  if (type.contiguous) {
+    words.push_back(0);
+    return;
+  }
+  const Layout layout = layout_of(type);
+  words.push_back(1 + layout.kind);
+  for (uint8_t d : layout.order) words.push_back(d);
+  for (uint8_t c : layout.classes) words.push_back(c);
+}
+
+}  // namespace
+
+Hash128 key_of(const Program& program) {
+  thread_local std::vector<uint64_t> words;
+  words.clear();
+  SmallVector<int64_t, 16> structure;
+  uint32_t inputs = 0;
+  for (uint32_t i = 0; i < program.nodes.size(); ++i) {
+    const ProgramNode& node = program.nodes[i];
+    const Type& type = type_of(node.type);
+    words.push_back(uint64_t{static_cast<uint16_t>(node.op)} |
+                    uint64_t{static_cast<uint8_t>(type.dtype)} << 16 | uint64_t{type.rank} << 24 |
+                    uint64_t{node.operand_count} << 32 | uint64_t{node.axes_count & 0xffffu} << 40 |
+                    uint64_t{type.numel == 0} << 56);
+    const uint64_t ones = ones_mask(type);
+    if (ones) words.push_back(ones);
+    words.back() ^= uint64_t{ones != 0} << 63;
+    for (uint32_t operand : program.operands_of(node)) words.push_back(i - operand);
+    for (int64_t axis : program.axes_of(node)) words.push_back(static_cast<uint64_t>(axis));
+    switch (node.op) {
+      case Op::Input:
+        write_layout(type_of(program.inputs[inputs++].type), words);
+        break;
+      case Op::Reshape:
+      case Op::Slice:
+      case Op::Pad:
+      case Op::UpdateSlice:
+        structure.clear();
+        structure_of(program, node, structure);
+        for (int64_t word : structure) words.push_back(static_cast<uint64_t>(word));
+        break;
+      default:
+        break;
+    }
+  }
+  words.push_back(~uint64_t{0});
+  for (uint32_t output : program.outputs) {
+    words.push_back(program.nodes.size() - output);
+    write_layout(type_of(program.nodes[output].type), words);
+  }
+  return hash128_of(std::span<const uint64_t>(words));
+}
+
+}  // namespace tenon::jit

@@ -1,0 +1,238 @@
+#include "jit/plan/library.h"
+
+#include <cstring>
+#include <memory>
+
+#include "core/allocator.h"
+#include "core/threads.h"
+#include "kernels/gemm.h"
+#include "kernels/sort.h"
+
+namespace tenon::jit {
+namespace {
+
+struct Dim {
+  int64_t extent, stride;
+};
+using DimList = SmallVector<Dim, 8>;
+
+// The dimensions of a role without those of extent 1, neighbours merged where they are one.
+DimList dims_of(const MatrixOperand& x, std::span<const uint8_t> role) {
+  DimList dims;
+  for (uint8_t at : role) {
+    if (x.extents[at] != 1) dims.push_back({x.extents[at], x.strides[at]});
+  }
+  return dims;
+}
+
+bool can_merge(const Dim& outer, const Dim& inner) {
+  return outer.stride == inner.stride * inner.extent;
+}
+
+DimList merged(const DimList& dims) {
+  DimList result;
+  for (const Dim& dim : dims) {
+    if (!result.empty() && can_merge(result.back(), dim)) {
+      result.back() = {result.back().extent * dim.extent, dim.stride};
+    } else {
+      result.push_back(dim);
+    }
+  }
+  return result;
+}
+
+// Merges neighbours only where both lists allow it, so that they stay parallel.
+void merge_both(DimList& a, DimList& b) {
+  DimList x, y;
+  for (size_t i = 0; i < a.size(); ++i) {
+    if (!x.empty() && can_merge(x.back(), a[i]) && can_merge(y.back(), b[i])) {
+      x.back() = {x.back().extent * a[i].extent, a[i].stride};
+      y.back() = {y.back().extent * b[i].extent, b[i].stride};
+    } else {
+      x.push_back(a[i]);
+      y.push_back(b[i]);
+    }
+  }
+  a = x;
+  b = y;
+}
+
+int64_t product(const DimList& dims) {
+  int64_t n = 1;
+  for (const Dim& dim : dims) n *= dim.extent;
+  return n;
+}
+
+struct Matrix {
+  int64_t leading = 0;
+  bool transposed = false;
+};
+
+// Rows x columns as a library's matrix, if strides allow.
+bool as_matrix(const DimList& rows, const DimList& columns, Matrix& matrix) {
+  if (rows.size() > 1 || columns.size() > 1) return false;
+  const int64_t m = product(rows), n = product(columns);
+  const int64_t row = rows.empty() ? n : rows[0].stride;
+  const int64_t column = columns.empty() ? 1 : columns[0].stride;
+  if (column == 1 && (row >= n || m == 1)) {
+    matrix = {std::max(row, n), false};
+    return true;
+  }
+  const int64_t row_t = rows.empty() ? 1 : rows[0].stride;
+  const int64_t column_t = columns.empty() ? m : columns[0].stride;
+  if (row_t == 1 && (column_t >= m || n == 1)) {
+    matrix = {std::max(column_t, m), true};
+    return true;
+  }
+  return false;
+}
+
+// Copies a strided operand densely in the order of `dims`.
+void pack(const std::byte* from, std::byte* to, const DimList& dims, size_t item) {
+  const int64_t count = product(dims);
+  const int64_t inner = dims.empty() ? 1 : dims.back().extent;
+  const int64_t stride = dims.empty() ? 0 : dims.back().stride;
+  parallel_for(count / std::max<int64_t>(inner, 1), std::max<int64_t>(1, 16384 / inner),
+               [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      int64_t rest = row, offset = 0;
+      for (size_t d = dims.size() - (dims.empty() ? 0 : 1); d-- > 0;) {
+        offset += rest % dims[d].extent * dims[d].stride;
+        rest /= dims[d].extent;
+      }
+      const std::byte* source = from + offset * static_cast<int64_t>(item);
+      std::byte* target = to + row * inner * static_cast<int64_t>(item);
+      if (stride == 1) {
+        std::memcpy(target, source, inner * item);
+        continue;
+      }
+      for (int64_t i = 0; i < inner; ++i) {
+        std::memcpy(target + i * item, source + i * stride * static_cast<int64_t>(item), item);
+      }
+    }
+  });
+}
+
+// An operand after packing: dense [batch..., rows, columns].
+Ref<Storage> packed(DType dtype, const void* data, DimList& batch, DimList& rows,
+                    DimList& columns) {
+  DimList all;
+  for (const DimList* list : {&batch, &rows, &columns}) {
+    all.append(list->begin(), list->end());
+  }
+  const size_t item = size_of(dtype);
+  Ref<Storage> copy = allocate(product(all) * item);
+  pack(static_cast<const std::byte*>(data), copy->as<std::byte>(), all, item);
+  int64_t stride = 1;
+  for (DimList* list : {&columns, &rows, &batch}) {
+    for (size_t i = list->size(); i-- > 0;) {
+      (*list)[i].stride = stride;
+      stride *= (*list)[i].extent;
+    }
+  }
+  return copy;
+}
+
+}  // namespace
+
+void multiply(DType dtype, const MatrixOperand& a, const MatrixOperand& b, void* result) {
+  DimList batch_a, batch_b, contract_a, contract_b;
+  for (size_t i = 0; i < a.batch.size(); ++i) {
+    if (a.extents[a.batch[i]] == 1) continue;
+    batch_a.push_back({a.extents[a.batch[i]], a.strides[a.batch[i]]});
+    batch_b.push_back({b.extents[b.batch[i]], b.strides[b.batch[i]]});
+  }
+  for (size_t i = 0; i < a.contract.size(); ++i) {
+    if (a.extents[a.contract[i]] == 1) continue;
+    contract_a.push_back({a.extents[a.contract[i]], a.strides[a.contract[i]]});
+    contract_b.push_back({b.extents[b.contract[i]], b.strides[b.contract[i]]});
+  }
+  DimList free_a = merged(dims_of(a, a.free)), free_b = merged(dims_of(b, b.free));
+  kernels::GemmArgs args;
+  args.dtype = dtype;
+  args.m = product(free_a);
+  args.n = product(free_b);
+  args.k = product(contract_a);
+  const int64_t count = product(batch_a);
+  if (args.m == 0 || args.n == 0 || count == 0) return;
+
+  const void *data_a = a.data, *data_b = b.data;
+  Ref<Storage> copy_a, copy_b;
+  Matrix matrix_a, matrix_b;
+  {
+    DimList x = contract_a, y = contract_b;
+    merge_both(x, y);
+    if (x.size() > 1) {
+      // Contracted dimensions that are not one in both: pack what is not dense.
+      if (merged(contract_a).size() > 1) copy_a = packed(dtype, data_a, batch_a, free_a, contract_a);
+      if (merged(contract_b).size() > 1) copy_b = packed(dtype, data_b, batch_b, contract_b, free_b);
+      x = contract_a, y = contract_b;
+      merge_both(x, y);
+    }
+    contract_a = x, contract_b = y;
+  }
+  free_a = merged(free_a), free_b = merged(free_b);
+  if (!as_matrix(free_a, contract_a, matrix_a)) {
+    copy_a = packed(dtype, copy_a ? copy_a->data() : data_a, batch_a, free_a, contract_a);
+    free_a = merged(free_a), contract_a = merged(contract_a);
+    as_matrix(free_a, contract_a, matrix_a);
+  }
+  if (!as_matrix(contract_b, free_b, matrix_b)) {
+    copy_b = packed(dtype, copy_b ? copy_b->data() : data_b, batch_b, contract_b, free_b);
+    free_b = merged(free_b), contract_b = merged(contract_b);
+    as_matrix(contract_b, free_b, matrix_b);
+  }
+  if (copy_a) data_a = copy_a->data();
+  if (copy_b) data_b = copy_b->data();
+  merge_both(batch_a, batch_b);
+
+  args.lda = matrix_a.leading, args.transpose_a = matrix_a.transposed;
+  args.ldb = matrix_b.leading, args.transpose_b = matrix_b.transposed;
+  args.ldc = args.n;
+  args.stride_c = args.m * args.n;
+  const int64_t item = static_cast<int64_t>(size_of(dtype));
+  // The last batch dimension is the library's, those before it are a loop here.
+  int64_t outer = 1;
+  if (!batch_a.empty()) {
+    args.batch = batch_a.back().extent;
+    args.stride_a = batch_a.back().stride;
+    args.stride_b = batch_b.back().stride;
+    outer = count / args.batch;
+  }
+  for (int64_t i = 0; i < outer; ++i) {
+    int64_t rest = i, offset_a = 0, offset_b = 0;
+    for (size_t d = batch_a.empty() ? 0 : batch_a.size() - 1; d-- > 0;) {
+      const int64_t at = rest % batch_a[d].extent;
+      rest /= batch_a[d].extent;
+      offset_a += at * batch_a[d].stride;
+      offset_b += at * batch_b[d].stride;
+    }
+    args.a = static_cast<const std::byte*>(data_a) + offset_a * item;
+    args.b = static_cast<const std::byte*>(data_b) + offset_b * item;
+    args.c = static_cast<std::byte*>(result) + i * args.batch * args.stride_c * item;
+    kernels::gemm(args);
+  }
+}
+
+void sort_along(DType dtype, const void* values, int64_t* result, std::span<const int64_t> dims,
+                int axis, bool descending) {
+  int64_t before = 1, after = 1;
+  const int64_t n = dims.empty() ? 1 : dims[axis];
+  for (int d = 0; d < static_cast<int>(dims.size()); ++d) (d < axis ? before : after) *= dims[d];
+  if (!dims.empty()) after /= std::max<int64_t>(n, 1);
+  if (before * n * after == 0) return;
+  if (after == 1) {
+    kernels::argsort(dtype, values, result, before, n, descending);
+    return;
+  }
+  const size_t item = size_of(dtype);
+  const Ref<Storage> rows = allocate(before * n * after * item);
+  const Ref<Storage> sorted = allocate(before * n * after * sizeof(int64_t));
+  pack(static_cast<const std::byte*>(values), rows->as<std::byte>(),
+       {{before, n * after}, {after, 1}, {n, after}}, item);
+  kernels::argsort(dtype, rows->data(), sorted->as<int64_t>(), before * after, n, descending);
+  pack(sorted->as<std::byte>(), reinterpret_cast<std::byte*>(result),
+       {{before, n * after}, {n, 1}, {after, n}}, sizeof(int64_t));
+}
+
+}  // namespace tenon::jit

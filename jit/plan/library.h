@@ -1,0 +1,27 @@
+// Library calls on strided operands.
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "core/dtype.h"
+#include "core/small_vector.h"
+
+namespace tenon::jit {
+
+// An operand of a batched product: its dimensions by role, each with extent and stride in elements.
+struct MatrixOperand {
+  const void* data = nullptr;
+  SmallVector<int64_t, 8> extents, strides;
+  std::span<const uint8_t> batch, free, contract;
+};
+
+// result[batch, free of a, free of b], dense, from any strides: as one library call where they
+// allow, else in several, or from a packed copy.
+void multiply(DType dtype, const MatrixOperand& a, const MatrixOperand& b, void* result);
+
+// argsort of a dense tensor along any axis.
+void sort_along(DType dtype, const void* values, int64_t* result, std::span<const int64_t> dims,
+                int axis, bool descending);
+
+}  // namespace tenon::jit

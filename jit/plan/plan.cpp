@@ -1,0 +1,277 @@
+// Making plans: groups to steps, buffers and their lifetimes.
+#include "jit/plan/plan.h"
+
+#include <algorithm>
+
+#include "core/error.h"
+#include "core/log.h"
+#include "jit/schedule/access.h"
+#include "jit/simplify/simplify.h"
+
+namespace tenon::jit {
+
+Plan::Plan(const Program& program, Mode mode) : mode_(mode), graph_(make_graph(program)) {
+  simplify(graph_);
+  GroupOptions options;
+  options.fuse = mode == Mode::Fused;
+  grouping_ = make_groups(graph_, algebra_, options);
+  make_steps(program);
+  find_lifetimes();
+}
+
+uint32_t Plan::buffer_of(NodeIndex n, bool partial) {
+  uint32_t& id = buffer_ids_[n * 2 + partial];
+  if (id != kNone) return id;
+  id = static_cast<uint32_t>(buffers_.size());
+  const GraphNode& node = graph_[n];
+  PlanBuffer buffer{n, partial, node.dtype, elements_of(algebra_, node)};
+  if (partial) {
+    buffer.elements = elements_of(algebra_, graph_[node.operands[0]]);
+    if (is_half(node.dtype)) buffer.dtype = DType::Float32;
+  } else if (node.op == Op::Input) {
+    buffer.input = node.input;
+  }
+  buffers_.push_back(buffer);
+  return id;
+}
+
+StridedOperand Plan::strided(const Placement& placement, uint32_t group, NodeIndex n) {
+  (void)group;
+  const auto has_buffer = [&](NodeIndex m) {
+    return graph_[m].op == Op::Input || grouping_.stored[m];
+  };
+  const auto view = strided_view(graph_, algebra_, has_buffer, n);
+  check(view.has_value(), ErrorKind::Internal, "a matrix operand has no strides");
+  (void)placement;
+  StridedOperand operand{buffer_of(view->base, false), view->offset, view->strides, {}};
+  for (Symbol atom : graph_[n].atoms) operand.extents.push_back(algebra_.extent(atom));
+  return operand;
+}
+
+void Plan::add_gemm(const Placement& placement, uint32_t group) {
+  const NodeIndex n = grouping_.groups[group].stores[0];
+  const GraphNode& node = graph_[n];
+  const GraphNode &a = graph_[node.operands[0]], &b = graph_[node.operands[1]];
+  GemmStep step;
+  step.dtype = node.dtype;
+  step.a = strided(placement, group, node.operands[0]);
+  step.b = strided(placement, group, node.operands[1]);
+  step.result = buffer_of(n, false);
+  const auto& axes = node.axes;
+  const size_t nb = axes[0], nc = axes[1 + 2 * nb];
+  const auto put = [](const GraphNode& x, int64_t dim, std::vector<uint8_t>& list) {
+    for (int i = x.starts[dim]; i < x.starts[dim + 1]; ++i) list.push_back(static_cast<uint8_t>(i));
+  };
+  std::vector<uint8_t> used_a(a.rank(), 0), used_b(b.rank(), 0);
+  for (size_t i = 0; i < nb; ++i) {
+    put(a, axes[1 + i], step.batch_a);
+    put(b, axes[1 + nb + i], step.batch_b);
+    used_a[axes[1 + i]] = used_b[axes[1 + nb + i]] = 1;
+  }
+  for (size_t i = 0; i < nc; ++i) {
+    put(a, axes[2 + 2 * nb + i], step.contract_a);
+    put(b, axes[2 + 2 * nb + nc + i], step.contract_b);
+    used_a[axes[2 + 2 * nb + i]] = used_b[axes[2 + 2 * nb + nc + i]] = 1;
+  }
+  for (int d = 0; d < a.rank(); ++d) {
+    if (!used_a[d]) put(a, d, step.free_a);
+  }
+  for (int d = 0; d < b.rank(); ++d) {
+    if (!used_b[d]) put(b, d, step.free_b);
+  }
+  Step entry{std::move(step), "matmul", {node.source}, group};
+  steps_.push_back(std::move(entry));
+  loads_.emplace_back();
+  stores_.emplace_back();
+}
+
+void Plan::add_sort(uint32_t group) {
+  const NodeIndex n = grouping_.groups[group].stores[0];
+  const GraphNode& node = graph_[n];
+  SortStep step;
+  step.values = buffer_of(node.operands[0], false);
+  step.result = buffer_of(n, false);
+  step.dtype = graph_[node.operands[0]].dtype;
+  for (int d = 0; d < node.rank(); ++d) {
+    step.extents.push_back(algebra_.product(
+        {node.atoms.data() + node.starts[d], static_cast<size_t>(node.atoms_in(d))}));
+  }
+  step.axis = static_cast<int>(node.axes[0]);
+  step.descending = node.axes[1] != 0;
+  steps_.push_back({std::move(step), "argsort", {node.source}, group});
+  loads_.emplace_back();
+  stores_.emplace_back();
+}
+
+void Plan::make_steps(const Program& program) {
+  (void)program;
+  buffer_ids_.assign(2 * graph_.nodes.size(), kNone);
+  Placement placement{graph_, grouping_, graph_.layouts};
+  std::vector<loop::Kernel> kernels;
+  std::vector<size_t> kernel_steps;
+  for (uint32_t g = 0; g < grouping_.groups.size(); ++g) {
+    const Group& group = grouping_.groups[g];
+    if (group.stores.empty()) continue;
+    if (group.kind == GroupKind::Gemm) {
+      add_gemm(placement, g);
+      continue;
+    }
+    if (group.kind == GroupKind::Sort) {
+      add_sort(g);
+      continue;
+    }
+    for (KernelCode& code : schedule(placement, algebra_, g)) {
+      KernelStep step{};
+      for (const BufferUse& use : code.buffers) {
+        step.buffers.push_back(buffer_of(use.node, use.partial));
+      }
+      step.ints = code.ints;
+      step.scalars = code.scalars;
+      for (NodeIndex site : code.sites) step.sites.push_back(graph_[site].source);
+      step.range = code.range;
+      step.work = code.work;
+      step.divide_range = code.divide_range;
+      step.cost = std::max(code.cost, 1u);
+      step.unit_elements = code.unit_elements;
+      if (code.initialises && code.buffers.size() == 2 && code.loads.size() > 0 &&
+          code.stores.size() > 0) {
+        // A plain copy, if nothing is computed on the way.
+        const bool plain = std::all_of(code.loads.begin(), code.loads.end(), [&](const auto& l) {
+          return l.address == code.stores[0].address && l.node != code.stores[0].node &&
+                 graph_[l.node].dtype == graph_[code.stores[0].node].dtype;
+        });
+        if (plain && code.cost <= 2) {
+          step.copy_from = buffer_of(code.loads[0].node, false);
+          step.copy_to = buffer_of(code.stores[0].node, false);
+        }
+      }
+      Step entry{std::move(step), "", {}, g};
+      entry.can_fail = !code.sites.empty();
+      for (NodeIndex n : group.members) entry.sources.push_back(graph_[n].source);
+      entry.name = name_of(group.kind);
+      for (size_t i = 0; i < group.members.size() && i < 4; ++i) {
+        entry.name += fmt::format("_{}", tenon::name_of(graph_[group.members[i]].op));
+      }
+      if (group.members.size() > 4) entry.name += fmt::format("_{}", group.members.size());
+      code.kernel.name = entry.name;
+      kernel_steps.push_back(steps_.size());
+      kernels.push_back(std::move(code.kernel));
+      steps_.push_back(std::move(entry));
+      loads_.push_back(std::move(code.loads));
+      stores_.push_back(std::move(code.stores));
+    }
+  }
+  if (log_enabled(Category::Kernels)) {
+    for (const loop::Kernel& kernel : kernels) {
+      log(Category::Kernels, "{}\n{}", kernel.name, loop::print(kernel));
+    }
+  }
+  const auto interned = intern_kernels(std::move(kernels), mode_ != Mode::Interpret);
+  for (size_t i = 0; i < interned.size(); ++i) {
+    std::get<KernelStep>(steps_[kernel_steps[i]].what).kernel = interned[i];
+  }
+  for (size_t k = 0; k < graph_.outputs.size(); ++k) {
+    const uint32_t buffer = buffer_of(graph_.outputs[k], false);
+    if (buffers_[buffer].output == kNone) buffers_[buffer].output = static_cast<uint32_t>(k);
+    outputs_.push_back({buffer});
+  }
+}
+
+void Plan::find_lifetimes() {
+  const auto touch = [&](uint32_t buffer, size_t step) {
+    PlanBuffer& b = buffers_[buffer];
+    if (b.first == kNone) b.first = static_cast<uint32_t>(step);
+    b.last = static_cast<uint32_t>(step);
+  };
+  for (size_t s = 0; s < steps_.size(); ++s) {
+    if (const auto* kernel = std::get_if<KernelStep>(&steps_[s].what)) {
+      for (uint32_t buffer : kernel->buffers) touch(buffer, s);
+    } else if (const auto* gemm = std::get_if<GemmStep>(&steps_[s].what)) {
+      touch(gemm->a.buffer, s);
+      touch(gemm->b.buffer, s);
+      touch(gemm->result, s);
+    } else {
+      const auto& sort = std::get<SortStep>(steps_[s].what);
+      touch(sort.values, s);
+      touch(sort.result, s);
+    }
+    if (steps_[s].can_fail) last_fallible_ = static_cast<uint32_t>(s);
+  }
+  find_reuse();
+}
+
+// An output that is written where an input of its kind is read for the last time, element by
+// element, may take the input's memory if the program says nobody else wants it.
+void Plan::find_reuse() {
+  for (size_t s = 0; s < steps_.size(); ++s) {
+    if (last_fallible_ != kNone && s <= last_fallible_) continue;
+    const auto* kernel = std::get_if<KernelStep>(&steps_[s].what);
+    if (!kernel) continue;
+    std::vector<uint32_t> taken;
+    for (uint32_t id : kernel->buffers) {
+      PlanBuffer& out = buffers_[id];
+      if (out.output == kNone || out.input != kNone || out.first != s) continue;
+      const auto store = std::find_if(stores_[s].begin(), stores_[s].end(), [&](const auto& t) {
+        return buffer_ids_[t.node * 2] == id;
+      });
+      if (store == stores_[s].end()) continue;
+      for (uint32_t from : kernel->buffers) {
+        const PlanBuffer& in = buffers_[from];
+        if (in.input == kNone || in.last != s || in.dtype != out.dtype || in.output != kNone ||
+            in.elements != out.elements ||
+            std::find(taken.begin(), taken.end(), from) != taken.end()) {
+          continue;
+        }
+        if (graph_.layouts[in.node].kind == Layout::Strided) continue;
+        bool same_place = true;
+        for (const auto& load : loads_[s]) {
+          if (load.node != in.node) continue;
+          same_place = same_place && load.early && load.address == store->address;
+        }
+        if (!same_place) continue;
+        out.may_reuse = from;
+        taken.push_back(from);
+        break;
+      }
+    }
+  }
+}
+
+size_t Plan::kernel_count() const {
+  size_t count = 0;
+  for (const Step& step : steps_) count += std::holds_alternative<KernelStep>(step.what);
+  return count;
+}
+
+std::string Plan::explain() const {
+  std::string text = "graph\n" + print(graph_) + "\ngroups\n" + print(graph_, grouping_);
+  text += "\nbuffers\n";
+  for (size_t i = 0; i < buffers_.size(); ++i) {
+    const PlanBuffer& b = buffers_[i];
+    text += fmt::format("b{} %{}{} {}[{}]", i, b.node, b.partial ? " partial" : "",
+                        name_of(b.dtype), algebra_.print(b.elements));
+    if (b.input != kNone) text += fmt::format(" input {}", b.input);
+    if (b.output != kNone) text += fmt::format(" output {}", b.output);
+    if (b.may_reuse != kNone) text += fmt::format(" may take b{}", b.may_reuse);
+    text += "\n";
+  }
+  text += "\nsteps\n";
+  for (const Step& step : steps_) {
+    if (const auto* kernel = std::get_if<KernelStep>(&step.what)) {
+      text += fmt::format("{} over {}: buffers", step.name, algebra_.print(kernel->range));
+      for (uint32_t b : kernel->buffers) text += fmt::format(" b{}", b);
+      text += "; ints";
+      for (PolyId p : kernel->ints) text += fmt::format(" {}", algebra_.print(p));
+      text += "\n" + loop::print(kernel->kernel->code);
+    } else if (const auto* gemm = std::get_if<GemmStep>(&step.what)) {
+      text += fmt::format("{} b{} b{} -> b{}\n", step.name, gemm->a.buffer, gemm->b.buffer,
+                          gemm->result);
+    } else {
+      const auto& sort = std::get<SortStep>(step.what);
+      text += fmt::format("{} b{} -> b{}\n", step.name, sort.values, sort.result);
+    }
+  }
+  return text;
+}
+
+}  // namespace tenon::jit

@@ -1,0 +1,123 @@
+// Plans: a program's structure turned into steps that run for any extents.
+//
+// In: a Program on a miss of the plan table. Out: a Plan, run for each program with that key. Running
+// binds the extents, offsets and scalars of the program at hand (kept while extents stay the same),
+// lays temporaries out in one slab, and launches the steps. What must hold: outputs own their
+// storage; no input is written unless it is donatable and dies there, and not before everything
+// that can fail on data has run.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <variant>
+
+#include "jit/plan/counters.h"
+#include "jit/plan/kernel_table.h"
+#include "jit/schedule/schedule.h"
+
+namespace tenon::jit {
+
+// A value in memory while a plan runs.
+struct PlanBuffer {
+  NodeIndex node;
+  bool partial;              // of a full reduction
+  DType dtype;
+  PolyId elements;
+  uint32_t input = kNone;    // it is this input's memory
+  uint32_t output = kNone;   // it is this output's storage (the first output of its node)
+  uint32_t first = kNone;    // step that writes it first
+  uint32_t last = 0;         // last step that touches it
+  uint32_t may_reuse = kNone;  // a buffer that dies where this one is written, element by element
+};
+
+struct KernelStep {
+  const CompiledKernel* kernel;
+  std::vector<uint32_t> buffers;   // positions in Plan::buffers
+  std::vector<PolyId> ints;
+  std::vector<uint32_t> scalars;   // program nodes
+  std::vector<uint32_t> sites;     // program nodes
+  PolyId range, work;
+  int64_t divide_range;
+  uint32_t cost;
+  bool unit_elements;
+  uint32_t copy_from = kNone, copy_to = kNone;  // does nothing when these are the same memory
+};
+
+// An operand of a library call as a strided view of a buffer.
+struct StridedOperand {
+  uint32_t buffer;
+  PolyId offset = 0;
+  std::vector<PolyId> strides, extents;  // by atom
+};
+struct GemmStep {
+  StridedOperand a, b;
+  // Positions of atoms in a and b, by role and in the order of the result.
+  std::vector<uint8_t> batch_a, batch_b, free_a, free_b, contract_a, contract_b;
+  uint32_t result;
+  DType dtype;
+};
+struct SortStep {
+  uint32_t values, result;
+  DType dtype;
+  std::vector<PolyId> extents;  // by dimension
+  int axis;
+  bool descending;
+};
+
+struct Step {
+  std::variant<KernelStep, GemmStep, SortStep> what;
+  std::string name;
+  std::vector<uint32_t> sources;  // program nodes it computes
+  uint32_t group = 0;
+  bool can_fail = false;
+};
+
+class Plan {
+ public:
+  Plan(const Program& program, Mode mode);
+  std::vector<Buffer> run(Program& program);
+  std::string explain() const;
+  size_t kernel_count() const;
+  const Graph& graph() const { return graph_; }
+  const Grouping& grouping() const { return grouping_; }
+  // Of the last binding: bytes of the slab and of the outputs.
+  int64_t peak_bytes() const;
+
+ private:
+  struct Binding;
+  struct Running;
+  void make_steps(const Program& program);
+  void add_gemm(const Placement& placement, uint32_t group);
+  void add_sort(uint32_t group);
+  uint32_t buffer_of(NodeIndex n, bool partial);
+  StridedOperand strided(const Placement& placement, uint32_t group, NodeIndex n);
+  void find_lifetimes();
+  void find_reuse();
+  std::shared_ptr<const Binding> bind(const Program& program);
+  void run_kernel(const KernelStep& step, const Step& info, Running& running);
+  void run_gemm(const GemmStep& step, Running& running);
+  void run_sort(const SortStep& step, Running& running);
+  [[noreturn]] void fail_at(const KernelStep& step, const Running& running) const;
+
+  struct OutputPlace {
+    uint32_t buffer;
+  };
+
+  Mode mode_;
+  Graph graph_;
+  Algebra algebra_;
+  Grouping grouping_;
+  std::vector<Layout> layouts_;
+  std::vector<PlanBuffer> buffers_;
+  std::vector<uint32_t> buffer_ids_;  // node * 2 + partial -> position
+  std::vector<Step> steps_;
+  std::vector<std::vector<KernelCode::Touch>> loads_, stores_;  // by step
+  std::vector<OutputPlace> outputs_;
+  std::vector<Param> params_;
+  uint32_t last_fallible_ = kNone;
+  mutable std::mutex binding_mutex_;
+  std::shared_ptr<const Binding> binding_;
+};
+
+}  // namespace tenon::jit

@@ -1,0 +1,201 @@
+// Running plans: launches, library calls, errors.
+#include <chrono>
+#include <memory>
+
+#include "core/allocator.h"
+#include "core/error.h"
+#include "core/threads.h"
+#include "jit/plan/bind.h"
+#include "jit/plan/library.h"
+#include "jit/plan/record.h"
+#include "trace/origin.h"
+
+namespace tenon::jit {
+
+struct Plan::Running {
+  Program& program;
+  std::shared_ptr<const Binding> binding;
+  std::vector<void*> pointers;  // by buffer
+  Ref<Storage> slab;
+  loop::ErrorSlot error;
+};
+
+namespace {
+
+// Work of one chunk, in operations: below it a launch costs more than it brings.
+constexpr int64_t kChunkWork = 1 << 16;
+
+// Scratch of the calling worker.
+void* scratch_of_worker(int64_t bytes) {
+  if (bytes == 0) return nullptr;
+  thread_local std::unique_ptr<std::byte[]> memory;
+  thread_local int64_t size = 0;
+  if (size < bytes) {
+    memory = std::make_unique_for_overwrite<std::byte[]>(bytes + 64);
+    size = bytes;
+  }
+  const auto address = reinterpret_cast<uintptr_t>(memory.get());
+  return reinterpret_cast<void*>((address + 63) / 64 * 64);
+}
+
+}  // namespace
+
+void Plan::fail_at(const KernelStep& step, const Running& running) const {
+  const uint32_t source = step.sites[running.error.site];
+  const ProgramNode& node = running.program.nodes[source];
+  std::string where = describe_origin(node.origin);
+  if (!where.empty()) where = " (recorded at " + where + ")";
+  const auto code = static_cast<loop::CheckCode>(running.error.code);
+  if (code == loop::CheckCode::IndexOutOfRange) {
+    const Type& type =
+        type_of(running.program.nodes[running.program.operands[node.operands]].type);
+    const int64_t axis = running.program.axes_of(node)[0];
+    fail(ErrorKind::Index, "{}: index {} is out of bounds for dimension {} with size {}{}",
+         tenon::name_of(node.op), running.error.value, axis, type.dims()[axis], where);
+  }
+  fail(ErrorKind::ZeroDivision, "{}: integer division by zero{}", tenon::name_of(node.op), where);
+}
+
+void Plan::run_kernel(const KernelStep& step, const Step& info, Running& running) {
+  const Binding& binding = *running.binding;
+  int64_t range = binding[step.range];
+  if (step.divide_range != 1) range = (range + step.divide_range - 1) / step.divide_range;
+  if (range == 0) return;
+  if (step.copy_from != kNone &&
+      running.pointers[step.copy_from] == running.pointers[step.copy_to]) {
+    return;
+  }
+  SmallVector<void*, 32> buffers;
+  SmallVector<int64_t, 32> ints;
+  SmallVector<uint64_t, 8> scalars;
+  for (uint32_t id : step.buffers) buffers.push_back(running.pointers[id]);
+  for (PolyId p : step.ints) ints.push_back(binding[p]);
+  for (uint32_t source : step.scalars) {
+    scalars.push_back(static_cast<uint64_t>(
+        running.program.attributes[running.program.nodes[source].sizes]));
+  }
+  const CompiledKernel& kernel = *step.kernel;
+  const int64_t scratch = kernel.code.scratch.bytes(ints.data());
+  const int64_t work = std::max<int64_t>(binding[step.work], 1);
+  const double unit = static_cast<double>(work) / static_cast<double>(range) * step.cost;
+  int64_t grain = std::max<int64_t>(1, static_cast<int64_t>(kChunkWork / unit));
+  if (step.unit_elements) grain = (grain + 63) / 64 * 64;
+  count_launch();
+  loop::ErrorSlot* error = info.can_fail ? &running.error : nullptr;
+  const auto body = [&](int64_t begin, int64_t end) {
+    kernel.run(buffers.data(), ints.data(), scalars.data(), scratch_of_worker(scratch), begin, end,
+               error);
+  };
+  if (range <= grain) {
+    body(0, range);
+  } else {
+    parallel_for(range, grain, body);
+  }
+  if (error && error->failed()) fail_at(step, running);
+}
+
+void Plan::run_gemm(const GemmStep& step, Running& running) {
+  const Binding& binding = *running.binding;
+  const auto operand = [&](const StridedOperand& from) {
+    MatrixOperand x;
+    x.data = static_cast<const std::byte*>(running.pointers[from.buffer]) +
+             binding[from.offset] * static_cast<int64_t>(size_of(step.dtype));
+    for (PolyId p : from.strides) x.strides.push_back(binding[p]);
+    for (PolyId p : from.extents) x.extents.push_back(binding[p]);
+    return x;
+  };
+  MatrixOperand a = operand(step.a), b = operand(step.b);
+  a.batch = step.batch_a, a.free = step.free_a, a.contract = step.contract_a;
+  b.batch = step.batch_b, b.free = step.free_b, b.contract = step.contract_b;
+  multiply(step.dtype, a, b, running.pointers[step.result]);
+}
+
+void Plan::run_sort(const SortStep& step, Running& running) {
+  SmallVector<int64_t, 8> dims;
+  for (PolyId p : step.extents) dims.push_back((*running.binding)[p]);
+  sort_along(step.dtype, running.pointers[step.values],
+             static_cast<int64_t*>(running.pointers[step.result]), dims, step.axis,
+             step.descending);
+}
+
+std::vector<Buffer> Plan::run(Program& program) {
+  Running running{program, bind(program), {}, {}, {}};
+  const Binding& binding = *running.binding;
+  running.pointers.resize(buffers_.size());
+  if (binding.slab_bytes > 0) running.slab = allocate(binding.slab_bytes);
+
+  std::vector<Buffer> outputs(outputs_.size());
+  bool writes_inputs = false;
+  for (size_t i = 0; i < buffers_.size(); ++i) {
+    const PlanBuffer& buffer = buffers_[i];
+    const int64_t item = static_cast<int64_t>(size_of(buffer.dtype));
+    if (buffer.input != kNone) {
+      const Buffer& input = program.inputs[buffer.input];
+      running.pointers[i] = static_cast<std::byte*>(input.storage->data()) + input.offset * item;
+      if (buffer.output != kNone) outputs[buffer.output] = input;
+    } else if (buffer.output != kNone) {
+      Buffer& output = outputs[buffer.output];
+      output.type = program.nodes[program.outputs[buffer.output]].type;
+      if (buffer.may_reuse != kNone) {
+        const uint32_t from = buffers_[buffer.may_reuse].input;
+        const Buffer& input = program.inputs[from];
+        bool alone = program.donatable[from];
+        for (size_t k = 0; alone && k < program.inputs.size(); ++k) {
+          alone = k == from || program.inputs[k].storage.get() != input.storage.get();
+        }
+        if (alone && type_of(input.type).numel == type_of(output.type).numel) {
+          output.storage = input.storage;
+          output.offset = input.offset;
+          writes_inputs = true;
+        }
+      }
+      if (!output.storage) output.storage = allocate(binding.bytes[i]);
+      running.pointers[i] =
+          static_cast<std::byte*>(output.storage->data()) + output.offset * item;
+    } else if (binding.offsets[i] >= 0) {
+      running.pointers[i] = running.slab->as<std::byte>() + binding.offsets[i];
+    }
+  }
+  for (size_t k = 0; k < outputs_.size(); ++k) {
+    if (outputs[k].storage) continue;
+    const uint32_t first = buffers_[outputs_[k].buffer].output;
+    outputs[k] = outputs[first];
+    outputs[k].type = program.nodes[program.outputs[k]].type;
+  }
+
+  const bool profiling = is_profiling();
+  std::vector<StepRecord>& record = begin_record(steps_.size());
+  std::optional<InterruptGuard> guard;
+  for (size_t s = 0; s < steps_.size(); ++s) {
+    const Step& step = steps_[s];
+    if (writes_inputs && !guard && (last_fallible_ == kNone || s > last_fallible_)) guard.emplace();
+    if (!guard) check_interrupt();
+    const auto start = profiling ? std::chrono::steady_clock::now()
+                                 : std::chrono::steady_clock::time_point{};
+    if (const auto* kernel = std::get_if<KernelStep>(&step.what)) {
+      run_kernel(*kernel, step, running);
+    } else if (const auto* gemm = std::get_if<GemmStep>(&step.what)) {
+      run_gemm(*gemm, running);
+    } else {
+      run_sort(std::get<SortStep>(step.what), running);
+    }
+    if (!profiling) continue;
+    StepRecord entry;
+    entry.name = step.name;
+    entry.seconds =
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    const auto add_bytes = [&](uint32_t buffer) { entry.bytes += binding.bytes[buffer]; };
+    if (const auto* kernel = std::get_if<KernelStep>(&step.what)) {
+      for (uint32_t buffer : kernel->buffers) add_bytes(buffer);
+    } else if (const auto* gemm = std::get_if<GemmStep>(&step.what)) {
+      add_bytes(gemm->a.buffer);
+      add_bytes(gemm->b.buffer);
+      add_bytes(gemm->result);
+    }
+    for (uint32_t source : step.sources) entry.origins.push_back(program.nodes[source].origin);
+    record.push_back(std::move(entry));
+  }
+  return outputs;
+}
+
+}  // namespace tenon::jit

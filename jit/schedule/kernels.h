@@ -1,0 +1,23 @@
+// The kinds of kernels, each in its own file.
+#pragma once
+
+#include "jit/schedule/schedule.h"
+
+namespace tenon::jit {
+
+KernelCode schedule_map(const Placement& placement, Algebra& algebra, uint32_t group);
+// out = operand 0 of n, before a scatter or an update.
+KernelCode schedule_base_copy(const Placement& placement, Algebra& algebra, uint32_t group,
+                              NodeIndex n);
+KernelCode schedule_box(const Placement& placement, Algebra& algebra, uint32_t group, NodeIndex n);
+KernelCode schedule_part(const Placement& placement, Algebra& algebra, uint32_t group, NodeIndex n,
+                         uint32_t operand);
+KernelCode schedule_row(const Placement& placement, Algebra& algebra, uint32_t group);
+KernelCode schedule_column(const Placement& placement, Algebra& algebra, uint32_t group);
+KernelCode schedule_full_chunks(const Placement& placement, Algebra& algebra, uint32_t group);
+KernelCode schedule_full_result(const Placement& placement, Algebra& algebra, uint32_t group);
+KernelCode schedule_scan(const Placement& placement, Algebra& algebra, uint32_t group);
+KernelCode schedule_scatter(const Placement& placement, Algebra& algebra, uint32_t group,
+                            NodeIndex n);
+
+}  // namespace tenon::jit

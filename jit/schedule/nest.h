@@ -1,0 +1,49 @@
+// The loops of a kernel: which of a group's loops run as one, and how a parallel range is cut into
+// rows and vectors.
+#pragma once
+
+#include "jit/schedule/emitter.h"
+
+namespace tenon::jit {
+
+// Loops [begin, end) as runs, outermost first; a run is one loop, whose variable is its last.
+using Runs = std::vector<std::vector<uint32_t>>;
+
+class Nest {
+ public:
+  explicit Nest(Emitter& e);
+
+  // Index of a member, or of the operand of a reducing member, in the loops as they are now.
+  IndexId index_of(NodeIndex member) const;
+  IndexId operand_index_of(NodeIndex member) const;
+  IndexId index_of(std::span<const uint8_t> loops) const;
+
+  // Merges loops [begin, end) where every one of `exprs` allows it.
+  Runs merge(uint32_t begin, uint32_t end, std::span<const ExprId> exprs);
+  // As merge, but always gives one run: digits of one variable where they can't be merged.
+  Runs merge_into_one(uint32_t begin, uint32_t end, std::span<const ExprId> exprs);
+
+  PolyId extent_of(const std::vector<uint32_t>& run) const;
+  PolyId extent_of(uint32_t begin, uint32_t end) const;
+
+  // Opens the scalar loops `runs` at position `flat` of their product.
+  void place(const Runs& runs, loop::Pack flat);
+
+ private:
+  Emitter& e_;
+  std::vector<ExprId> loops_;  // each loop as an expression
+};
+
+// Runs body(i, end of the mask or no pack) over [lo, hi): blocks of `unroll` vectors, then single
+// masked ones.
+void for_vectors(Emitter& e, uint32_t loop, loop::Pack lo, loop::Pack hi, int unroll,
+                 const std::function<void()>& body);
+
+// The kernel's range counts elements of rows of n: calls row(row, lo, hi) for the part of each row
+// that is in the range. Without rows (`rows` false) row() is called once with the range itself.
+void for_rows(Emitter& e, bool rows, PolyId n,
+              const std::function<void(loop::Pack row, loop::Pack lo, loop::Pack hi)>& row);
+
+int unroll_for(uint32_t cost);
+
+}  // namespace tenon::jit

@@ -1,0 +1,472 @@
+// Row reductions: kept loops in parallel, and passes over the reduced ones, the last of which is
+// vectorised. A pass computes what needs the results of the passes before it: softmax is three
+// passes of one kernel. Full reductions are rows of chunks, then one row of partial results.
+#include <algorithm>
+
+#include "core/error.h"
+#include "jit/schedule/kernels.h"
+#include "jit/schedule/nest.h"
+
+namespace tenon::jit {
+
+using loop::Builder;
+using loop::kLanes;
+using loop::Pack;
+using Packs = loop::Builder::Packs;
+
+namespace {
+
+bool is_reduction(const Graph& graph, NodeIndex n) {
+  return info(graph[n].op).group == PrimitiveClass::Reduction;
+}
+
+// The accumulation that defines the bits of a row reduction (see "Bits" in docs): 64 accumulators
+// over blocks of 64, whole and masked vectors into the first 16.
+class RowLoop {
+ public:
+  RowLoop(Emitter& e, std::vector<NodeIndex> reductions, std::vector<Root> operands)
+      : e_(e), reductions_(std::move(reductions)), operands_(std::move(operands)) {
+    for (NodeIndex r : reductions_) reducers_.push_back(reducer_of(e.graph, r));
+  }
+
+  Packs start() {
+    Packs packs;
+    for (const Reducer& reducer : reducers_) {
+      const Pack one = identity_of(e_.b, reducer, kLanes);
+      packs.push_back(e_.b.pack({one[0], one[0], one[0], one[0]}));
+    }
+    return packs;
+  }
+
+  // [lo, hi) of the vectorised loop.
+  Packs run(uint32_t loop, Pack lo, Pack hi, Packs initial, int unroll,
+            const std::function<void()>& stores) {
+    Builder& b = e_.b;
+    if (reductions_.empty()) {
+      for_vectors(e_, loop, lo, hi, unroll, stores);
+      return {};
+    }
+    const Pack block = b.i64(4 * kLanes);
+    const Pack main_end = b.add(lo, b.mul(b.div(b.sub(hi, lo), block), block));
+    Packs main = b.for_loop(lo, main_end, block, initial, [&](Pack i, const Packs& carried) {
+      Emitter::Scope scope(e_);
+      e_.set_vector(loop, b.unroll(i, 4), {});
+      Packs next;
+      for (size_t r = 0; r < reductions_.size(); ++r) {
+        next.push_back(b.binary(reducers_[r].combine, carried[r], operand(r)));
+      }
+      stores();
+      return next;
+    });
+    Packs first;
+    for (const Pack& pack : main) first.push_back(Pack(pack[0]));
+    const Packs tail =
+        b.for_loop(main_end, hi, b.i64(kLanes), first, [&](Pack i, const Packs& carried) {
+          Emitter::Scope scope(e_);
+          const Pack mask = b.tail_mask(i, hi);
+          e_.set_vector(loop, i, mask);
+          Packs next;
+          for (size_t r = 0; r < reductions_.size(); ++r) {
+            const Pack sum = b.binary(reducers_[r].combine, carried[r], operand(r));
+            next.push_back(b.select(mask, sum, carried[r]));
+          }
+          stores();
+          return next;
+        });
+    e_.clear_vector();
+    Packs result;
+    for (size_t r = 0; r < main.size(); ++r) {
+      result.push_back(b.pack({tail[r][0], main[r][1], main[r][2], main[r][3]}));
+    }
+    return result;
+  }
+
+  // The scalar results, in the accumulators' types.
+  Packs finish(const Packs& accumulators) {
+    Packs results;
+    for (size_t r = 0; r < reductions_.size(); ++r) {
+      results.push_back(e_.b.reduce(
+          reducers_[r].op, e_.b.reduce_members(reducers_[r].op, accumulators[r])));
+    }
+    return results;
+  }
+  const Reducer& reducer(size_t r) const { return reducers_[r]; }
+
+ private:
+  Pack operand(size_t r) {
+    const Pack x = e_.value(operands_[r].node, operands_[r].access);
+    return e_.b.broadcast(to_accumulator(e_.b, reducers_[r], x));
+  }
+
+  Emitter& e_;
+  std::vector<NodeIndex> reductions_;
+  std::vector<Root> operands_;
+  std::vector<Reducer> reducers_;
+};
+
+// The pass over the row in which each value can first be computed.
+class Passes {
+ public:
+  explicit Passes(Emitter& e) : e_(e) {}
+  int of(NodeIndex n) {
+    if (const auto it = known_.find(n); it != known_.end()) return it->second;
+    int pass = 0;
+    if (!e_.is_loaded(n)) {
+      for (NodeIndex operand : e_.graph[n].operands) pass = std::max(pass, of(operand));
+      if (is_reduction(e_.graph, n)) ++pass;
+    }
+    return known_[n] = pass;
+  }
+
+ private:
+  Emitter& e_;
+  std::unordered_map<NodeIndex, int> known_;
+};
+
+struct Pass {
+  std::vector<NodeIndex> reductions;
+  std::vector<NodeIndex> stores;
+};
+
+// Finds values of the row that a later pass needs again and that are dear to compute: the first
+// pass keeps them in scratch, or they are read back from the output they are stored to.
+class Keeper {
+ public:
+  Keeper(Emitter& e, uint64_t row_loops) : e_(e), row_loops_(row_loops) {}
+
+  void plan(const std::vector<std::vector<Root>>& passes, std::span<const Root> stored,
+            const std::vector<int>& stored_pass, PolyId row_elements) {
+    for (size_t i = 0; i < stored.size(); ++i) {
+      const AccessKey key{stored[i].node, stored[i].access.index, 0};
+      e_.kept[key] = {stored_pass[i], false, 0};
+    }
+    for (size_t p = 0; p < passes.size(); ++p) {
+      pass_ = static_cast<int>(p);
+      for (const Root& root : passes[p]) visit(root.node, root.access);
+    }
+    // Rows of scratch, eight bytes an element whatever the type.
+    PolyId offset = 0;
+    std::vector<AccessKey> keys;
+    for (const auto& [key, keep] : e_.kept) {
+      if (keep.in_scratch) keys.push_back(key);
+    }
+    std::sort(keys.begin(), keys.end(), [](const AccessKey& a, const AccessKey& b) {
+      return std::tie(a.node, a.index) < std::tie(b.node, b.index);
+    });
+    const PolyId bytes = e_.algebra.mul(row_elements, e_.algebra.constant(8));
+    for (const AccessKey& key : keys) {
+      e_.kept[key].offset = offset;
+      offset = e_.algebra.add(offset, bytes);
+    }
+    if (!keys.empty()) {
+      e_.int_param(row_elements);
+      const uint32_t index = static_cast<uint32_t>(
+          std::find(e_.code.ints.begin(), e_.code.ints.end(), row_elements) -
+          e_.code.ints.begin());
+      if (index == e_.code.ints.size()) {
+        int64_t number = 0;
+        e_.algebra.is_constant(row_elements, &number);
+        e_.code.kernel.scratch.constant = number * 8 * static_cast<int64_t>(keys.size());
+      } else {
+        e_.code.kernel.scratch.terms.push_back({8 * static_cast<int64_t>(keys.size()), index});
+      }
+    }
+  }
+
+ private:
+  static constexpr uint32_t kDear = 8;
+
+  // Cost of computing it again, stopping at what is kept.
+  uint32_t cost(NodeIndex n, Access at) {
+    const AccessKey key{n, at.index, at.condition};
+    if (e_.is_loaded(n) || !counted_.insert(key).second) return 0;
+    if (const auto it = e_.kept.find(key); it != e_.kept.end() && it->second.pass < pass_) return 0;
+    if (((e_.algebra.index_loops(at.index) | e_.algebra.condition_loops(at.condition)) &
+         row_loops_) == 0) {
+      return 0;
+    }
+    const GraphNode& node = e_.graph[n];
+    uint32_t sum = cost_of(node.op);
+    for (size_t k = 0; k < node.operands.size() && sum <= kDear; ++k) {
+      sum += cost(node.operands[k],
+                  operand_access(e_.graph, e_.algebra, n, static_cast<int>(k), at));
+    }
+    return sum;
+  }
+
+  void visit(NodeIndex n, Access at) {
+    const AccessKey key{n, at.index, at.condition};
+    if (e_.is_loaded(n)) return;
+    if (((e_.algebra.index_loops(at.index) | e_.algebra.condition_loops(at.condition)) &
+         row_loops_) == 0) {
+      return;
+    }
+    if (const auto it = e_.kept.find(key); it != e_.kept.end() && it->second.pass < pass_) return;
+    const int first = first_.try_emplace(key, pass_).first->second;
+    if (const auto [last, is_new] = last_.try_emplace(key, pass_); !is_new) {
+      if (last->second == pass_) return;
+      last->second = pass_;
+    }
+    if (first < pass_ && at.condition == 0 && cost_of(e_.graph[n].op) > 0) {
+      counted_.clear();
+      if (cost(n, at) > kDear && is_dear_itself(n, at)) {
+        e_.kept[key] = {first, true, 0};
+        return;
+      }
+    }
+    const GraphNode& node = e_.graph[n];
+    for (size_t k = 0; k < node.operands.size(); ++k) {
+      visit(node.operands[k],
+            operand_access(e_.graph, e_.algebra, n, static_cast<int>(k), at));
+    }
+  }
+
+  // Keep the dear value itself rather than something cheap made of it.
+  bool is_dear_itself(NodeIndex n, Access at) {
+    if (cost_of(e_.graph[n].op) > kDear) return true;
+    const GraphNode& node = e_.graph[n];
+    for (size_t k = 0; k < node.operands.size(); ++k) {
+      const Access from = operand_access(e_.graph, e_.algebra, n, static_cast<int>(k), at);
+      const AccessKey key{node.operands[k], from.index, from.condition};
+      const auto it = first_.find(key);
+      if (it == first_.end() || it->second >= pass_) continue;
+      counted_.clear();
+      if (cost(node.operands[k], from) > kDear) return false;
+    }
+    return true;
+  }
+
+  Emitter& e_;
+  const uint64_t row_loops_;
+  int pass_ = 0;
+  std::unordered_map<AccessKey, int, AccessKeyHash> first_, last_;  // passes that compute it
+  std::unordered_set<AccessKey, AccessKeyHash> counted_;
+};
+
+}  // namespace
+
+KernelCode schedule_row(const Placement& placement, Algebra& algebra, uint32_t group_index) {
+  Emitter e(placement, algebra, group_index);
+  const Group& group = e.group;
+  Builder& b = e.b;
+  Nest nest(e);
+  const uint32_t count = static_cast<uint32_t>(group.loops.size());
+  Passes passes_of(e);
+
+  // Which pass does what.
+  std::vector<Pass> passes;
+  std::vector<NodeIndex> row_stores;
+  const auto pass_at = [&](int p) -> Pass& {
+    if (passes.size() <= static_cast<size_t>(p)) passes.resize(p + 1);
+    return passes[p];
+  };
+  for (NodeIndex n : group.members) {
+    if (is_reduction(e.graph, n)) pass_at(passes_of.of(e.graph[n].operands[0])).reductions.push_back(n);
+  }
+  const auto is_full = [&](NodeIndex n) {
+    const auto& loops = e.grouping.loops_of[n];
+    return std::any_of(loops.begin(), loops.end(), [&](uint8_t l) { return l >= group.kept; });
+  };
+  for (NodeIndex n : group.stores) {
+    if (is_full(n)) {
+      pass_at(passes_of.of(n)).stores.push_back(n);
+    } else {
+      row_stores.push_back(n);
+    }
+  }
+
+  const auto roots_of = [&](const Pass& pass) {
+    std::vector<Root> roots;
+    for (NodeIndex r : pass.reductions) {
+      roots.push_back({e.graph[r].operands[0], {nest.operand_index_of(r), 0}});
+    }
+    for (NodeIndex n : pass.stores) roots.push_back({n, {nest.index_of(n), 0}});
+    return roots;
+  };
+  const auto addresses_of = [&](std::span<const NodeIndex> stores) {
+    std::vector<ExprId> addresses;
+    for (NodeIndex n : stores) {
+      addresses.push_back(
+          address_of(algebra, e.graph[n], placement.layouts[n], nest.index_of(n)));
+    }
+    return addresses;
+  };
+
+  std::vector<ExprId> exprs = addresses_of(group.stores);
+  {
+    std::vector<Root> roots;
+    for (const Pass& pass : passes) {
+      for (const Root& root : roots_of(pass)) roots.push_back(root);
+    }
+    for (NodeIndex n : row_stores) roots.push_back({n, {nest.index_of(n), 0}});
+    e.collect(roots, exprs);
+  }
+  e.code.cost = e.collected_cost();
+  const Runs kept = nest.merge(0, group.kept, exprs);
+  const Runs outer = nest.merge(group.kept, group.inner_begin, exprs);
+  const Runs inner = nest.merge_into_one(group.inner_begin, count, exprs);
+  const uint32_t vector = inner.back().back();
+  const PolyId inner_extent = nest.extent_of(inner.back());
+  uint64_t row_loops = uint64_t{1} << vector, kept_loops = 0;
+  for (const auto& run : outer) row_loops |= uint64_t{1} << run.back();
+  for (const auto& run : kept) kept_loops |= uint64_t{1} << run.back();
+  e.code.range = nest.extent_of(0, group.kept);
+  e.code.work = nest.extent_of(0, count);
+  e.code.unit_elements = false;
+
+  // Element of the row: for scratch.
+  e.row_index = algebra.loop(vector);
+  PolyId stride = inner_extent;
+  for (size_t i = outer.size(); i-- > 0;) {
+    e.row_index = algebra.plus(e.row_index, algebra.term(outer[i].back(), stride));
+    stride = algebra.mul(stride, nest.extent_of(outer[i]));
+  }
+
+  std::vector<std::vector<Root>> roots;
+  std::vector<Root> stored;
+  std::vector<int> stored_pass;
+  for (size_t p = 0; p < passes.size(); ++p) {
+    roots.push_back(roots_of(passes[p]));
+    for (NodeIndex n : passes[p].stores) {
+      stored.push_back({n, {nest.index_of(n), 0}});
+      stored_pass.push_back(static_cast<int>(p));
+    }
+  }
+  Keeper(e, row_loops).plan(roots, stored, stored_pass, stride);
+
+  std::vector<Root> all_roots;
+  for (const auto& list : roots) all_roots.insert(all_roots.end(), list.begin(), list.end());
+  e.hoist(all_roots, exprs, kept_loops | row_loops);
+
+  const Pack n = e.int_param(inner_extent);
+  b.for_each(b.range_begin(), b.range_end(), b.i64(1), [&](Pack row) {
+    Emitter::Scope row_scope(e);
+    nest.place(kept, row);
+    for (size_t p = 0; p < passes.size(); ++p) {
+      e.pass = static_cast<int>(p);
+      const Pass& pass = passes[p];
+      const std::vector<ExprId> addresses = addresses_of(pass.stores);
+      e.hoist(roots[p], addresses, row_loops);
+      RowLoop loop(e, pass.reductions, roots[p]);
+      const auto stores = [&] {
+        std::vector<Pack> values;
+        for (NodeIndex s : pass.stores) values.push_back(e.value(s, {nest.index_of(s), 0}));
+        for (size_t i = 0; i < values.size(); ++i) e.store(pass.stores[i], addresses[i], values[i]);
+      };
+      const std::function<Packs(size_t, Packs)> emit = [&](size_t depth, Packs carried) -> Packs {
+        if (depth == outer.size()) {
+          return loop.run(vector, b.i64(0), n, std::move(carried), unroll_for(e.code.cost), stores);
+        }
+        const Pack extent = e.int_param(nest.extent_of(outer[depth]));
+        return b.for_loop(b.i64(0), extent, b.i64(1), carried, [&](Pack i, const Packs& inside) {
+          Emitter::Scope scope(e);
+          e.set_loop(outer[depth].back(), i);
+          uint64_t deeper = uint64_t{1} << vector;
+          for (size_t k = depth + 1; k < outer.size(); ++k) {
+            deeper |= uint64_t{1} << outer[k].back();
+          }
+          e.hoist(roots[p], addresses, deeper);
+          return emit(depth + 1, inside);
+        });
+      };
+      const Packs results = loop.finish(emit(0, loop.start()));
+      for (size_t r = 0; r < results.size(); ++r) {
+        e.define(pass.reductions[r], {nest.index_of(pass.reductions[r]), 0},
+                 b.cast(loop.reducer(r).result, results[r]));
+      }
+    }
+    e.pass = static_cast<int>(passes.size());
+    std::vector<Pack> values;
+    for (NodeIndex s : row_stores) values.push_back(e.value(s, {nest.index_of(s), 0}));
+    const std::vector<ExprId> addresses = addresses_of(row_stores);
+    for (size_t i = 0; i < values.size(); ++i) e.store(row_stores[i], addresses[i], values[i]);
+  });
+  return std::move(e.code);
+}
+
+KernelCode schedule_full_chunks(const Placement& placement, Algebra& algebra,
+                                uint32_t group_index) {
+  Emitter e(placement, algebra, group_index);
+  const Group& group = e.group;
+  Builder& b = e.b;
+  Nest nest(e);
+  std::vector<NodeIndex> reductions;
+  for (NodeIndex n : group.members) {
+    if (is_reduction(e.graph, n)) reductions.push_back(n);
+  }
+  const auto roots_now = [&] {
+    std::vector<Root> roots;
+    for (NodeIndex r : reductions) {
+      roots.push_back({e.graph[r].operands[0], {nest.operand_index_of(r), 0}});
+    }
+    return roots;
+  };
+  std::vector<ExprId> exprs;
+  e.collect(roots_now(), exprs);
+  e.code.cost = e.collected_cost();
+  const uint32_t count = static_cast<uint32_t>(group.loops.size());
+  const Runs runs = nest.merge_into_one(0, count, exprs);
+  const std::vector<Root> roots = roots_now();
+  const PolyId elements = nest.extent_of(0, count);
+  e.code.range = elements;
+  e.code.work = elements;
+  e.code.divide_range = kFullChunk;
+  e.code.unit_elements = false;
+  const uint32_t vector = runs.empty() ? 0 : runs.back().back();
+  const Pack n = e.int_param(elements);
+  e.hoist(roots, {}, uint64_t{1} << vector);
+  b.for_each(b.range_begin(), b.range_end(), b.i64(1), [&](Pack chunk) {
+    Emitter::Scope scope(e);
+    const Pack lo = b.mul(chunk, b.i64(kFullChunk));
+    const Pack hi = b.min(b.add(lo, b.i64(kFullChunk)), n);
+    RowLoop loop(e, reductions, roots);
+    const Packs results = loop.finish(loop.run(vector, lo, hi, loop.start(), 4, [] {}));
+    for (size_t r = 0; r < results.size(); ++r) {
+      b.store(e.buffer(reductions[r], loop::Access::Write, true), chunk, results[r]);
+    }
+  });
+  return std::move(e.code);
+}
+
+KernelCode schedule_full_result(const Placement& placement, Algebra& algebra,
+                                uint32_t group_index) {
+  Emitter e(placement, algebra, group_index);
+  const Group& group = e.group;
+  Builder& b = e.b;
+  Nest nest(e);
+  const uint32_t count = static_cast<uint32_t>(group.loops.size());
+  e.code.unit_elements = false;
+  const Pack n = e.int_param(nest.extent_of(0, count));
+  const Pack chunks = b.div(b.add(n, b.i64(kFullChunk - 1)), b.i64(kFullChunk));
+  for (NodeIndex r : group.members) {
+    if (!is_reduction(e.graph, r)) continue;
+    const Reducer reducer = reducer_of(e.graph, r);
+    // A row of partial results: the same accumulation once more.
+    const uint32_t from = e.buffer(r, loop::Access::Read, true);
+    const Pack identity = identity_of(b, reducer, kLanes);
+    const Pack block = b.i64(4 * kLanes);
+    const Pack main_end = b.mul(b.div(chunks, block), block);
+    const Packs main = b.for_loop(
+        b.i64(0), main_end, block,
+        {b.pack({identity[0], identity[0], identity[0], identity[0]})},
+        [&](Pack i, const Packs& carried) -> Packs {
+          return {b.binary(reducer.combine, carried[0], b.load(from, b.unroll(i, 4), kLanes))};
+        });
+    const Packs tail = b.for_loop(
+        main_end, chunks, b.i64(kLanes), {Pack(main[0][0])},
+        [&](Pack i, const Packs& carried) -> Packs {
+          const Pack mask = b.tail_mask(i, chunks);
+          const Pack sum = b.binary(reducer.combine, carried[0], b.load(from, i, kLanes, mask));
+          return {b.select(mask, sum, carried[0])};
+        });
+    const Pack all = b.pack({tail[0][0], main[0][1], main[0][2], main[0][3]});
+    const Pack result = b.reduce(reducer.op, b.reduce_members(reducer.op, all));
+    e.define(r, {nest.index_of(r), 0}, b.cast(reducer.result, result));
+  }
+  std::vector<Pack> values;
+  for (NodeIndex s : group.stores) values.push_back(e.value(s, {nest.index_of(s), 0}));
+  for (size_t i = 0; i < values.size(); ++i) e.store(group.stores[i], 0, values[i]);
+  return std::move(e.code);
+}
+
+}  // namespace tenon::jit

@@ -1,0 +1,374 @@
+// Program to Graph: symbols by the type rules of the primitives.
+#include <numeric>
+
+#include "core/error.h"
+#include "jit/simplify/graph.h"
+
+namespace tenon::jit {
+namespace {
+
+// A reshape's claim that two products of dimensions are equal.
+struct Product {
+  Symbols left, right;
+};
+
+class GraphMaker {
+ public:
+  explicit GraphMaker(const Program& program) : program_(program) {}
+
+  Graph make() {
+    symbol(0, 0);  // kOne
+    graph_.nodes.reserve(program_.nodes.size());
+    placed_.reserve(program_.nodes.size());
+    for (uint32_t i = 0; i < program_.nodes.size(); ++i) add(i);
+    for (uint32_t output : program_.outputs) {
+      graph_.outputs.push_back(placed_[output]);
+      graph_.output_layouts.push_back(layout_of(type_of(program_.nodes[output].type)));
+    }
+    for (const Buffer& input : program_.inputs) {
+      graph_.input_layouts.push_back(layout_of(type_of(input.type)));
+    }
+    for (size_t k = 0; k < graph_.outputs.size(); ++k) copy_input(k);
+    for (GraphNode& node : graph_.nodes) {
+      for (Symbol& s : node.dims) s = find(s);
+    }
+    for (const Product& product : products_) relate(product);
+    for (GraphNode& node : graph_.nodes) place_atoms(node);
+    set_layouts(graph_);
+    return std::move(graph_);
+  }
+
+ private:
+  Symbol symbol(uint32_t source, int dim) {
+    parent_.push_back(static_cast<Symbol>(parent_.size()));
+    graph_.symbols.push_back({source, static_cast<uint8_t>(dim), {}});
+    return parent_.back();
+  }
+  Symbol find(Symbol s) {
+    while (parent_[s] != s) s = parent_[s] = parent_[parent_[s]];
+    return s;
+  }
+  Symbol unify(Symbol a, Symbol b) {
+    a = find(a), b = find(b);
+    if (a > b) std::swap(a, b);  // the first that was made stands for all
+    parent_[b] = a;
+    return a;
+  }
+  // Dimension d of the node being added; kOne where the program says so.
+  Symbol fresh(int d) { return type_->dims_[d] == 1 ? kOne : symbol(source_, d); }
+
+  const Symbols& dims(int k) const { return graph_.nodes[node_.operands[k]].dims; }
+
+  // Result dimensions of operands aligned at the right; `stretch`: the result may have extents of
+  // its own where an operand has 1.
+  void broadcast() {
+    const int rank = type_->rank;
+    for (int d = 0; d < rank; ++d) {
+      Symbol s = kOne;
+      if (type_->dims_[d] != 1) {
+        for (NodeIndex operand : node_.operands) {
+          const Symbols& from = graph_.nodes[operand].dims;
+          const int at = d - (rank - static_cast<int>(from.size()));
+          if (at < 0 || from[at] == kOne) continue;
+          s = s == kOne ? from[at] : unify(s, from[at]);
+        }
+        if (s == kOne) s = fresh(d);
+      }
+      node_.dims.push_back(s);
+    }
+  }
+
+  void reshape() {
+    Symbols in, out;
+    for (Symbol s : dims(0)) {
+      if (s != kOne) in.push_back(s);
+    }
+    for (int d = 0; d < type_->rank; ++d) node_.dims.push_back(fresh(d));
+    if (node_.empty) return;
+    SmallVector<uint8_t, 8> places;
+    for (int d = 0; d < type_->rank; ++d) {
+      if (node_.dims[d] != kOne) places.push_back(static_cast<uint8_t>(d));
+    }
+    size_t i = 0, j = 0;
+    for (size_t g = 0; g + 1 < node_.axes.size(); g += 2) {
+      const size_t n_in = node_.axes[g], n_out = node_.axes[g + 1];
+      if (n_in == 1 && n_out == 1) {
+        node_.dims[places[j]] = unify(in[i], node_.dims[places[j]]);
+      } else {
+        Product product;
+        for (size_t k = 0; k < n_in; ++k) product.left.push_back(in[i + k]);
+        for (size_t k = 0; k < n_out; ++k) product.right.push_back(node_.dims[places[j + k]]);
+        products_.push_back(product);
+      }
+      i += n_in, j += n_out;
+    }
+  }
+
+  // Dimensions in `mask` are operand k's, the others new.
+  void keep(int k, uint64_t mask) {
+    for (int d = 0; d < type_->rank; ++d) {
+      node_.dims.push_back((mask >> d) & 1 ? dims(k)[d] : fresh(d));
+    }
+  }
+
+  void unify_dims(Symbol a, Symbol b) {
+    if (a != kOne && b != kOne) unify(a, b);
+  }
+
+  void infer(const ProgramNode& source) {
+    const auto axes = program_.axes_of(source);
+    switch (node_.op) {
+      case Op::Expand:
+        broadcast();
+        return;
+      case Op::Reshape:
+        reshape();
+        return;
+      case Op::Permute:
+        for (int64_t axis : axes) node_.dims.push_back(dims(0)[axis]);
+        return;
+      case Op::Slice:
+      case Op::Pad:
+        keep(0, static_cast<uint64_t>(node_.axes[0]));
+        return;
+      case Op::UpdateSlice:
+        node_.dims = dims(0);
+        for (size_t d = 0; d < node_.dims.size(); ++d) {
+          if ((node_.axes[0] >> d) & 1) unify_dims(dims(0)[d], dims(1)[d]);
+        }
+        return;
+      case Op::Concatenate:
+        for (int d = 0; d < type_->rank; ++d) {
+          if (d == axes[0]) {
+            node_.dims.push_back(fresh(d));
+            continue;
+          }
+          node_.dims.push_back(dims(0)[d]);
+          for (size_t k = 1; k < node_.operands.size(); ++k) {
+            unify_dims(node_.dims[d], dims(static_cast<int>(k))[d]);
+          }
+        }
+        return;
+      case Op::Gather: {
+        const Symbols& x = dims(0);
+        for (int d = 0; d < axes[0]; ++d) node_.dims.push_back(x[d]);
+        for (Symbol s : dims(1)) node_.dims.push_back(s);
+        for (size_t d = axes[0] + 1; d < x.size(); ++d) node_.dims.push_back(x[d]);
+        return;
+      }
+      case Op::TakeAlong:
+        node_.dims = dims(1);
+        return;
+      case Op::ScatterAdd:
+      case Op::ScatterSet: {
+        node_.dims = dims(0);
+        const Symbols &index = dims(1), &updates = dims(2);
+        for (size_t d = 0; d < updates.size(); ++d) {
+          const size_t axis = axes[0], past = axis + index.size();
+          if (d < axis) {
+            unify_dims(node_.dims[d], updates[d]);
+          } else if (d < past) {
+            unify_dims(index[d - axis], updates[d]);
+          } else {
+            unify_dims(node_.dims[d - index.size() + 1], updates[d]);
+          }
+        }
+        return;
+      }
+      case Op::PutAlongAdd:
+      case Op::PutAlongSet:
+        node_.dims = dims(0);
+        for (size_t d = 0; d < dims(1).size(); ++d) unify_dims(dims(1)[d], dims(2)[d]);
+        return;
+      case Op::DotGeneral: {
+        const size_t nb = axes[0], nc = axes[1 + 2 * nb];
+        const auto batch_a = axes.subspan(1, nb), batch_b = axes.subspan(1 + nb, nb);
+        const auto contract_a = axes.subspan(2 + 2 * nb, nc);
+        const auto contract_b = axes.subspan(2 + 2 * nb + nc, nc);
+        const auto has = [](std::span<const int64_t> list, size_t axis) {
+          return std::find(list.begin(), list.end(), static_cast<int64_t>(axis)) != list.end();
+        };
+        const Symbols &a = dims(0), &b = dims(1);
+        for (size_t i = 0; i < nb; ++i) {
+          unify_dims(a[batch_a[i]], b[batch_b[i]]);
+          node_.dims.push_back(a[batch_a[i]]);
+        }
+        for (size_t i = 0; i < nc; ++i) unify_dims(a[contract_a[i]], b[contract_b[i]]);
+        for (size_t d = 0; d < a.size(); ++d) {
+          if (!has(batch_a, d) && !has(contract_a, d)) node_.dims.push_back(a[d]);
+        }
+        for (size_t d = 0; d < b.size(); ++d) {
+          if (!has(batch_b, d) && !has(contract_b, d)) node_.dims.push_back(b[d]);
+        }
+        return;
+      }
+      default:
+        break;
+    }
+    switch (info(node_.op).group) {
+      case PrimitiveClass::Reduction:
+      case PrimitiveClass::Argument:
+        for (size_t d = 0; d < dims(0).size(); ++d) {
+          if (std::find(axes.begin(), axes.end(), static_cast<int64_t>(d)) == axes.end()) {
+            node_.dims.push_back(dims(0)[d]);
+          }
+        }
+        return;
+      case PrimitiveClass::Scan:
+      case PrimitiveClass::Sort:
+        node_.dims = dims(0);
+        return;
+      case PrimitiveClass::Source:
+        for (int d = 0; d < type_->rank; ++d) node_.dims.push_back(fresh(d));
+        return;
+      default:
+        check(is_elementwise(node_.op), ErrorKind::Internal, "{}: no rule for its dimensions",
+              name_of(node_.op));
+        broadcast();
+    }
+  }
+
+  void add(uint32_t index) {
+    const ProgramNode& source = program_.nodes[index];
+    if (source.op == Op::Alias || source.op == Op::Redirect) {
+      placed_.push_back(placed_[program_.operands[source.operands]]);
+      return;
+    }
+    type_ = &type_of(source.type);
+    source_ = index;
+    node_ = GraphNode{};
+    node_.op = source.op;
+    node_.dtype = type_->dtype;
+    node_.source = index;
+    node_.empty = type_->numel == 0;
+    for (uint32_t operand : program_.operands_of(source)) node_.operands.push_back(placed_[operand]);
+    SmallVector<int64_t, 16> words;
+    structure_of(program_, source, words);
+    const auto axes = program_.axes_of(source);
+    node_.axes.append(axes.begin(), axes.end());
+    node_.axes.append(words.begin(), words.end());
+    if (node_.op == Op::Input) node_.input = inputs_++;
+    infer(source);
+    if (node_.empty && node_.op != Op::Input) {
+      // Nothing is computed; only its extents matter.
+      node_.op = Op::Constant;
+      node_.operands.clear();
+      node_.axes = {1, 0};
+    }
+    placed_.push_back(static_cast<NodeIndex>(graph_.nodes.size()));
+    graph_.nodes.push_back(std::move(node_));
+  }
+
+  // An input wanted in another layout is copied by a reshape that changes nothing.
+  void copy_input(size_t output) {
+    const NodeIndex n = graph_.outputs[output];
+    const GraphNode& node = graph_.nodes[n];
+    if (node.op != Op::Input) return;
+    if (graph_.input_layouts[node.input] == graph_.output_layouts[output]) return;
+    GraphNode copy = node;
+    copy.op = Op::Reshape;
+    copy.operands = {n};
+    copy.axes.clear();
+    for (Symbol s : node.dims) {
+      if (s == kOne) continue;
+      copy.axes.push_back(1);
+      copy.axes.push_back(1);
+    }
+    graph_.outputs[output] = static_cast<NodeIndex>(graph_.nodes.size());
+    graph_.nodes.push_back(std::move(copy));
+  }
+
+  void expand_factors(Symbol s, Symbols& out) {
+    s = find(s);
+    if (graph_.symbols[s].factors.empty()) {
+      out.push_back(s);
+      return;
+    }
+    for (Symbol factor : Symbols(graph_.symbols[s].factors)) expand_factors(factor, out);
+  }
+
+  // Makes one symbol a product of others where a reshape says so and nothing contradicts.
+  void relate(const Product& product) {
+    Symbols left, right;
+    for (Symbol s : product.left) expand_factors(s, left);
+    for (Symbol s : product.right) expand_factors(s, right);
+    while (!left.empty() && !right.empty() && left.back() == right.back()) {
+      left.pop_back();
+      right.pop_back();
+    }
+    while (!left.empty() && !right.empty() && left[0] == right[0]) {
+      left.erase(left.begin());
+      right.erase(right.begin());
+    }
+    if (left.size() > right.size()) std::swap(left, right);
+    if (left.size() != 1 || right.size() < 2) return;
+    if (std::find(right.begin(), right.end(), left[0]) != right.end()) return;
+    graph_.symbols[left[0]].factors = right;
+  }
+
+  void place_atoms(GraphNode& node) {
+    node.starts.push_back(0);
+    for (Symbol s : node.dims) {
+      if (s != kOne) expand_factors(s, node.atoms);
+      node.starts.push_back(static_cast<uint8_t>(node.atoms.size()));
+    }
+  }
+
+  const Program& program_;
+  Graph graph_;
+  std::vector<Symbol> parent_;
+  std::vector<NodeIndex> placed_;  // of each program node
+  std::vector<Product> products_;
+  uint32_t inputs_ = 0;
+  GraphNode node_;
+  const Type* type_ = nullptr;
+  uint32_t source_ = 0;
+};
+
+}  // namespace
+
+void set_layouts(Graph& graph) {
+  graph.layouts.assign(graph.nodes.size(), Layout{});
+  for (size_t k = 0; k < graph.outputs.size(); ++k) {
+    graph.layouts[graph.outputs[k]] = graph.output_layouts[k];
+  }
+  for (NodeIndex n = 0; n < graph.nodes.size(); ++n) {
+    const GraphNode& node = graph.nodes[n];
+    if (node.op == Op::Input) graph.layouts[n] = graph.input_layouts[node.input];
+  }
+}
+
+Graph make_graph(const Program& program) { return GraphMaker(program).make(); }
+
+std::string print(const Graph& graph) {
+  std::string text;
+  for (NodeIndex n = 0; n < graph.nodes.size(); ++n) {
+    const GraphNode& node = graph.nodes[n];
+    text += fmt::format("%{} = {}(", n, name_of(node.op));
+    for (size_t k = 0; k < node.operands.size(); ++k) {
+      text += fmt::format("{}%{}", k ? ", " : "", node.operands[k]);
+    }
+    text += fmt::format("): {}[", name_of(node.dtype));
+    for (int d = 0; d < node.rank(); ++d) {
+      if (d) text += ", ";
+      if (node.dims[d] == kOne) text += "1";
+      for (int i = node.starts[d]; i < node.starts[d + 1]; ++i) {
+        text += fmt::format("{}s{}", i > node.starts[d] ? "*" : "", node.atoms[i]);
+      }
+    }
+    text += "]";
+    if (!node.axes.empty()) {
+      text += " {";
+      for (size_t k = 0; k < node.axes.size(); ++k) {
+        text += fmt::format("{}{}", k ? " " : "", node.axes[k]);
+      }
+      text += "}";
+    }
+    text += "\n";
+  }
+  text += "return";
+  for (NodeIndex output : graph.outputs) text += fmt::format(" %{}", output);
+  return text + "\n";
+}
+
+}  // namespace tenon::jit

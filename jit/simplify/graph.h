@@ -1,0 +1,88 @@
+// A program without its extents: what plans are made from.
+//
+// In: a Program. Out: a Graph of its nodes, in topological order, in which every dimension is a
+// Symbol. What must hold: a graph depends on the program's structure only (what enters the plan's
+// key, see plan/key.h), never on an extent, an offset or a scalar. Two dimensions share a symbol
+// only because a type rule made them equal; a dimension known to be 1 is kOne. Each node names the
+// program node (`source`) whose type and sizes give it its numbers when a plan is bound.
+//
+// A reshape may say that a symbol is a product (C = H * D). Symbols that are no products are atoms;
+// a node's atoms, in order, are the mixed radix of its row-major elements, and a reshape between
+// equal atoms changes nothing but how they are bracketed.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "core/small_vector.h"
+#include "trace/program.h"
+
+namespace tenon::jit {
+
+using NodeIndex = uint32_t;
+using Symbol = uint32_t;
+inline constexpr Symbol kOne = 0;
+inline constexpr uint32_t kNone = ~uint32_t{0};
+
+using Symbols = SmallVector<Symbol, 6>;
+
+struct GraphNode {
+  Op op = Op::Constant;
+  DType dtype = DType::Float32;
+  bool empty = false;          // no elements: its value is never read
+  uint32_t source = 0;         // the program node that binds it
+  uint32_t input = 0;          // Op::Input: position in Program::inputs
+  SmallVector<NodeIndex, 4> operands;
+  SmallVector<int64_t, 6> axes;    // as the program's, then what structure_of() adds
+  Symbols dims;                    // one a dimension
+  Symbols atoms;                   // the atoms of all dims, in order
+  SmallVector<uint8_t, 6> starts;  // starts[d]: first atom of dimension d; one more at the end
+
+  int rank() const { return static_cast<int>(dims.size()); }
+  int atoms_in(int dim) const { return starts[dim + 1] - starts[dim]; }
+};
+
+// How the elements of a buffer lie in memory, as far as structure says.
+struct Layout {
+  enum Kind : uint8_t { Contiguous, Permuted, Strided } kind = Contiguous;
+  SmallVector<uint8_t, 6> order;    // Permuted: dims from the outermost in memory to the innermost
+  SmallVector<uint8_t, 6> classes;  // Strided: 0, 1, or 2 (any other stride), one a dimension
+  friend bool operator==(const Layout&, const Layout&) = default;
+};
+Layout layout_of(const Type& type);
+
+struct SymbolInfo {
+  uint32_t source;  // program node and dimension that have the extent
+  uint8_t dim;
+  Symbols factors;  // a product of these, if not empty
+};
+
+struct Graph {
+  std::vector<GraphNode> nodes;
+  std::vector<NodeIndex> outputs;  // one a program output
+  std::vector<Layout> output_layouts;
+  std::vector<Layout> input_layouts;  // by input number
+  std::vector<Layout> layouts;        // by node: its buffer's, should it have one
+  std::vector<SymbolInfo> symbols;    // [0] is kOne
+
+  const GraphNode& operator[](NodeIndex n) const { return nodes[n]; }
+};
+
+// What the concrete extents and sizes of a node add to its structure, as words: how a reshape
+// groups its dimensions, which dimensions a slice, pad or update leaves alone or steps through one by
+// one. The only place, with the patterns of 0 and 1, where extents influence a plan.
+void structure_of(const Program& program, const ProgramNode& node, SmallVector<int64_t, 16>& words);
+
+// Bits of the dimensions that are 1.
+uint64_t ones_mask(const Type& type);
+bool has_zero(const Type& type);
+
+Graph make_graph(const Program& program);
+// Fills layouts: of inputs as they come, of outputs as they are wanted, else contiguous.
+void set_layouts(Graph& graph);
+
+// Readable text, one node a line: "%3 = add(%1, %2): float32[s4, 1]".
+std::string print(const Graph& graph);
+
+}  // namespace tenon::jit

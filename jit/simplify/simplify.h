@@ -1,0 +1,14 @@
+// Rewrites that keep every bit: fewer nodes, the same values.
+//
+// In and out: a Graph. What must hold: rewrites look at structure only, never at numbers of users
+// (literals of the spec count as structure), and each remaining node keeps the program node that
+// binds it.
+#pragma once
+
+#include "jit/simplify/graph.h"
+
+namespace tenon::jit {
+
+void simplify(Graph& graph);
+
+}  // namespace tenon::jit
