@@ -270,6 +270,12 @@ void Allocator::fail_out_of_memory(std::size_t bytes, bool injected) {
        readable(now.reserved - now.allocated));
 }
 
+namespace {
+// Made when the library is loaded: a fork during its construction would leave the child waiting for
+// a thread it doesn't have.
+[[maybe_unused]] const Allocator& g_allocator = Allocator::get();
+}  // namespace
+
 Ref<Storage> allocate(std::size_t bytes) { return Allocator::get().allocate(bytes); }
 AllocatorStats allocator_stats() { return Allocator::get().stats(); }
 void reset_peak() { Allocator::get().reset_peak(); }

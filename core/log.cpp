@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <cstdio>
-#include <mutex>
 #include <string>
 
 #include "core/env.h"
@@ -31,12 +30,9 @@ namespace detail {
 std::atomic<std::uint32_t> log_mask{kUnread};
 
 bool read_log_mask(Category category) {
-  static std::once_flag once;
-  std::call_once(once, [] {
-    std::uint32_t unread = kUnread;
-    // set_logs() may have come first, and then stands.
-    log_mask.compare_exchange_strong(unread, env_set("TENON_LOGS", kNames, 0));
-  });
+  std::uint32_t unread = kUnread;
+  // If another thread was faster, or set_logs() came first, that stands.
+  log_mask.compare_exchange_strong(unread, env_set("TENON_LOGS", kNames, 0));
   return (log_mask.load() >> static_cast<int>(category)) & 1u;
 }
 

@@ -28,6 +28,7 @@ constexpr int kChunksPerThread = 4;
 std::atomic<bool> g_interrupt{false};
 static_assert(std::atomic<bool>::is_always_lock_free);  // set from signal handlers
 std::atomic<bool> g_forked{false};
+std::atomic<bool> g_pool_used{false};
 std::atomic<int> g_threads{0};  // 0: not yet known
 
 constinit thread_local bool t_parallel = false;
@@ -78,10 +79,7 @@ class Pool {
   }
 
  private:
-  Pool() : allowed_(usable_cores()) {
-    // The child has none of the workers: whoever waits for one would hang.
-    pthread_atfork(nullptr, nullptr, [] { g_forked.store(true, std::memory_order_relaxed); });
-  }
+  Pool() : allowed_(usable_cores()) {}
 
   std::mutex mutex_;
   std::atomic<tbb::task_arena*> current_{nullptr};
@@ -89,6 +87,12 @@ class Pool {
   std::unique_ptr<tbb::global_control> control_;
   int allowed_;
 };
+
+// The child of a fork has none of the workers: whoever waits for one would hang. Registered when
+// the library is loaded, so that no fork comes between the pool's first use and this.
+[[maybe_unused]] const int g_fork_handler = pthread_atfork(nullptr, nullptr, [] {
+  if (g_pool_used.load(std::memory_order_relaxed)) g_forked.store(true, std::memory_order_relaxed);
+});
 
 // What a thread is while it runs a chunk.
 class RegionScope {
@@ -157,6 +161,7 @@ void parallel_for(std::int64_t n, std::int64_t grain,
   const std::int64_t size = units / chunks;
   const std::int64_t longer = units % chunks;
   const bool guarded = t_guards > 0;
+  g_pool_used.store(true, std::memory_order_relaxed);
   Pool::get().arena(threads).execute([&] {
     tbb::parallel_for(
         tbb::blocked_range<std::int64_t>(0, chunks, 1),

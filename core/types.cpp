@@ -59,6 +59,10 @@ class Table {
   std::vector<std::unique_ptr<std::int64_t[]>> full_blocks_;
 };
 
+// Made when the library is loaded: a fork during its construction would leave the child waiting for
+// a thread it doesn't have.
+[[maybe_unused]] const Table& g_table = Table::get();
+
 std::uint32_t full_hash(DType dtype, Device device, std::span<const std::int64_t> dims,
                         std::span<const std::int64_t> strides) {
   const std::uint64_t seed =
@@ -147,20 +151,33 @@ TypeId Table::find_or_add(DType dtype, Device device, std::span<const std::int64
   return id;
 }
 
-// What this thread interned lately, direct-mapped. A cheap hash suffices: a collision costs a visit
-// to the table, never a wrong answer.
+// What this thread interned lately: sets of two, the newer first. A cheap hash suffices: a
+// collision costs a visit to the table, never a wrong answer.
 struct CacheEntry {
-  std::uint32_t tag;  // low bits of the cheap hash, so that a foreign entry is not dereferenced
-  TypeId id;
+  std::uint32_t tag = 0;  // bits of the cheap hash, so that a foreign entry is not dereferenced
+  TypeId id = kNoType;
 };
-constexpr std::size_t kCacheBits = 11;
-constexpr std::size_t kCacheSize = std::size_t{1} << kCacheBits;
+constexpr int kSetBits = 10;
+
+struct CacheSet {
+  CacheEntry ways[2];
+
+  // The id in the set that `matches` accepts, or kNoType.
+  template <class Matches>
+  TypeId find(std::uint32_t tag, Matches matches) const {
+    for (const CacheEntry& entry : ways) {
+      if (entry.tag == tag && entry.id != kNoType && matches(type_of(entry.id))) return entry.id;
+    }
+    return kNoType;
+  }
+  void add(CacheEntry entry) {
+    ways[1] = ways[0];
+    ways[0] = entry;
+  }
+};
 
 struct Cache {
-  CacheEntry entries[kCacheSize];
-  constexpr Cache() : entries{} {
-    for (CacheEntry& entry : entries) entry = {0, kNoType};
-  }
+  CacheSet sets[1 << kSetBits];
 };
 constinit thread_local Cache t_cache;
 
@@ -180,9 +197,7 @@ inline std::uint64_t cheap_hash(DType dtype, Device device, std::span<const std:
   return hash;
 }
 
-inline CacheEntry& entry_of(std::uint64_t hash) {
-  return t_cache.entries[hash >> (64 - kCacheBits)];
-}
+inline CacheSet& set_of(std::uint64_t hash) { return t_cache.sets[hash >> (64 - kSetBits)]; }
 
 void check_rank(std::size_t rank) {
   check(rank <= kMaxRank, ErrorKind::Runtime, "a tensor has at most {} dimensions, got {}",
@@ -196,36 +211,35 @@ TypeId intern(DType dtype, Device device, std::span<const std::int64_t> dims,
   std::uint64_t hash = cheap_hash(dtype, device, dims, 1);
   for (const std::int64_t stride : strides) hash = mix(hash >> 29 ^ hash, stride);
   const auto tag = static_cast<std::uint32_t>(hash >> 16);
-  CacheEntry& entry = entry_of(hash);
-  if (entry.tag == tag && entry.id != kNoType) {
-    const Type& type = type_of(entry.id);
-    if (type.dtype == dtype && type.rank == dims.size() && type.device == device &&
-        strides.size() == dims.size() && equal(dims, type.dims_) && equal(strides, type.strides_)) {
-      return entry.id;
-    }
-  }
+  CacheSet& set = set_of(hash);
+  const TypeId known = set.find(tag, [&](const Type& type) {
+    return type.dtype == dtype && type.rank == dims.size() && type.device == device &&
+           strides.size() == dims.size() && equal(dims, type.dims_) &&
+           equal(strides, type.strides_);
+  });
+  if (known != kNoType) return known;
+
   check_rank(dims.size());
   check(dims.size() == strides.size(), ErrorKind::Internal, "dims {} with strides {}",
         to_string(dims), to_string(strides));
   const TypeId id = Table::get().find_or_add(dtype, device, dims, strides);
-  entry = {tag, id};
+  set.add({tag, id});
   return id;
 }
 
 TypeId intern_contiguous(DType dtype, Device device, std::span<const std::int64_t> dims) {
   const std::uint64_t hash = cheap_hash(dtype, device, dims, 0);
   const auto tag = static_cast<std::uint32_t>(hash >> 16);
-  CacheEntry& entry = entry_of(hash);
-  if (entry.tag == tag && entry.id != kNoType) {
-    const Type& type = type_of(entry.id);
-    if (type.dtype == dtype && type.rank == dims.size() && type.canonical &&
-        type.device == device && equal(dims, type.dims_)) {
-      return entry.id;
-    }
-  }
+  CacheSet& set = set_of(hash);
+  const TypeId known = set.find(tag, [&](const Type& type) {
+    return type.dtype == dtype && type.rank == dims.size() && type.canonical &&
+           type.device == device && equal(dims, type.dims_);
+  });
+  if (known != kNoType) return known;
+
   check_rank(dims.size());
   const TypeId id = Table::get().find_or_add(dtype, device, dims, contiguous_strides(dims));
-  entry = {tag, id};
+  set.add({tag, id});
   return id;
 }
 

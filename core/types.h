@@ -1,8 +1,8 @@
 // Interned tensor types: (dtype, device, dims, strides) as one integer.
 //
 // Ids are process-wide and live as long as the process. type_of() takes no lock: types sit in
-// chunks that never move. intern() of a type seen before costs about 10 ns: a small direct-mapped
-// cache of the thread answers; behind it is one table under a mutex.
+// chunks that never move. intern() of a type seen before costs about 10 ns: a small cache of the
+// thread answers; behind it is one table under a mutex.
 #pragma once
 
 #include <atomic>

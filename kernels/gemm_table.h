@@ -67,7 +67,7 @@ inline constexpr std::int64_t kSmallestTileM = 32;
 inline constexpr std::int64_t kSmallestTileN = 128;
 inline constexpr double kSmallestTileCost = 20e3;  // 20 us, 20 rendezvous of the thread pool
 inline constexpr double kLargestTileCost = 50e6;   // 50 ms, so that an interrupt is noticed
-inline constexpr double kManyTilesCost = 8e6;      // from 8 ms on, 16 tiles rather than 8
+inline constexpr double kManyTilesCost = 30e6;     // from 30 ms on, 16 tiles rather than 8
 
 // Halves a tile's longer side (counting n double: rows of C and B are then read in longer runs)
 // until there are enough tiles.

@@ -195,6 +195,7 @@ TEST_CASE("a forked child computes serially and does not hang") {
     REQUIRE(child > 0);
     int status = 0;
     REQUIRE(waitpid(child, &status, 0) == child);
+    CAPTURE(status);
     CHECK(WIFEXITED(status));
     CHECK(WEXITSTATUS(status) == 0);
   }
