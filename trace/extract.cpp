@@ -17,9 +17,10 @@ TypeId dense_type(TypeId id) {
 
 }  // namespace
 
-Program extract_program(Segment& segment, std::span<const NodeId> roots, bool may_donate) {
-  Program program;
-  if (roots.empty()) return program;
+void extract_program(const Segment& segment, RunRecipe& recipe) {
+  Program& program = recipe.program;
+  const auto& roots = recipe.roots;
+  if (roots.empty()) return;
   std::vector<uint32_t> index(roots.back() + 1, kNoNode);  // then: place in the program
   constexpr uint32_t kLive = kNoNode - 1;
   for (NodeId root : roots) index[root] = kLive;
@@ -46,10 +47,7 @@ Program extract_program(Segment& segment, std::span<const NodeId> roots, bool ma
     out.axes = static_cast<uint32_t>(program.attributes.size());
     if (is_concrete(node)) {
       out.op = Op::Input;
-      const Buffer& buffer = node.op == Op::Input ? segment.sources[node.attributes].buffer
-                                                  : segment.values.at(id);
-      out.type = buffer.type;
-      program.inputs.push_back(buffer);
+      recipe.inputs.push_back(id);
     } else {
       const auto operands = segment.operands_of(node);
       out.operand_count = static_cast<uint8_t>(operands.size());
@@ -59,6 +57,9 @@ Program extract_program(Segment& segment, std::span<const NodeId> roots, bool ma
       program.attributes.insert(program.attributes.end(), sizes.begin(), sizes.end());
       out.axes_count = static_cast<uint32_t>(axes.size());
       out.sizes_count = static_cast<uint32_t>(sizes.size());
+      if (!axes.empty() || !sizes.empty()) {
+        recipe.attributes.push_back({node.attributes, out.axes, out.axes_count, out.sizes_count});
+      }
     }
     out.sizes = out.axes + out.axes_count;
     program.nodes.push_back(out);
@@ -68,16 +69,23 @@ Program extract_program(Segment& segment, std::span<const NodeId> roots, bool ma
     node.type = dense_type(node.type);
     program.outputs.push_back(index[root]);
   }
-  program.donatable.resize(program.inputs.size());
-  if (may_donate) {
-    for (size_t i = 0; i < program.inputs.size(); ++i) {
-      // Held by the segment's source and by the program: nobody else can see it change.
-      const Storage& storage = *program.inputs[i].storage;
-      program.donatable[i] = storage.use_count() == 2 && storage.is_owned() &&
-                             !storage.is_exposed() && !storage.read_only();
-    }
+}
+
+void bind_inputs(RunRecipe& recipe, const Segment& segment) {
+  Program& program = recipe.program;
+  program.inputs.clear();
+  for (NodeId id : recipe.inputs) {
+    const Node& node = segment.nodes[id];
+    program.inputs.push_back(node.op == Op::Input ? segment.sources[node.attributes].buffer
+                                                  : segment.values.at(id));
   }
-  return program;
+  program.donatable.resize(program.inputs.size());
+  for (size_t i = 0; i < program.inputs.size(); ++i) {
+    // Held by the segment's source and by the program: nobody else can see it change.
+    const Storage& storage = *program.inputs[i].storage;
+    program.donatable[i] = segment.state != Segment::State::Open && storage.use_count() == 2 &&
+                           storage.is_owned() && !storage.is_exposed() && !storage.read_only();
+  }
 }
 
 }  // namespace tenon

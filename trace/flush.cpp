@@ -44,17 +44,6 @@ bool is_poisoned(const Segment& segment, NodeId node) {
   return node < segment.poisoned.size() && segment.poisoned[node];
 }
 
-bool needs_run(const Segment& segment, NodeId node) {
-  const Node& definition = segment.nodes[node];
-  return definition.op != Op::Input && !(definition.flags & Node::kValued) &&
-         definition.level == 0 && !is_poisoned(segment, node);
-}
-
-void sort_unique(std::vector<NodeId>& nodes) {
-  std::ranges::sort(nodes);
-  nodes.erase(std::unique(nodes.begin(), nodes.end()), nodes.end());
-}
-
 // Marks the nodes that failed, and what depends on them, so that the rest can still run.
 void poison(Segment& segment, const DataError& error) {
   segment.poisoned.resize(segment.nodes.size());
@@ -120,15 +109,11 @@ void finish(const Ref<Segment>& segment, bool done) {
 void run_sealed(const Ref<Segment>& segment) {
   std::exception_ptr data_error;
   while (true) {
-    const Residuals residuals = choose_residuals(*segment);
-    std::vector<NodeId> roots;
-    for (const Cell* cell = segment->cells; cell; cell = cell->next) {
-      if (needs_run(*segment, cell->node)) roots.push_back(cell->node);
-    }
-    for (NodeId node : residuals.must_store) {
-      if (needs_run(*segment, node)) roots.push_back(node);
-    }
-    sort_unique(roots);
+    const std::shared_ptr<RunRecipe> recipe =
+        segment->poisoned.empty() ? recorder().predictor.recipe_for(*segment)
+                                  : std::make_shared<RunRecipe>(make_recipe(*segment));
+    const Residuals& residuals = recipe->residuals;
+    const std::vector<NodeId>& roots = recipe->roots;
     if (roots.empty() && !segment->cells) break;
     // An input that is a residual, or that a cell names, outlives the run.
     StoredValues stored{segment.get(), {}};
@@ -139,20 +124,24 @@ void run_sealed(const Ref<Segment>& segment) {
     for (const Cell* cell = segment->cells; cell; cell = cell->next) {
       pinned.push_back(stored.find(cell->node));
     }
-    Program program = extract_program(*segment, roots, true);
     segment->state = Segment::State::Running;
+    bind_inputs(*recipe, *segment);
+    Program& program = recipe->program;
     std::vector<Buffer> outputs;
     try {
       outputs = run_program(program);
     } catch (const DataError& error) {
       if (!data_error) data_error = std::current_exception();
       poison(*segment, error);
+      program.inputs.clear();
       segment->state = Segment::State::Pending;
       continue;
     } catch (...) {
+      program.inputs.clear();
       finish(segment, false);
       throw;
     }
+    program.inputs.clear();
     for (size_t i = 0; i < roots.size(); ++i) {
       stored.outputs.emplace_back(roots[i], std::move(outputs[i]));
     }
@@ -177,6 +166,12 @@ void wait_for(Segment* segment) {
 }
 
 }  // namespace
+
+bool needs_run(const Segment& segment, NodeId node) {
+  const Node& definition = segment.nodes[node];
+  return definition.op != Op::Input && !(definition.flags & Node::kValued) &&
+         definition.level == 0 && !is_poisoned(segment, node);
+}
 
 void set_executor(Executor* executor) { installed_executor = executor; }
 Executor& executor() {
@@ -209,17 +204,14 @@ void seal_and_run(Recorder& r) {
 void run_in_place(Recorder& r) {
   Segment& segment = *r.segment;
   const Ref<Segment> keep(&segment);
-  std::vector<NodeId> roots;
-  for (const Cell* cell = segment.cells; cell; cell = cell->next) {
-    if (needs_run(segment, cell->node)) roots.push_back(cell->node);
-  }
-  sort_unique(roots);
-  if (roots.empty()) return;
-  Program program = extract_program(segment, roots, false);
-  std::vector<Buffer> outputs = run_program(program);
-  for (size_t i = 0; i < roots.size(); ++i) {
-    segment.nodes[roots[i]].flags |= Node::kValued;
-    segment.values[roots[i]] = own_buffer(std::move(outputs[i]));
+  RunRecipe recipe = make_recipe(segment);
+  if (recipe.roots.empty()) return;
+  bind_inputs(recipe, segment);
+  std::vector<Buffer> outputs = run_program(recipe.program);
+  for (size_t i = 0; i < recipe.roots.size(); ++i) {
+    const NodeId root = recipe.roots[i];
+    segment.nodes[root].flags |= Node::kValued;
+    segment.values[root] = own_buffer(std::move(outputs[i]));
   }
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -42,6 +43,10 @@ struct Program {
   std::vector<Buffer> inputs;       // of the `input` nodes, in order
   std::vector<uint8_t> donatable;   // per input: nobody else will read this buffer again
   std::vector<uint32_t> outputs;    // node ids
+  // The executor's own: what it worked out for this program. The trace hands the same program in
+  // again, with `prepared` as it was left, when the same nodes were recorded once more: then all
+  // types and wiring are equal, and only buffers, `sizes` attributes and donatable may differ.
+  std::shared_ptr<void> prepared;
 
   std::span<const uint32_t> operands_of(const ProgramNode& node) const {
     return {operands.data() + node.operands, node.operand_count};

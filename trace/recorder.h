@@ -9,10 +9,19 @@
 #include <array>
 #include <vector>
 
+#include "trace/match.h"
 #include "trace/segment.h"
 #include "trace/tensor.h"
+#include "trace/vmap.h"
 
 namespace tenon {
+
+struct OpenVmap {
+  uint32_t instance;
+  int64_t extent;
+  NodeId index;  // the node of the example's index
+  Randomness randomness;
+};
 
 struct Recorder {
   Recorder();
@@ -27,9 +36,10 @@ struct Recorder {
   std::array<Inferred, 512> inferred;
 
   Ref<Segment> segment;
+  Predictor predictor;
   int depth = 0;                // of nested grad and jvp
   uint16_t blocked = 0;         // depths whose reverse mode no_grad blocks
-  std::vector<uint32_t> vmaps;  // instances being recorded, outermost first
+  std::vector<OpenVmap> vmaps;  // being recorded, outermost first
   int scopes = 0;               // nesting of OpScope
   const char* operation = "tenon";  // name of the innermost one
   int transforms = 0;           // nesting of transforms: while any is open nothing is compacted
@@ -86,6 +96,7 @@ void copy_buffer(const Buffer& from, const Buffer& into);  // same extents, each
 void seal_and_run(Recorder& recorder);       // the whole open segment, then compact
 void bring_home(Recorder& recorder);         // copies written values into memory known outside
 void run_in_place(Recorder& recorder);       // inside transforms: values, without compaction
+bool needs_run(const Segment& segment, NodeId node);  // it has to be computed, and can be
 void cut_if_large(Recorder& recorder);       // caps, between public operations
 
 // Non-leaves that retain_grad was called on.

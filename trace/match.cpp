@@ -1,0 +1,97 @@
+#include "trace/match.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "trace/extract.h"
+#include "trace/recorder.h"
+
+namespace tenon {
+namespace {
+
+template <class T>
+bool same_bytes(const std::vector<T>& a, const std::vector<T>& b) {
+  return a.size() == b.size() &&
+         (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0);
+}
+
+DerivativeMask wanted_bits(const Cell& cell) {
+  return (cell.requires_grad ? 0 : reverse_bit(0)) | cell.keeps;
+}
+
+}  // namespace
+
+RunRecipe make_recipe(const Segment& segment) {
+  RunRecipe recipe;
+  recipe.residuals = choose_residuals(segment);
+  for (const Cell* cell = segment.cells; cell; cell = cell->next) {
+    if (needs_run(segment, cell->node)) recipe.roots.push_back(cell->node);
+  }
+  for (NodeId node : recipe.residuals.must_store) {
+    if (needs_run(segment, node)) recipe.roots.push_back(node);
+  }
+  std::ranges::sort(recipe.roots);
+  recipe.roots.erase(std::unique(recipe.roots.begin(), recipe.roots.end()), recipe.roots.end());
+  extract_program(segment, recipe);
+  return recipe;
+}
+
+bool Predictor::update_attributes(Seen& seen, const Segment& segment) {
+  if (same_bytes(seen.attributes, segment.attributes)) return true;
+  if (seen.attributes.size() != segment.attributes.size()) return false;
+  Program& program = seen.recipe->program;
+  for (const RunRecipe::AttributeCopy& copy : seen.recipe->attributes) {
+    const int64_t* from = segment.attributes.data() + copy.from;
+    if (from[0] != copy.axes || from[1] != copy.sizes ||
+        std::memcmp(from + 2, program.attributes.data() + copy.to, copy.axes * sizeof(int64_t))) {
+      return false;
+    }
+  }
+  for (const RunRecipe::AttributeCopy& copy : seen.recipe->attributes) {
+    const int64_t* sizes = segment.attributes.data() + copy.from + 2 + copy.axes;
+    std::copy(sizes, sizes + copy.sizes, program.attributes.begin() + copy.to + copy.axes);
+  }
+  seen.attributes = segment.attributes;
+  return true;
+}
+
+bool Predictor::is_equal(Seen& seen, const Segment& segment) const {
+  return same_bytes(seen.nodes, segment.nodes) &&
+         same_bytes(seen.operand_pool, segment.operand_pool) && seen.cells == cells_ &&
+         update_attributes(seen, segment);
+}
+
+std::shared_ptr<RunRecipe> Predictor::recipe_for(const Segment& segment) {
+  cells_.clear();
+  for (const Cell* cell = segment.cells; cell; cell = cell->next) {
+    cells_.emplace_back(cell->node, wanted_bits(*cell));
+  }
+  const auto follow = [&](size_t at) {
+    if (last_ < seen_.size()) seen_[last_].next = at;
+    last_ = at;
+    return seen_[at].recipe;
+  };
+  const size_t predicted = last_ < seen_.size() ? seen_[last_].next : 0;
+  for (size_t i = 0; i < seen_.size(); ++i) {
+    const size_t at = (predicted + i) % seen_.size();
+    if (!is_equal(seen_[at], segment)) continue;
+    ++matched;
+    return follow(at);
+  }
+  ++unmatched;
+  if (seen_.size() < kKept) {
+    replace_ = seen_.size();
+    seen_.emplace_back();
+  } else {
+    replace_ = (replace_ + 1) % kKept;
+  }
+  seen_[replace_] = {segment.nodes,
+                     segment.operand_pool,
+                     segment.attributes,
+                     cells_,
+                     std::make_shared<RunRecipe>(make_recipe(segment)),
+                     0};
+  return follow(replace_);
+}
+
+}  // namespace tenon

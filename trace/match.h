@@ -1,0 +1,64 @@
+// Prediction: a program that repeats records the same nodes again, and then nothing about them has
+// to be worked out again - which are alive, what derivatives save, the program to run.
+//
+// The recorder compares a sealed segment with those it sealed before, the successor of the last one
+// first. Nodes (operations, types, wiring, derivative masks, origins) and the cells that name them
+// must be the same; buffers, scalars and slice bounds may differ. A mismatch costs one comparison.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "trace/compact.h"
+#include "trace/program.h"
+
+namespace tenon {
+
+// What running a segment needs, apart from its buffers and numbers.
+struct RunRecipe {
+  Residuals residuals;
+  std::vector<NodeId> roots;   // computed by the run, ascending
+  Program program;             // without inputs
+  std::vector<NodeId> inputs;  // the segment's node for each input
+
+  struct AttributeCopy {
+    uint32_t from;  // offset in the segment's pool
+    uint32_t to;    // offset in the program's
+    uint32_t axes, sizes;
+  };
+  std::vector<AttributeCopy> attributes;
+};
+
+// Works out a recipe from scratch.
+RunRecipe make_recipe(const Segment& segment);
+// The recipe's program with the segment's buffers; donatable where nobody else holds one.
+void bind_inputs(RunRecipe& recipe, const Segment& segment);
+
+class Predictor {
+ public:
+  // The recipe of an equal segment seen before, its attributes brought up to date, or a new one.
+  std::shared_ptr<RunRecipe> recipe_for(const Segment& segment);
+
+  uint64_t matched = 0;
+  uint64_t unmatched = 0;
+
+ private:
+  struct Seen {
+    std::vector<Node> nodes;
+    std::vector<uint32_t> operand_pool;
+    std::vector<int64_t> attributes;
+    std::vector<std::pair<NodeId, DerivativeMask>> cells;
+    std::shared_ptr<RunRecipe> recipe;
+    size_t next = 0;  // which followed it last time
+  };
+  static bool update_attributes(Seen& seen, const Segment& segment);
+  bool is_equal(Seen& seen, const Segment& segment) const;
+
+  static constexpr size_t kKept = 16;
+  std::vector<Seen> seen_;
+  std::vector<std::pair<NodeId, DerivativeMask>> cells_;  // of the segment being compared
+  size_t last_ = 0;
+  size_t replace_ = 0;
+};
+
+}  // namespace tenon
