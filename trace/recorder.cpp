@@ -152,8 +152,8 @@ namespace {
 
 void check_level(const Recorder& r, uint32_t level) {
   if (level == 0) return;
-  for (uint32_t instance : r.vmaps) {
-    if (instance == level) return;
+  for (const OpenVmap& open : r.vmaps) {
+    if (open.instance == level) return;
   }
   fail(ErrorKind::Runtime,
        "{}: this tensor belongs to a vmap that has ended; return it from the mapped function "
@@ -163,11 +163,9 @@ void check_level(const Recorder& r, uint32_t level) {
 
 // The value of a root cell in the open segment, before a leaf's alias.
 NodeId resolve_value(Recorder& r, Cell& cell) {
+  if (cell.segment) check_level(r, cell.segment->nodes[cell.node].level);
   if (cell.segment && cell.segment != r.segment.get()) settle(cell);
-  if (cell.segment == r.segment.get()) {
-    check_level(r, r.segment->nodes[cell.node].level);
-    return cell.node;
-  }
+  if (cell.segment == r.segment.get()) return cell.node;
   if (cell.cached_sequence != r.segment->sequence) {
     Buffer buffer = cell.segment ? cell.segment->values.at(cell.node) : cell.buffer;
     check(static_cast<bool>(buffer.storage), ErrorKind::Internal, "a tensor without a value");
@@ -268,7 +266,7 @@ Ref<Cell> make_cell(Value value) {
   }
   auto cell = make_ref<Cell>();
   cell->type = type_id_of(value);
-  cell->level = r.vmaps.empty() ? 0 : r.vmaps.back();
+  cell->level = r.vmaps.empty() ? 0 : r.vmaps.back().instance;
   r.segment->bind(*cell, value.id);
   return cell;
 }

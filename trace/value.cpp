@@ -192,13 +192,6 @@ Value iota(Ints dims, int64_t axis, DType dtype) {
   return append(Op::Iota, intern_contiguous(dtype, Device{}, dims), {}, {&axis, 1}, dims);
 }
 
-Value random_bits(Ints dims, int64_t seed, int64_t call) {
-  Dims sizes(dims);
-  sizes.push_back(seed);
-  sizes.push_back(call);
-  return primitive(Op::RandomBits, {}, {}, sizes);
-}
-
 Value alias(Value x) { return append(Op::Alias, type_id_of(x), {&x, 1}, {}, {}); }
 Value stop_gradient(Value x) {
   return append_masked(Op::Alias, type_id_of(x), {&x, 1}, {}, {}, 0);
