@@ -6,10 +6,11 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstddef>
+#include <cstdint>
 #include <cstdlib>
 #include <mutex>
 #include <new>
-#include <vector>
 
 #include "core/env.h"
 #include "core/error.h"
@@ -59,13 +60,12 @@ void* system_allocate(std::size_t capacity) {
   const std::size_t mapped = capacity + kHugePage;
   void* raw = mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (raw == MAP_FAILED) return nullptr;
-  const auto start = reinterpret_cast<std::uintptr_t>(raw);
-  const std::uintptr_t aligned = (start + kHugePage - 1) & ~(kHugePage - 1);
-  const std::size_t before = aligned - start;
+  const auto misaligned = reinterpret_cast<std::uintptr_t>(raw) % kHugePage;
+  const std::size_t before = misaligned ? kHugePage - misaligned : 0;
   const std::size_t after = mapped - before - capacity;
+  std::byte* data = static_cast<std::byte*>(raw) + before;
   if (before) munmap(raw, before);
-  if (after) munmap(reinterpret_cast<void*>(aligned + capacity), after);
-  void* data = reinterpret_cast<void*>(aligned);
+  if (after) munmap(data + capacity, after);
   madvise(data, capacity, MADV_HUGEPAGE);  // only a hint: not all kernels have it
   return data;
 }
@@ -78,6 +78,11 @@ void system_free(void* data, std::size_t capacity) noexcept {
     munmap(data, capacity);
   }
 }
+
+// A cached block; the list runs through the blocks themselves, so that caching one can't fail.
+struct FreeBlock {
+  FreeBlock* next;
+};
 
 std::string readable(std::size_t bytes) {
   constexpr const char* kUnits[] = {"bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
@@ -139,13 +144,15 @@ class Allocator {
  private:
   Allocator();
 
+  void push(std::size_t index, void* data, std::size_t capacity) noexcept;
+  void* pop(std::size_t index, std::size_t capacity) noexcept;
   void* take(std::size_t capacity);
   std::size_t cached() const { return stats_.reserved - stats_.allocated; }
   std::size_t trim_to(std::size_t bytes, std::size_t keep_class = kClasses) noexcept;
   [[noreturn]] void fail_out_of_memory(std::size_t bytes, bool injected);
 
   std::mutex mutex_;
-  std::vector<void*> free_[kClasses];
+  FreeBlock* free_[kClasses] = {};
   AllocatorStats stats_;
   std::size_t cache_limit_;
   std::size_t memory_limit_;
@@ -162,17 +169,31 @@ Allocator::Allocator() {
                  [] { get().mutex_.unlock(); });
 }
 
+void Allocator::push(std::size_t index, void* data, std::size_t capacity) noexcept {
+  free_[index] = new (data) FreeBlock{free_[index]};
+  ASAN_POISON_MEMORY_REGION(data, capacity);
+}
+
+// nullptr if the class has no cached block.
+void* Allocator::pop(std::size_t index, std::size_t capacity) noexcept {
+  FreeBlock* block = free_[index];
+  if (!block) return nullptr;
+  ASAN_UNPOISON_MEMORY_REGION(block, capacity);
+  free_[index] = block->next;
+  return block;
+}
+
 // Frees cached blocks, the largest first and those of `keep_class` last, until `bytes` remain.
 std::size_t Allocator::trim_to(std::size_t bytes, std::size_t keep_class) noexcept {
   std::size_t freed = 0;
   const auto empty_class = [&](std::size_t index) {
-    std::vector<void*>& blocks = free_[index];
-    while (cached() > bytes && !blocks.empty()) {
-      // The class' capacity, from its index: the inverse of class_index.
-      const std::size_t shift = index >> kStepBits ? (index >> kStepBits) - 1 : 0;
-      const std::size_t capacity = (index - (shift << kStepBits)) << (shift + 6);
-      system_free(blocks.back(), capacity);
-      blocks.pop_back();
+    // The inverse of class_index.
+    const std::size_t shift = index >> kStepBits ? (index >> kStepBits) - 1 : 0;
+    const std::size_t capacity = (index - (shift << kStepBits)) << (shift + 6);
+    while (cached() > bytes) {
+      void* data = pop(index, capacity);
+      if (!data) return;
+      system_free(data, capacity);
       stats_.reserved -= capacity;
       freed += capacity;
     }
@@ -186,16 +207,11 @@ std::size_t Allocator::trim_to(std::size_t bytes, std::size_t keep_class) noexce
 
 // A block from the cache or the system, nullptr if neither has one. The lock is held.
 void* Allocator::take(std::size_t capacity) {
-  std::vector<void*>& blocks = free_[class_index(capacity)];
-  if (!blocks.empty()) {
-    void* data = blocks.back();
-    blocks.pop_back();
-    ASAN_UNPOISON_MEMORY_REGION(data, capacity);
-    return data;
-  }
+  if (void* data = pop(class_index(capacity), capacity)) return data;
   if (stats_.allocated + capacity > memory_limit_) return nullptr;
-  if (stats_.reserved + capacity > memory_limit_)
+  if (stats_.reserved + capacity > memory_limit_) {
     trim_to(memory_limit_ - stats_.allocated - capacity);
+  }
   void* data = system_allocate(capacity);
   if (!data) {
     if (const std::size_t freed = trim_to(0)) {
@@ -247,12 +263,7 @@ void Allocator::release(void* data, std::size_t capacity) noexcept {
   if (capacity <= cache_limit_) {
     // What other sizes left behind goes before what was used last.
     if (cached() > cache_limit_) trim_to(cache_limit_, index);
-    try {
-      free_[index].push_back(data);
-      ASAN_POISON_MEMORY_REGION(data, capacity);
-      return;
-    } catch (const std::bad_alloc&) {  // no room in the list: give the block back instead
-    }
+    return push(index, data, capacity);
   }
   stats_.reserved -= capacity;
   system_free(data, capacity);

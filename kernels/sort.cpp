@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 #include <type_traits>
+#include <vector>
 
 #include "core/error.h"
 #include "core/threads.h"
@@ -30,19 +30,25 @@ bool is_less(T a, T b) {
 }
 
 template <class T>
-void argsort_rows(const T* values, std::int64_t* indices, std::int64_t begin, std::int64_t end,
-                  std::int64_t n, bool descending) {
-  for (std::int64_t row = begin; row < end; ++row) {
-    const T* v = values + row * n;
-    std::int64_t* order = indices + row * n;
-    std::iota(order, order + n, std::int64_t{0});
-    if (descending) {
-      std::stable_sort(order, order + n,
-                       [v](std::int64_t i, std::int64_t j) { return is_less(v[j], v[i]); });
-    } else {
-      std::stable_sort(order, order + n,
-                       [v](std::int64_t i, std::int64_t j) { return is_less(v[i], v[j]); });
-    }
+struct Item {
+  T value;
+  std::int64_t index;
+};
+
+// Values travel with their indices, so that comparing does not jump about in memory; equal values
+// compare by index, which makes any sort a stable one.
+template <bool kDescending, class T>
+void argsort_rows(const T* values, std::int64_t* indices, std::int64_t rows, std::int64_t n) {
+  std::vector<Item<T>> items(static_cast<std::size_t>(n));
+  for (std::int64_t row = 0; row < rows; ++row, values += n, indices += n) {
+    for (std::int64_t i = 0; i < n; ++i) items[static_cast<std::size_t>(i)] = {values[i], i};
+    std::sort(items.begin(), items.end(), [](const Item<T>& a, const Item<T>& b) {
+      const bool before = kDescending ? is_less(b.value, a.value) : is_less(a.value, b.value);
+      if (before) return true;
+      const bool after = kDescending ? is_less(a.value, b.value) : is_less(b.value, a.value);
+      return !after && a.index < b.index;
+    });
+    for (std::int64_t i = 0; i < n; ++i) indices[i] = items[static_cast<std::size_t>(i)].index;
   }
 }
 
@@ -58,7 +64,13 @@ void argsort(DType dtype, const void* values, std::int64_t* indices, std::int64_
   visit_dtype(dtype, [&]<class T>(DTypeTag<T>) {
     if constexpr (!is_complex(dtype_of<T>)) {
       parallel_for(rows, grain, [&](std::int64_t begin, std::int64_t end) {
-        argsort_rows(static_cast<const T*>(values), indices, begin, end, n, descending);
+        const T* from = static_cast<const T*>(values) + begin * n;
+        std::int64_t* to = indices + begin * n;
+        if (descending) {
+          argsort_rows<true>(from, to, end - begin, n);
+        } else {
+          argsort_rows<false>(from, to, end - begin, n);
+        }
       });
     }
   });
