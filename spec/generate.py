@@ -2,6 +2,7 @@
 
 generate.py primitives PRIMITIVES.toml HEADER.h PARTIALS.cpp STRUCTURAL.inc
 generate.py operations PRIMITIVES.toml OUT_FOLDER OPERATIONS.toml...
+generate.py layers PRIMITIVES.toml LAYERS.toml HEADER.h SOURCE.cpp MODULE.py OPERATIONS.toml...
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from generator.cpp import (
     write_values_source,
 )
 from generator.docs import write_reference
+from generator.layers import read_layers
+from generator.layers_cpp import write_layers_header, write_layers_source
+from generator.layers_python import write_layers_python
 from generator.operations import check_bodies, read_operations
 from generator.primitives import read_primitives, write_header, write_partials, write_structural
 from generator.python_bindings import write_bindings, write_bindings_header
@@ -59,7 +63,16 @@ def generate_operations(arguments: list[Path]) -> None:
     _write(out / "reference.md", write_reference(operations))
 
 
-COMMANDS = {"primitives": generate_primitives, "operations": generate_operations}
+def generate_layers(arguments: list[Path]) -> None:
+    primitives_file, layers_file, header, source, module, *paths = arguments
+    operations = read_operations(paths, read_primitives(primitives_file))
+    layers, by_name = read_layers(layers_file, operations)
+    _write(header, write_layers_header(layers))
+    _write(source, write_layers_source(layers, by_name))
+    _write(module, write_layers_python(layers, by_name))
+
+
+COMMANDS = {"primitives": generate_primitives, "operations": generate_operations, "layers": generate_layers}
 
 
 def main(arguments: list[str]) -> int:

@@ -1,0 +1,246 @@
+"""Layers -> Python classes: thin, over the functionals, with PyTorch's constructors."""
+
+from __future__ import annotations
+
+import ast
+from textwrap import indent, wrap
+
+from .layers import Layer, ReprPart, State, bind_call
+from .operations import Operation
+from .signature import UNSET, Parameter
+
+HEAD = '''"""Generated from spec/layers.toml: the layers of tenon.nn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import tenon as _tn
+
+from . import functional as F
+from . import init
+from ._bases import {bases}
+from .parameter import Parameter
+
+Tensor = _tn.Tensor
+
+
+def _ints(value: int | Sequence[int]) -> tuple[int, ...]:
+    return (value,) if isinstance(value, int) else tuple(value)
+
+
+def _legacy_reduction(size_average: bool | None, reduce: bool | None, reduction: str) -> str:
+    """PyTorch's old way of saying what `reduction` says."""
+    if size_average is None and reduce is None:
+        return reduction
+    if reduce is False:
+        return "none"
+    return "sum" if size_average is False else "mean"
+'''
+
+
+def write_layers_python(layers: list[Layer], operations: dict[str, list[Operation]]) -> str:
+    bases = sorted({layer.base for layer in layers} | {"Module"})
+    parts = [HEAD.replace("{bases}", ", ".join(bases))]
+    parts += ["\n".join(_class(layer, operations)) for layer in layers]
+    names = ", ".join(f'"{layer.name}"' for layer in layers)
+    parts.append(f"__all__ = [{names}]\n")
+    return "\n\n".join(parts)
+
+
+def _annotation(o: Parameter) -> str:
+    return "Any" if o.type.base == "ignored" else o.type.python()
+
+
+def _constructor_parameters(layer: Layer) -> str:
+    parts = ["self"]
+    for o in layer.options:
+        default = "" if o.default is UNSET else f" = {o.default!r}"
+        parts.append(f"{o.name}: {_annotation(o)}{default}")
+    if layer.any_arguments:
+        parts += ["*args: Any", "**kwargs: Any"]
+    if layer.states:
+        parts += ["device: Any = None", "dtype: Any = None"]
+    return ", ".join(parts)
+
+
+def _docstring(layer: Layer) -> list[str]:
+    # functionals are described where they are declared
+    lines = layer.doc.split("\n")
+    if layer.shape:
+        lines += ["", f"Shape: {layer.shape}"]
+    if layer.errors:
+        lines += ["", f"Errors: {layer.errors}"]
+    if layer.source:
+        lines += ["", *wrap(f"Source: {layer.source}.", 90)]
+    lines += ["", f"See `torch.nn.{layer.name}`."]
+    if layer.example:
+        lines += ["", "Example::", "", f"    >>> {layer.example}"]
+    text = "\n".join(lines)
+    raw = "r" if "\\" in text else ""
+    return indent(f'{raw}"""{text}\n"""', "    ").replace("    \n", "\n").split("\n")
+
+
+class _Expressions:
+    def __init__(self, layer: Layer, operations: dict[str, list[Operation]], in_constructor: bool = False) -> None:
+        self.layer = layer
+        self.operations = operations
+        self.in_constructor = in_constructor
+
+    def text(self, node: ast.expr) -> str:
+        return ast.unparse(ast.fix_missing_locations(self.rewrite(node)))
+
+    def rewrite(self, node: ast.expr) -> ast.expr:
+        layer, outer = self.layer, self
+
+        class Rewrite(ast.NodeTransformer):
+            def visit_Name(self, name: ast.Name) -> ast.AST:
+                if name.id in layer.inputs or (outer.in_constructor and layer.option(name.id)):
+                    return name
+                return ast.Attribute(ast.Name("self", ast.Load()), name.id, ast.Load())
+
+            def visit_Call(self, call: ast.Call) -> ast.AST:
+                operation, _ = bind_call(layer, call, outer.operations)
+                arguments = [self.visit(a) for a in call.args]
+                keywords = [ast.keyword(k.arg, self.visit(k.value)) for k in call.keywords]
+                if operation.functional or operation.name in ("tanh", "sigmoid"):
+                    module: ast.expr = ast.Name("F", ast.Load())
+                elif operation.function:
+                    module = ast.Name("_tn", ast.Load())
+                else:
+                    module, arguments = arguments[0], arguments[1:]
+                return ast.Call(ast.Attribute(module, operation.name, ast.Load()), arguments, keywords)
+
+        return Rewrite().visit(ast.parse(ast.unparse(node), mode="eval").body)  # type: ignore[no-any-return]
+
+
+def _class(layer: Layer, operations: dict[str, list[Operation]]) -> list[str]:
+    lines = [f"class {layer.name}({layer.base}):", *_docstring(layer), ""]
+    if layer.attributes:
+        names = ", ".join(f'"{o.name}"' for o in layer.attributes)
+        lines.append(f"    __constants__ = [{names}]")
+        lines += [f"    {o.name}: {_held(o)}" for o in layer.attributes]
+        lines += [f"    {s.name}: Tensor" + (" | None" if s.when is not None else "") for s in layer.states]
+        lines.append("")
+    lines += _constructor(layer, operations)
+    lines += _reset(layer, operations)
+    value = _Expressions(layer, operations).text(layer.forward)
+    inputs = ", ".join(f"{name}: Tensor" for name in layer.inputs)
+    lines += ["", f"    def forward(self, {inputs}) -> Tensor:"]
+    if layer.inplace:
+        lines += ["        if self.inplace:", f"            return {layer.inputs[0]}.copy_({value})"]
+    lines.append(f"        return {value}")
+    if layer.repr:
+        lines += ["", "    def extra_repr(self) -> str:", *_extra_repr(layer)]
+    return [*lines, ""]
+
+
+def _held(o: Parameter) -> str:
+    if not o.type.is_list:
+        return o.type.python()
+    return f"tuple[{o.type.base}, ...]" + (" | None" if o.type.optional else "")
+
+
+def _constructor(layer: Layer, operations: dict[str, list[Operation]]) -> list[str]:
+    expressions = _Expressions(layer, operations, in_constructor=True)
+    body = ["super().__init__()"]
+    if layer.check is not None:
+        message = "".join(f"{{{p.name}}}" if p.name else p.text for p in layer.message)
+        body += [f"if not ({expressions.text(layer.check)}):", f'    raise ValueError(f"{message}")']
+    if layer.option("size_average") and layer.option("reduce"):
+        body.append("reduction = _legacy_reduction(size_average, reduce, reduction)")
+    for o in layer.attributes:
+        value = o.name
+        if o.type.is_list:
+            value = f"_ints({o.name})" + (f" if {o.name} is not None else None" if o.type.optional else "")
+        body.append(f"self.{o.name} = {value}")
+    for o in layer.tensors:
+        body.append(f'self.register_buffer("{o.name}", {o.name})')
+    for s in layer.states:
+        body += _make_state(layer, s, expressions)
+    if any(s.initializers for s in layer.states):
+        body.append("self.reset_parameters()")
+    head = f"    def __init__({_constructor_parameters(layer)}) -> None:"
+    return [head, *("        " + line for line in body)]
+
+
+def _make_state(layer: Layer, state: State, expressions: _Expressions) -> list[str]:
+    option = layer.option(state.shape[0]) if len(state.shape) == 1 else None
+    if option is not None and option.type.is_list:
+        shape = f"self.{option.name}"
+    else:
+        shape = "(" + ", ".join(state.shape) + ("," if len(state.shape) == 1 else "") + ")"
+    dtype = f"_tn.{state.dtype}" if state.dtype else "dtype"
+    empty = f"_tn.empty({shape}, dtype={dtype}, device=device)"
+    if state.is_buffer:
+        extra = "" if state.persistent else ", persistent=False"
+        make = f'self.register_buffer("{state.name}", {empty}{extra})'
+    else:
+        make = f'self.register_parameter("{state.name}", Parameter({empty}))'
+    if state.when is None:
+        return [make]
+    kind = "buffer" if state.is_buffer else "parameter"
+    return [
+        f"if {expressions.text(state.when)}:",
+        f"    {make}",
+        "else:",
+        f'    self.register_{kind}("{state.name}", None)',
+    ]
+
+
+def _reset(layer: Layer, operations: dict[str, list[Operation]]) -> list[str]:
+    if not any(s.initializers for s in layer.states):
+        return []
+    expressions = _Expressions(layer, operations)
+    lines = ["", "    def reset_parameters(self) -> None:"]
+    for s in layer.states:
+        tests = [f"self.{s.name} is not None"] if s.when is not None else []
+        for i in s.initializers:
+            conditions = [*tests, *([expressions.text(i.when)] if i.when is not None else [])]
+            arguments = ", ".join([f"self.{s.name}", *(expressions.text(a) for a in i.arguments)])
+            call = f"init.{i.function}({arguments})"
+            if conditions:
+                lines += [f"        if {' and '.join(conditions)}:", f"            {call}"]
+            else:
+                lines.append(f"        {call}")
+    return lines
+
+
+def _shown(layer: Layer, part: ReprPart) -> str:
+    if not part.name:
+        return part.text
+    if layer.state(part.name):
+        return f"{{self.{part.name} is not None}}"
+    return f"{{self.{part.name}{'!r' if part.quoted else ''}}}"
+
+
+def _extra_repr(layer: Layer) -> list[str]:
+    lines: list[str] = []
+    plain = ""
+    first = True
+
+    def flush() -> None:
+        nonlocal plain, first
+        if plain or first:
+            lines.append(f'        text {"" if first else "+"}= f"{plain}"')
+        plain, first = "", False
+
+    for part in layer.repr:
+        if not part.unless_default:
+            plain += _shown(layer, part)
+            continue
+        flush()
+        tests = []
+        for inner in part.unless_default:
+            option = layer.option(inner.name) if inner.name else None
+            if option is not None:
+                compare = "is not None" if option.default is None else f"!= {option.default!r}"
+                tests.append(f"self.{inner.name} {compare}")
+        text = "".join(_shown(layer, inner) for inner in part.unless_default)
+        lines += [f"        if {' or '.join(tests)}:", f'            text += f"{text}"']
+    if not lines:
+        return [f'        return f"{plain}"']
+    if plain:
+        flush()
+    return [*lines, "        return text"]
