@@ -1,0 +1,232 @@
+"""A character-level GPT and the text it learns, as an ordinary PyTorch program.
+
+Nothing here knows that Tenon records and compiles; with `tenon` replaced by `torch` in the three
+imports below the file is a PyTorch program, which is how `compare_gpt.py` makes its peer.
+"""
+
+from __future__ import annotations
+
+import math
+import pydoc_data.topics
+from dataclasses import dataclass
+
+import numpy as np
+
+import tenon as tn
+import tenon.nn.functional as F
+from tenon import nn
+
+
+@dataclass
+class Config:
+    """Sizes of the model. The vocabulary is the set of characters of the text."""
+
+    vocabulary: int
+    context: int = 128
+    layers: int = 4
+    heads: int = 4
+    width: int = 128
+
+
+@dataclass
+class Training:
+    """How it is trained: AdamW, the learning rate rising linearly and falling as a cosine."""
+
+    steps: int = 1000
+    batch: int = 16
+    lr: float = 4e-3
+    warmup: int = 50
+    weight_decay: float = 0.1
+    seed: int = 1
+
+
+class Attention(nn.Module):
+    """Causal self-attention; with a cache, of the newest positions over all earlier ones."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.heads = config.heads
+        self.qkv = nn.Linear(config.width, 3 * config.width)
+        self.proj = nn.Linear(config.width, config.width)
+
+    def forward(self, x, cache=None, start=0):
+        batch, length, width = x.shape
+        qkv = self.qkv(x).view(batch, length, 3, self.heads, width // self.heads)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+        if cache is None:
+            y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        else:
+            keys, values = cache
+            keys[:, :, start : start + length] = k
+            values[:, :, start : start + length] = v
+            end = start + length
+            # With one new position every cached one is visible; a prompt starts an empty cache.
+            y = F.scaled_dot_product_attention(
+                q, keys[:, :, :end], values[:, :, :end], is_causal=length > 1
+            )
+        return self.proj(y.transpose(1, 2).reshape(batch, length, width))
+
+
+class Block(nn.Module):
+    """A pre-norm transformer block."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(config.width)
+        self.attention = Attention(config)
+        self.norm2 = nn.LayerNorm(config.width)
+        self.mlp = nn.Sequential(
+            nn.Linear(config.width, 4 * config.width),
+            nn.GELU(),
+            nn.Linear(4 * config.width, config.width),
+        )
+
+    def forward(self, x, cache=None, start=0):
+        x = x + self.attention(self.norm1(x), cache, start)
+        return x + self.mlp(self.norm2(x))
+
+
+class GPT(nn.Module):
+    """Characters (batch, length) int64 to logits (batch, length, vocabulary) float32."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.config = config
+        self.token = nn.Embedding(config.vocabulary, config.width)
+        self.position = nn.Embedding(config.context, config.width)
+        self.blocks = nn.ModuleList([Block(config) for _ in range(config.layers)])
+        self.norm = nn.LayerNorm(config.width)
+        self.head = nn.Linear(config.width, config.vocabulary, bias=False)
+
+    def forward(self, tokens, caches=None, start=0):
+        positions = tn.arange(start, start + tokens.shape[1])
+        x = self.token(tokens) + self.position(positions)
+        for i, block in enumerate(self.blocks):
+            x = block(x, None if caches is None else caches[i], start)
+        return self.head(self.norm(x))
+
+    def new_caches(self):
+        """Empty keys and values of every layer, for one sequence."""
+        c = self.config
+        shape = (1, c.heads, c.context, c.width // c.heads)
+        return [(tn.zeros(shape), tn.zeros(shape)) for _ in range(c.layers)]
+
+
+def loss_of(model, inputs, targets):
+    """Mean cross-entropy in nats a character."""
+    logits = model(inputs)
+    return F.cross_entropy(logits.reshape(-1, logits.shape[-1]), targets.reshape(-1))
+
+
+def initialize(model, seed: int = 0) -> None:
+    """GPT-2's initial values, drawn by NumPy so that they are the same in any framework."""
+    rng = np.random.default_rng(seed)
+    depth = len(model.blocks)
+    with tn.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.ndim < 2:
+                value = np.full(
+                    parameter.shape, 1.0 if "norm" in name and "weight" in name else 0.0
+                )
+            else:
+                residual = name.endswith(("proj.weight", "mlp.2.weight"))
+                scale = 0.02 / np.sqrt(2 * depth) if residual else 0.02
+                value = rng.normal(0.0, scale, tuple(parameter.shape))
+            parameter.copy_(tn.from_numpy(value.astype(np.float32)))
+
+
+class Text:
+    """The documentation of Python's topics, as numbers: 757 KB that every CPython carries."""
+
+    def __init__(self, held_out: float = 0.1) -> None:
+        topics = pydoc_data.topics.topics
+        text = "\n".join(topics[name] for name in sorted(topics))
+        self.alphabet = sorted(set(text))
+        number = {c: i for i, c in enumerate(self.alphabet)}
+        numbers = np.fromiter((number[c] for c in text), dtype=np.int64, count=len(text))
+        cut = int(len(numbers) * (1 - held_out))
+        self.train, self.held_out = numbers[:cut], numbers[cut:]
+
+    def encode(self, text: str) -> np.ndarray:
+        number = {c: i for i, c in enumerate(self.alphabet)}
+        return np.array([number[c] for c in text], dtype=np.int64)
+
+    def decode(self, numbers) -> str:
+        return "".join(self.alphabet[i] for i in numbers)
+
+    def batch(self, rng: np.random.Generator, size: int, context: int):
+        """Random windows of the training part: inputs, and targets one character later."""
+        starts = rng.integers(0, len(self.train) - context - 1, size)
+        windows = self.train[starts[:, None] + np.arange(context + 1)]
+        return self._pair(windows)
+
+    def held_out_batches(self, size: int, context: int):
+        """The whole held-out part in windows that don't overlap."""
+        count = (len(self.held_out) - 1) // context
+        starts = np.arange(count) * context
+        for i in range(0, count, size):
+            windows = self.held_out[starts[i : i + size, None] + np.arange(context + 1)]
+            yield self._pair(windows)
+
+    @staticmethod
+    def _pair(windows: np.ndarray):
+        inputs, targets = (
+            np.ascontiguousarray(windows[:, :-1]),
+            np.ascontiguousarray(windows[:, 1:]),
+        )
+        return tn.from_numpy(inputs), tn.from_numpy(targets)
+
+
+def train(model, text: Text, options: Training, **adamw):
+    """Trains, yielding every step's loss before anything has to read it."""
+    optimizer = tn.optim.AdamW(
+        model.parameters(),
+        lr=options.lr,
+        betas=(0.9, 0.99),
+        weight_decay=options.weight_decay,
+        **adamw,
+    )
+    rng = np.random.default_rng(options.seed)
+    for step in range(options.steps):
+        fall = 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * step / options.steps))
+        for group in optimizer.param_groups:
+            group["lr"] = options.lr * min(1.0, (step + 1) / options.warmup) * fall
+        loss = loss_of(model, *text.batch(rng, options.batch, model.config.context))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        yield loss
+
+
+def held_out_loss(model, text: Text, batch: int) -> float:
+    """Mean loss over the held-out part, in nats a character."""
+    total, count = 0.0, 0
+    model.eval()
+    with tn.no_grad():
+        for inputs, targets in text.held_out_batches(batch, model.config.context):
+            total += loss_of(model, inputs, targets).item() * targets.numel()
+            count += targets.numel()
+    model.train()
+    return total / count
+
+
+def generate(model, text: Text, prompt: str, length: int, seed: int = 0, temperature: float = 0.8):
+    """Yields `length` characters, one at a time, reading keys and values from a cache."""
+    rng = np.random.default_rng(seed)
+    context = model.config.context
+    numbers = list(text.encode(prompt))
+    model.eval()
+    with tn.no_grad():
+        caches, start, pending = model.new_caches(), 0, numbers
+        for _ in range(length):
+            if start + len(pending) > context:
+                # The window is full: go on from its second half.
+                caches, start, pending = model.new_caches(), 0, numbers[-context // 2 :]
+            logits = model(tn.tensor([pending]), caches, start)[0, -1]
+            start += len(pending)
+            p = (logits / temperature).softmax(-1).numpy().astype(np.float64)
+            drawn = int(rng.choice(len(p), p=p / p.sum()))
+            numbers.append(drawn)
+            pending = [drawn]
+            yield text.decode([drawn])
+    model.train()
