@@ -11,6 +11,8 @@
 namespace tenon {
 namespace {
 
+constexpr uint32_t kFinishedLevel = ~uint32_t{0};
+
 // Grows, so that the innermost of several vmaps on which a node depends has the greatest number.
 std::atomic<uint32_t> next_instance{1};
 
@@ -48,7 +50,10 @@ class Batcher {
     r.origin = origin;
   }
 
-  bool is_batched(Value value) const { return segment_.nodes[value.id].level == instance_; }
+  bool is_batched(Value value) const {
+    const uint32_t level = segment_.nodes[value.id].level;
+    return level == instance_ || level == kFinishedLevel;  // the latter once this vmap has ended
+  }
   // With the batch at axis 0.
   Value batched(Value value) const {
     if (is_batched(value)) return batched_[value.id - index_];
@@ -140,6 +145,11 @@ void Vmap::close() {
   TraceLock lock;
   Recorder& r = recorder();
   --r.transforms;
+  // All finished vmaps look alike, so that a program with a vmap records the same nodes each time.
+  for (NodeId id = index_; id < r.segment->nodes.size(); ++id) {
+    Node& node = r.segment->nodes[id];
+    if (node.level == instance_) node.level = kFinishedLevel;
+  }
   std::erase_if(r.vmaps, [&](const OpenVmap& open) { return open.instance == instance_; });
 }
 

@@ -1,0 +1,17 @@
+// An executor that interprets programs node by node, in double and int64, from the primitives'
+// definitions alone. Slow and simple: the judge of what the real one computes.
+#pragma once
+
+#include "trace/executor.h"
+
+namespace tenon::reference {
+
+class ReferenceExecutor final : public Executor {
+ public:
+  std::vector<Buffer> run(Program& program) override;
+
+  int runs = 0;
+  size_t nodes = 0;  // of all programs that ran
+};
+
+}  // namespace tenon::reference
