@@ -192,7 +192,7 @@ def _is_method(o: Operation) -> bool:
 
 
 def _method_parameters(o: Operation) -> list[Parameter]:
-    return [p for p in o.parameters if p.name != "input"]
+    return [p for p in o.parameters if p is not o.signature.parameters[0]]
 
 
 def write_methods(operations: list[Operation]) -> str:
@@ -300,7 +300,7 @@ def write_functions_source(topic: str, operations: list[Operation]) -> str:
             if not present:
                 continue
             parameters = _method_parameters(o)
-            arguments = ", ".join("*this" if p.name == "input" else p.cpp_name for p in o.parameters)
+            arguments = ", ".join("*this" if p is o.signature.parameters[0] else p.cpp_name for p in o.parameters)
             lines.append(_declare(f"Tensor::{name}", result, parameters, False, False) + " const {")
             lines += [f"  return tenon::{name}({arguments});", "}", ""]
     lines += ["}  // namespace tenon", ""]

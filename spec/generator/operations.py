@@ -143,8 +143,8 @@ def _read(entry: Entry, topic: str, primitives: dict[str, Primitive]) -> Operati
             raise entry.error(f"'{parameter}' is no tensor parameter", "promoted")
     method = entry.get("method", bool, False)
     first = signature.parameters[0] if signature.parameters else None
-    if method and (first is None or first.name != "input"):
-        raise entry.error("the first parameter of a method is called 'input'", "method")
+    if method and (first is None or not first.type.is_value):
+        raise entry.error("the first parameter of a method is a tensor", "method")
     errors = entry.get("errors", list, [])
     for error in errors:
         if not isinstance(error, dict) or not {"call", "raises"} <= set(error):

@@ -39,6 +39,8 @@ def _argument(p: Parameter, index: int) -> str:
         return f"{reader}{suffix}({slot})"
     if p.type.is_value:
         return f"{reader}({slot})"
+    if p.type.optional and p.default is not UNSET and p.default is not None:
+        return f"optional_or({slot}, {reader}, {_typed_default(p, p.cpp_default(False))})"
     if p.type.optional:
         return f"optional({slot}, {reader})"
     default = p.cpp_default(for_values=False)
@@ -46,9 +48,6 @@ def _argument(p: Parameter, index: int) -> str:
         return f"to_ints({slot})"
     if p.default is UNSET:
         return f"{reader}({slot})"
-    if p.type.is_list:
-        plain = {"Ints": "IntList", "Floats": "FloatList", "Tensors": "TensorList"}[kind_of(p)]
-        default = f"{plain}{default}"
     return f"({slot} ? {reader}({slot}) : {_typed_default(p, default)})"
 
 
@@ -57,8 +56,11 @@ def _typed_default(p: Parameter, default: str) -> str:
         return f"Scalar({default})"
     if p.type.base == "str":
         return f"std::string_view({default})"
+    if p.type.is_list:
+        plain = {"Ints": "IntList", "Floats": "FloatList", "Tensors": "TensorList"}[kind_of(p)]
+        return f"{plain}{default}" if default.startswith("{") else f"{plain}({default})"
     if p.type.base == "int":
-        return f"int64_t{{{default}}}" if not p.type.is_list else default
+        return f"int64_t{{{default}}}"
     return default
 
 

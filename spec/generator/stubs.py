@@ -39,7 +39,7 @@ def _line(o: Operation, name: str, method: bool, indent: str) -> str:
         if p.keyword_only and not keyword_only:
             parts.append("*")
             keyword_only = True
-        parts.append("self" if method and p.name == "input" else _parameter(p))
+        parts.append("self" if method and p is o.signature.parameters[0] else _parameter(p))
     return f"{indent}def {name}({', '.join(parts)}) -> {_result(o)}: ...\n"
 
 

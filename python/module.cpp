@@ -1,0 +1,140 @@
+// The extension module: what is bound by hand, off the hot path.
+#include <nanobind/nanobind.h>
+
+#include <cstring>
+
+#include "autograd/autograd.h"
+#include "core/error.h"
+#include "core/threads.h"
+#include "generated/bindings.h"
+#include "generated/functions.h"
+#include "python/arguments.h"
+#include "python/caster.h"
+#include "python/errors.h"
+#include "python/origins.h"
+#include "python/tensor_type.h"
+#include "trace/executor.h"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+namespace tenon::python {
+namespace {
+
+// Puts the generated functions into the module and its submodules, methods onto the type.
+void add_operations(nb::module_& m) {
+  nb::module_ functional = m.def_submodule("_functional");
+  for (const auto table : all_bindings()) {
+    for (const Binding& b : table) {
+      const char* dot = std::strchr(b.name, '.');
+      const char* name = dot != nullptr ? dot + 1 : b.name;
+      // Methods and functions share one definition; CPython keeps the pointer.
+      auto* definition = new PyMethodDef{
+          name, reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(b.function)),
+          METH_FASTCALL | METH_KEYWORDS, b.doc};
+      nb::object function = nb::steal(PyCFunction_NewEx(definition, nullptr, m.ptr()));
+      if (dot != nullptr) {
+        const std::string module(b.name, dot);
+        nb::module_ submodule = nb::hasattr(m, module.c_str())
+                                    ? nb::borrow<nb::module_>(m.attr(module.c_str()))
+                                    : m.def_submodule(module.c_str());
+        submodule.attr(name) = function;
+        continue;
+      }
+      m.attr("_all")[name] = function;
+      if (b.is_function) m.attr("_functions")[name] = function;
+      if (b.is_functional) functional.attr(name) = function;
+      if (b.is_method) {
+        nb::object method = nb::steal(PyDescr_NewMethod(tensor_type, definition));
+        nb::handle(reinterpret_cast<PyObject*>(tensor_type)).attr(name) = method;
+      }
+    }
+  }
+}
+
+void add_modes(nb::module_& m) {
+  m.def("is_grad_enabled", &is_grad_enabled, "Whether derivatives are recorded.");
+  m.def("_set_grad_enabled", &set_grad_enabled, "Sets the mode; returns what was.");
+  m.def("_manual_seed", [](int64_t seed) { manual_seed(static_cast<uint64_t>(seed)); });
+  m.def("get_default_dtype", &default_dtype, "The floating dtype of values made without one.");
+  m.def("set_default_dtype", [](DType dtype) { set_default_dtype(dtype); }, "d"_a,
+        "Sets the floating dtype of values made without one.");
+  m.def("set_num_threads", &set_num_threads, "Threads that kernels may use.");
+  m.def("get_num_threads", &num_threads, "Threads that kernels may use.");
+  m.def("promote_types", [](DType a, DType b) { return promote(a, b); }, "type1"_a, "type2"_a);
+  m.def("can_cast", [](DType a, DType b) { return can_cast(a, b); }, "from_"_a, "to"_a);
+  m.def("flush", &flush, "Runs what this thread has recorded.");
+  m.def("pending_trace", &pending_trace, "What this thread has recorded and not run, as text.");
+}
+
+void add_autograd(nb::module_& m) {
+  m.def("_backward",
+        [](std::vector<Tensor> roots, std::vector<Tensor> gradients, bool retain_graph,
+           bool create_graph, std::vector<Tensor> inputs) {
+          autograd::backward(roots, gradients, retain_graph, create_graph, inputs);
+        });
+  m.def("_grad", [](std::vector<Tensor> outputs, std::vector<Tensor> inputs,
+                    std::vector<Tensor> gradients, bool retain_graph, bool create_graph,
+                    bool allow_unused, bool materialize) {
+    return autograd::grad(outputs, inputs, gradients, retain_graph, create_graph, allow_unused,
+                          materialize);
+  });
+  using autograd::ForwardTransform;
+  using autograd::ReverseTransform;
+  nb::class_<ReverseTransform>(m, "_ReverseTransform")
+      .def(nb::init<>())
+      .def("enter", &ReverseTransform::enter)
+      .def("exit", [](ReverseTransform& self, std::vector<Tensor> out) { return self.exit(out); })
+      .def("pull", [](ReverseTransform& self, std::vector<Tensor> ct) { return self.pull(ct); });
+  nb::class_<ForwardTransform>(m, "_ForwardTransform")
+      .def(nb::init<>())
+      .def("enter", &ForwardTransform::enter)
+      .def("exit", [](ForwardTransform& self, std::vector<Tensor> out) {
+        ForwardTransform::Result result = self.exit(out);
+        return std::make_pair(std::move(result.primals), std::move(result.tangents));
+      });
+}
+
+void add_modules(nb::module_& m) {
+  m.def("_make_parameter", [](nb::handle type, const Tensor& data, bool requires_grad) {
+    const Tensor parameter = detach(data);
+    parameter.mark_parameter();
+    if (requires_grad) parameter.set_requires_grad(true);
+    return nb::steal(wrap_as(reinterpret_cast<PyTypeObject*>(type.ptr()), Tensor(parameter)));
+  });
+  m.def("_set_types", [](nb::handle size) { size_type = size.inc_ref().ptr(); });
+  m.def("_install_origins", [](const std::string& folder) { install_origins(folder.c_str()); });
+}
+
+void translate(const std::exception_ptr& pointer, void*) {
+  try {
+    std::rethrow_exception(pointer);
+  } catch (const Error& error) {
+    set_error(error);
+  } catch (const PythonError&) {
+  }
+}
+
+}  // namespace
+}  // namespace tenon::python
+
+NB_MODULE(_C, m) {
+  using namespace tenon::python;
+  nb::set_leak_warnings(false);  // enumerations and static types live as long as the process
+  nb::register_exception_translator(translate);
+  add_errors(m.ptr());
+  add_types(m.ptr());
+  if (make_tensor_type(m.ptr()) == nullptr) throw nb::python_error();
+  m.attr("_all") = nb::dict();
+  m.attr("_functions") = nb::dict();
+  add_operations(m);
+  if (PyModule_AddFunctions(m.ptr(), conversion_functions) != 0) throw nb::python_error();
+  add_modes(m);
+  add_autograd(m);
+  add_modules(m);
+  tenon::set_blocking_hooks(
+      {[]() -> void* { return PyGILState_Check() ? PyEval_SaveThread() : nullptr; },
+       [](void* state) {
+         if (state != nullptr) PyEval_RestoreThread(static_cast<PyThreadState*>(state));
+       }});
+}

@@ -1,0 +1,23 @@
+"""Neural networks: modules, layers, losses, initial values. See `torch.nn`."""
+
+from . import functional, init, utils
+from ._layers import *  # noqa: F403
+from ._layers import __all__ as _layers
+from .containers import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
+from .module import Module
+from .parameter import Buffer, Parameter
+
+__all__ = [
+    "Buffer",
+    "Module",
+    "ModuleDict",
+    "ModuleList",
+    "Parameter",
+    "ParameterDict",
+    "ParameterList",
+    "Sequential",
+    "functional",
+    "init",
+    "utils",
+    *_layers,
+]

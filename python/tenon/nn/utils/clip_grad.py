@@ -1,0 +1,62 @@
+"""Bounds on gradients. Nothing is read: the norm and the scaling join the step's program."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import tenon as _tn
+
+Tensor = _tn.Tensor
+
+
+def _with_grad(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
+    all_of_them = [parameters] if isinstance(parameters, Tensor) else list(parameters)
+    return [p for p in all_of_them if p.grad is not None]
+
+
+def get_total_norm(
+    tensors: Tensor | Iterable[Tensor],
+    norm_type: float = 2.0,
+    error_if_nonfinite: bool = False,
+    foreach: bool | None = None,
+) -> Tensor:
+    """The norm of all elements of all tensors, as if they were one vector."""
+    listed = [tensors] if isinstance(tensors, Tensor) else list(tensors)
+    norm_type = float(norm_type)
+    if not listed:
+        return _tn.tensor(0.0)
+    with _tn.no_grad():
+        norms = [_tn.linalg.vector_norm(t.detach(), norm_type) for t in listed]
+        total = norms[0] if len(norms) == 1 else _tn.linalg.vector_norm(_tn.stack(norms), norm_type)
+    if error_if_nonfinite and not bool(_tn.isfinite(total)):
+        raise RuntimeError(
+            f"The total norm of order {norm_type} for gradients from `parameters` is non-finite, so it "
+            "cannot be clipped. To disable this error and scale the gradients by the non-finite norm "
+            "anyway, set `error_if_nonfinite=False`"
+        )
+    return total
+
+
+def clip_grad_norm_(
+    parameters: Tensor | Iterable[Tensor],
+    max_norm: float,
+    norm_type: float = 2.0,
+    error_if_nonfinite: bool = False,
+    foreach: bool | None = None,
+) -> Tensor:
+    """Scales all gradients so that the norm of all together is at most max_norm; the norm before."""
+    grads = [p.grad for p in _with_grad(parameters)]
+    total = get_total_norm(grads, norm_type, error_if_nonfinite)
+    with _tn.no_grad():
+        scale = (float(max_norm) / (total + 1e-6)).clamp(max=1.0)
+        for grad in grads:
+            grad.mul_(scale.to(grad.dtype))
+    return total
+
+
+def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float, foreach: bool | None = None) -> None:
+    """Brings every element of the gradients into [-clip_value, clip_value]."""
+    clip_value = float(clip_value)
+    with _tn.no_grad():
+        for p in _with_grad(parameters):
+            p.grad.clamp_(-clip_value, clip_value)
