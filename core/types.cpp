@@ -179,7 +179,8 @@ struct CacheSet {
 struct Cache {
   CacheSet sets[1 << kSetBits];
 };
-constinit thread_local Cache t_cache;
+// A pointer, not the cache itself: a library that is loaded late finds little thread-local space.
+constinit thread_local std::unique_ptr<Cache> t_cache;
 
 constexpr std::uint64_t kMultiplier = 0x9e3779b97f4a7c15u;
 
@@ -197,7 +198,10 @@ inline std::uint64_t cheap_hash(DType dtype, Device device, std::span<const std:
   return hash;
 }
 
-inline CacheSet& set_of(std::uint64_t hash) { return t_cache.sets[hash >> (64 - kSetBits)]; }
+inline CacheSet& set_of(std::uint64_t hash) {
+  if (!t_cache) [[unlikely]] t_cache = std::make_unique<Cache>();
+  return t_cache->sets[hash >> (64 - kSetBits)];
+}
 
 void check_rank(std::size_t rank) {
   check(rank <= kMaxRank, ErrorKind::Runtime, "a tensor has at most {} dimensions, got {}",
