@@ -1,32 +1,18 @@
 #include "jit/group/group.h"
 
 #include "core/error.h"
+#include "jit/group/fuse.h"
 #include "jit/group/place.h"
 
 namespace tenon::jit {
 namespace {
 
-Grouping make_unfused(const Graph& graph) {
-  Grouping grouping;
-  const size_t count = graph.nodes.size();
-  grouping.group_of.assign(count, Grouping::kUnplaced);
-  grouping.loops_of.resize(count);
-  grouping.operand_loops.resize(count);
-  grouping.stored.assign(count, 0);
-  grouping.inlined.assign(count, 0);
-  std::vector<uint8_t> is_output(count, 0), needs_buffers(count, 0);
-  for (NodeIndex output : graph.outputs) is_output[output] = 1;
-  for (NodeIndex n = 0; n < count; ++n) {
-    for (size_t k = 0; k < graph[n].operands.size(); ++k) {
-      if (needs_buffer(graph, n, static_cast<int>(k))) needs_buffers[graph[n].operands[k]] = 1;
-    }
-  }
-  for (NodeIndex n = 0; n < count; ++n) {
+Grouping make_unfused(const Graph& graph, Grouping grouping, std::span<const uint8_t> wanted) {
+  for (NodeIndex n = 0; n < graph.nodes.size(); ++n) {
     if (graph[n].op == Op::Input) continue;
-    if (graph[n].op == Op::Constant && !is_output[n] && !needs_buffers[n]) continue;
+    if (graph[n].op == Op::Constant && !wanted[n]) continue;
     place_alone(graph, grouping, n);
     grouping.stored[n] = 1;
-    grouping.groups.back().stores.push_back(n);
   }
   return grouping;
 }
@@ -34,9 +20,29 @@ Grouping make_unfused(const Graph& graph) {
 }  // namespace
 
 Grouping make_groups(const Graph& graph, Algebra& algebra, const GroupOptions& options) {
-  (void)algebra;
-  (void)options;
-  return make_unfused(graph);
+  const size_t count = graph.nodes.size();
+  Grouping grouping;
+  grouping.group_of.assign(count, Grouping::kUnplaced);
+  grouping.loops_of.resize(count);
+  grouping.operand_loops.resize(count);
+  grouping.stored.assign(count, 0);
+  std::vector<uint8_t> wanted(count, 0);
+  for (NodeIndex output : graph.outputs) wanted[output] = 1;
+  if (options.fuse) {
+    grouping = fuse(graph, algebra, options, std::move(grouping), std::move(wanted));
+  } else {
+    for (NodeIndex n = 0; n < count; ++n) {
+      if (!needs_buffers(graph, n)) continue;
+      for (NodeIndex operand : graph[n].operands) wanted[operand] = 1;
+    }
+    grouping = make_unfused(graph, std::move(grouping), wanted);
+  }
+  for (Group& group : grouping.groups) {
+    for (NodeIndex n : group.members) {
+      if (grouping.stored[n]) group.stores.push_back(n);
+    }
+  }
+  return grouping;
 }
 
 std::string print(const Graph& graph, const Grouping& grouping) {
@@ -45,14 +51,13 @@ std::string print(const Graph& graph, const Grouping& grouping) {
     const Group& group = grouping.groups[g];
     text += fmt::format("{} {} [", g, name_of(group.kind));
     for (size_t l = 0; l < group.loops.size(); ++l) {
-      if (l == group.kept) text += l ? " | " : "| ";
-      else if (l) text += " ";
+      if (l) text += " ";
+      if (l == group.kept) text += "| ";
       text += fmt::format("s{}", group.loops[l]);
     }
     text += "]:";
     for (NodeIndex n : group.members) {
-      text += fmt::format(" {}%{}", name_of(graph[n].op), n);
-      if (grouping.stored[n]) text += "!";
+      text += fmt::format(" %{}={}{}", n, name_of(graph[n].op), grouping.stored[n] ? "!" : "");
     }
     if (!group.note.empty()) text += " (" + group.note + ")";
     text += "\n";

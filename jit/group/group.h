@@ -47,14 +47,13 @@ struct Grouping {
   std::vector<SmallVector<uint8_t, 6>> loops_of;  // by node: the loop of each atom, in its group
   // By node, for reductions and scans: the loop of each atom of the operand.
   std::vector<SmallVector<uint8_t, 6>> operand_loops;
-  std::vector<uint8_t> stored;                    // by node: has a buffer
-  std::vector<uint8_t> inlined;  // by node: recomputed by later groups although it has a group
+  std::vector<uint8_t> stored;  // by node: its group stores it; a later group loads it
 };
 
 struct GroupOptions {
   bool fuse = true;
   uint32_t max_cost = 300;
-  uint32_t max_buffers = 48;
+  uint32_t max_members = 80;
 };
 
 Grouping make_groups(const Graph& graph, Algebra& algebra, const GroupOptions& options);

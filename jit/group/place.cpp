@@ -19,7 +19,6 @@ bool is_leaf(const Graph& graph, NodeIndex n) {
 bool is_movement(const Graph& graph, NodeIndex n) {
   switch (graph[n].op) {
     case Op::Iota:
-    case Op::RandomBits:
     case Op::Expand:
     case Op::Reshape:
     case Op::Permute:
@@ -35,10 +34,10 @@ bool is_movement(const Graph& graph, NodeIndex n) {
 }
 
 bool is_pointwise(const Graph& graph, NodeIndex n) {
-  return is_elementwise(graph[n].op) || is_movement(graph, n);
+  return is_elementwise(graph[n].op) || is_movement(graph, n) || graph[n].op == Op::RandomBits;
 }
 
-bool needs_buffer(const Graph& graph, NodeIndex n, int) {
+bool needs_buffers(const Graph& graph, NodeIndex n) {
   return graph[n].op == Op::DotGeneral || graph[n].op == Op::Argsort;
 }
 

@@ -11,8 +11,8 @@ bool is_leaf(const Graph& graph, NodeIndex n);
 bool is_movement(const Graph& graph, NodeIndex n);
 // Computed element by element from its operands.
 bool is_pointwise(const Graph& graph, NodeIndex n);
-// Reads operand k as a whole buffer.
-bool needs_buffer(const Graph& graph, NodeIndex n, int k);
+// Reads its operands as whole buffers: a library's work.
+bool needs_buffers(const Graph& graph, NodeIndex n);
 
 // Begins a group of n alone at the end of grouping.groups.
 void place_alone(const Graph& graph, Grouping& grouping, NodeIndex n);

@@ -167,7 +167,7 @@ void Emitter::forget(size_t size) {
 bool Emitter::is_loaded(NodeIndex n) const {
   const GraphNode& node = graph[n];
   if (node.op == Op::Input) return true;
-  return grouping.stored[n] && grouping.group_of[n] != group_index;
+  return grouping.stored[n] && grouping.group_of[n] < group_index;
 }
 
 // ---- hoisting ----
@@ -212,6 +212,7 @@ void Emitter::hoist(NodeIndex n, Access at, uint64_t loops) {
     return;
   }
   const GraphNode& node = graph[n];
+  if (info(node.op).group == PrimitiveClass::Reduction) return;  // a later pass's
   if (node.op == Op::Iota) {
     hoist_expr(dim_of(algebra, node, at.index, static_cast<int>(node.axes[0])), loops);
   }

@@ -11,6 +11,7 @@
 #include "jit/loop/builder.h"
 #include "jit/loop/math.h"
 #include "jit/schedule/access.h"
+#include "jit/schedule/cost.h"
 #include "jit/schedule/schedule.h"
 
 namespace tenon::jit {
@@ -90,6 +91,7 @@ class Emitter {
   };
   std::unordered_map<AccessKey, Kept, AccessKeyHash> kept;
   int pass = 0;
+  bool has_stored = false;  // in this iteration of the loops
   ExprId row_index = 0;  // element of the row, for scratch
 
   const Graph& graph;
@@ -136,9 +138,6 @@ class Emitter {
   std::unordered_set<ExprId> seen_exprs_;
   uint32_t collected_cost_ = 0;
 };
-
-// Cost of one evaluation relative to an addition.
-uint32_t cost_of(Op op);
 
 // The identity of a reduction, its combining operation and the type it accumulates in.
 struct Reducer {

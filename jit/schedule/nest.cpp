@@ -87,11 +87,13 @@ void for_vectors(Emitter& e, uint32_t loop, Pack lo, Pack hi, int unroll,
   const Pack block = b.i64(int64_t{kLanes} * unroll);
   const Pack blocks = b.mul(b.div(b.sub(hi, lo), block), block);
   const Pack main_end = b.add(lo, blocks);
+  const bool had_stored = e.has_stored;
   b.for_each(lo, main_end, block, [&](Pack i) {
     Emitter::Scope scope(e);
     e.set_vector(loop, b.unroll(i, unroll), {});
     body();
   });
+  e.has_stored = had_stored;  // the same code for other elements
   b.for_each(main_end, hi, b.i64(kLanes), [&](Pack i) {
     Emitter::Scope scope(e);
     e.set_vector(loop, i, b.tail_mask(i, hi));

@@ -48,6 +48,7 @@ class RowLoop {
     }
     const Pack block = b.i64(4 * kLanes);
     const Pack main_end = b.add(lo, b.mul(b.div(b.sub(hi, lo), block), block));
+    const bool had_stored = e_.has_stored;
     Packs main = b.for_loop(lo, main_end, block, initial, [&](Pack i, const Packs& carried) {
       Emitter::Scope scope(e_);
       e_.set_vector(loop, b.unroll(i, 4), {});
@@ -60,6 +61,7 @@ class RowLoop {
     });
     Packs first;
     for (const Pack& pack : main) first.push_back(Pack(pack[0]));
+    e_.has_stored = had_stored;  // the same code for other elements
     const Packs tail =
         b.for_loop(main_end, hi, b.i64(kLanes), first, [&](Pack i, const Packs& carried) {
           Emitter::Scope scope(e_);

@@ -69,7 +69,7 @@ Emitter::Pack Emitter::load_at(uint32_t buffer, ExprId address, ConditionId cond
 
 Emitter::Pack Emitter::load(NodeIndex n, Access at) {
   const ExprId address = address_of(algebra, graph[n], placement.layouts[n], at.index);
-  code.loads.push_back({n, address, code.stores.empty()});
+  code.loads.push_back({n, address, !has_stored});
   return load_at(buffer(n, loop::Access::Read), address, at.condition);
 }
 
@@ -93,6 +93,7 @@ void Emitter::store_at(uint32_t buffer, ExprId address, Pack value) {
 
 void Emitter::store(NodeIndex n, ExprId address, Pack value, bool partial) {
   if (!partial) code.stores.push_back({n, address, false});
+  has_stored = true;
   store_at(buffer(n, loop::Access::Write, partial), address, value);
 }
 
@@ -250,6 +251,7 @@ Emitter::Pack Emitter::value(NodeIndex n, Access at) {
       result = b.scratch_load(type, int_param(from.offset), base, kLanes, mask_);
     } else {
       const ExprId address = address_of(algebra, graph[n], placement.layouts[n], at.index);
+      code.loads.push_back({n, address, false});
       result = load_at(buffer(n, loop::Access::Read), address, at.condition);
     }
   } else if (is_loaded(n)) {

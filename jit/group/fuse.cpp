@@ -1,0 +1,455 @@
+#include "jit/group/fuse.h"
+
+#include <algorithm>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "jit/group/place.h"
+#include "jit/schedule/access.h"
+#include "jit/schedule/cost.h"
+
+namespace tenon::jit {
+namespace {
+
+// A value that a node reads, through movement that is computed with it.
+struct Use {
+  NodeIndex node;
+  bool same_place;  // whatever the node's index: its element is the node's, up to broadcasting
+  SmallVector<uint8_t, 8> loops;  // same_place: for each atom of `node`, the reader's atom
+};
+
+// What it takes to compute a value again where it is used.
+struct Chain {
+  bool dear = false;  // never: too much work, or no expression at all
+  uint32_t cost = 0;
+  SmallVector<NodeIndex, 4> leaves;  // buffers it reads
+};
+
+constexpr uint32_t kMaxChainCost = 10;
+constexpr uint32_t kMaxHoistedCost = 200;  // of a scalar, computed once a launch
+constexpr uint32_t kMaxMovementDepth = 12;
+constexpr size_t kMaxLeaves = 3;
+constexpr size_t kMaxSelectedParts = 4;  // operands of a concatenate that is computed by selects
+
+class Fuser {
+ public:
+  Fuser(const Graph& graph, Algebra& algebra, const GroupOptions& options, Grouping grouping,
+        std::vector<uint8_t> wanted)
+      : graph_(graph),
+        algebra_(algebra),
+        options_(options),
+        out_(std::move(grouping)),
+        wanted_(std::move(wanted)),
+        chains_(graph.nodes.size()),
+        depth_(graph.nodes.size(), 0) {}
+
+  Grouping run() {
+    want_buffers();
+    for (NodeIndex n = 0; n < graph_.nodes.size(); ++n) visit(n);
+    choose_stores();
+    return std::move(out_);
+  }
+
+ private:
+  bool is_placed(NodeIndex n) const { return out_.group_of[n] != Grouping::kUnplaced; }
+
+  // Nodes that library calls and opaque reshapes read from memory.
+  void want_buffers() {
+    const auto is_base = [&](NodeIndex n) {
+      const Op op = graph_[n].op;
+      return wanted_[n] || (op != Op::Reshape && op != Op::Permute && op != Op::Expand &&
+                            op != Op::Slice);
+    };
+    for (NodeIndex n = 0; n < graph_.nodes.size(); ++n) {
+      const GraphNode& node = graph_[n];
+      if (node.op == Op::Argsort) wanted_[node.operands[0]] = 1;
+      if (node.op == Op::DotGeneral) {
+        for (NodeIndex operand : node.operands) {
+          const auto view = strided_view(graph_, algebra_, is_base, operand);
+          const bool good = view && graph_[view->base].op != Op::Constant;
+          wanted_[good ? view->base : operand] = 1;
+        }
+      }
+      if (node.op == Op::Reshape) {
+        // Its elements would need divisions: read it from memory, where it is the same buffer.
+        if (node.atoms != graph_[node.operands[0]].atoms) wanted_[node.operands[0]] = 1;
+      }
+      if (node.op == Op::Concatenate && node.operands.size() > kMaxSelectedParts) wanted_[n] = 1;
+    }
+    for (NodeIndex n = 0; n < graph_.nodes.size(); ++n) {
+      if (graph_[n].op == Op::Input) wanted_[n] = 0;
+    }
+  }
+
+  // ---- recomputation ----
+
+  void find_chain(NodeIndex n) {
+    const GraphNode& node = graph_[n];
+    Chain& chain = chains_[n];
+    if (node.op == Op::Constant) return;
+    if (node.op == Op::Input || wanted_[n] || !is_pointwise(graph_, n)) {
+      chain.dear = node.op != Op::Input;
+      chain.leaves.push_back(n);
+      return;
+    }
+    chain.cost = cost_of(node.op);
+    for (NodeIndex operand : node.operands) {
+      const Chain& from = chains_[operand];
+      if (from.dear) {
+        add_leaf(chain, operand);
+        continue;
+      }
+      chain.cost += from.cost;
+      for (NodeIndex leaf : from.leaves) add_leaf(chain, leaf);
+    }
+    const uint32_t limit = node.atoms.empty() ? kMaxHoistedCost : kMaxChainCost;
+    chain.dear = chain.cost > limit || chain.leaves.size() > kMaxLeaves;
+    if (chain.dear && is_movement(graph_, n) && !is_placed(n)) {
+      // Movement is computed with its reader; what is dear is behind it.
+      chain.dear = chain.leaves.size() > 8;
+    }
+  }
+  static void add_leaf(Chain& chain, NodeIndex leaf) {
+    if (std::find(chain.leaves.begin(), chain.leaves.end(), leaf) == chain.leaves.end()) {
+      chain.leaves.push_back(leaf);
+    }
+  }
+  // Whether n can be had in group g: from memory or computed again.
+  bool is_available(NodeIndex n, uint32_t g) const {
+    if (graph_[n].op == Op::Input || graph_[n].op == Op::Constant) return true;
+    if (is_placed(n) && out_.group_of[n] < g) return true;
+    const Chain& chain = chains_[n];
+    if (chain.dear || wanted_[n]) return false;
+    return std::all_of(chain.leaves.begin(), chain.leaves.end(), [&](NodeIndex leaf) {
+      return graph_[leaf].op == Op::Input ||
+             (leaf != n && is_placed(leaf) && out_.group_of[leaf] < g);
+    });
+  }
+
+  // ---- what a node reads ----
+
+  void find_uses(NodeIndex n, Access at, size_t reader_atoms, std::vector<Use>& uses) {
+    const uint64_t key = (uint64_t{n} << 32) ^ at.index ^ (uint64_t{at.condition} << 20);
+    if (!seen_.insert(key).second) return;
+    const GraphNode& node = graph_[n];
+    if (node.op == Op::Constant) return;
+    if (node.op == Op::Input || is_placed(n)) {
+      Use use{n, at.condition == 0, {}};
+      for (ExprId part : SmallVector<ExprId, 8>(algebra_.index(at.index))) {
+        const uint32_t loop = algebra_.as_loop(part);
+        use.same_place = use.same_place && loop < reader_atoms;
+        use.loops.push_back(static_cast<uint8_t>(loop));
+      }
+      uses.push_back(std::move(use));
+      return;
+    }
+    for (size_t k = 0; k < node.operands.size(); ++k) {
+      find_uses(node.operands[k],
+                operand_access(graph_, algebra_, n, static_cast<int>(k), at), reader_atoms, uses);
+    }
+  }
+  IndexId own_index(NodeIndex n) {
+    SmallVector<ExprId, 8> parts;
+    for (uint32_t l = 0; l < graph_[n].atoms.size(); ++l) parts.push_back(algebra_.loop(l));
+    return algebra_.index(parts);
+  }
+  // Of a pointwise node by its own atoms, of a reduction by its operand's.
+  std::vector<Use> uses_of(NodeIndex n) {
+    std::vector<Use> uses;
+    seen_.clear();
+    const GraphNode& node = graph_[n];
+    if (is_pointwise(graph_, n)) {
+      const Access at{own_index(n), 0};
+      for (size_t k = 0; k < node.operands.size(); ++k) {
+        find_uses(node.operands[k],
+                  operand_access(graph_, algebra_, n, static_cast<int>(k), at), node.atoms.size(),
+                  uses);
+      }
+    } else {
+      const NodeIndex x = node.operands[0];
+      find_uses(x, {own_index(x), 0}, graph_[x].atoms.size(), uses);
+    }
+    return uses;
+  }
+
+  // ---- joining ----
+
+  // The loop of g for each of `atoms`, or nothing: through the uses that are in g, then by symbol.
+  bool match_loops(uint32_t g, std::span<const Symbol> atoms, std::span<const Use> uses,
+                   SmallVector<uint8_t, 8>& loops) const {
+    const Group& group = out_.groups[g];
+    constexpr uint8_t kOpen = 255;
+    loops.assign(atoms.size(), kOpen);
+    for (const Use& use : uses) {
+      if (!is_placed(use.node) || out_.group_of[use.node] != g || !use.same_place) continue;
+      const auto& theirs = out_.loops_of[use.node];
+      for (size_t i = 0; i < use.loops.size(); ++i) {
+        uint8_t& mine = loops[use.loops[i]];
+        if (mine != kOpen && mine != theirs[i]) return false;
+        mine = theirs[i];
+      }
+    }
+    uint64_t used = 0;
+    for (uint8_t l : loops) {
+      if (l == kOpen) continue;
+      if ((used >> l) & 1) return false;
+      used |= uint64_t{1} << l;
+    }
+    uint32_t from = 0;
+    for (size_t i = 0; i < atoms.size(); ++i) {
+      if (loops[i] != kOpen) {
+        if (group.loops[loops[i]] != atoms[i]) return false;
+        continue;
+      }
+      uint32_t l = from;
+      while (l < group.loops.size() && (((used >> l) & 1) || group.loops[l] != atoms[i])) ++l;
+      if (l == group.loops.size()) {
+        l = 0;
+        while (l < group.loops.size() && (((used >> l) & 1) || group.loops[l] != atoms[i])) ++l;
+        if (l == group.loops.size()) return false;
+      }
+      loops[i] = static_cast<uint8_t>(l);
+      used |= uint64_t{1} << l;
+      from = l + 1;
+    }
+    return true;
+  }
+
+  // Every use is in g at the same place, or can be had there.
+  bool uses_fit(uint32_t g, std::span<const Use> uses, std::span<const uint8_t> loops) const {
+    for (const Use& use : uses) {
+      if (is_placed(use.node) && out_.group_of[use.node] == g && use.same_place) {
+        const auto& theirs = out_.loops_of[use.node];
+        bool same = true;
+        for (size_t i = 0; i < use.loops.size(); ++i) same = same && loops[use.loops[i]] == theirs[i];
+        if (same) continue;
+      }
+      if (!is_available(use.node, g)) return false;
+    }
+    return true;
+  }
+
+  bool has_room(const Group& group, NodeIndex n) const {
+    return group.cost + cost_of(graph_[n].op) <= options_.max_cost &&
+           group.members.size() < options_.max_members;
+  }
+
+  bool join_pointwise(uint32_t g, NodeIndex n, std::span<const Use> uses) {
+    Group& group = out_.groups[g];
+    if (!has_room(group, n)) return false;
+    const auto& atoms = graph_[n].atoms;
+    SmallVector<uint8_t, 8> loops;
+    if (!match_loops(g, atoms, uses, loops)) return false;
+    const bool is_full = loops.size() == group.loops.size();
+    const bool is_kept =
+        loops.size() == group.kept &&
+        std::all_of(loops.begin(), loops.end(), [&](uint8_t l) { return l < group.kept; });
+    switch (group.kind) {
+      case GroupKind::Map:
+        if (!is_full) return false;
+        break;
+      case GroupKind::Row:
+        if (!is_full && !is_kept) return false;
+        break;
+      case GroupKind::Column:
+      case GroupKind::Full:
+        if (!is_kept) return false;
+        break;
+      default:
+        return false;
+    }
+    if (!uses_fit(g, uses, loops)) return false;
+    out_.loops_of[n].assign(loops.size(), 0);
+    std::copy(loops.begin(), loops.end(), out_.loops_of[n].begin());
+    add(g, n);
+    return true;
+  }
+
+  bool join_reduction(uint32_t g, NodeIndex n, std::span<const Use> uses) {
+    Group& group = out_.groups[g];
+    if (!has_room(group, n)) return false;
+    const ReductionClass c = reduction_class(graph_, n);
+    const GraphNode& x = graph_[graph_[n].operands[0]];
+    SmallVector<uint8_t, 8> loops;
+    if (x.atoms.size() != group.loops.size() || !match_loops(g, x.atoms, uses, loops)) return false;
+    const ReducedLoops shape = reduced_loops(graph_, n);
+    // For each loop of the reduction as it would be alone, the group's loop.
+    SmallVector<uint8_t, 8> order(shape.loops.size());
+    for (size_t i = 0; i < loops.size(); ++i) order[shape.operand[i]] = loops[i];
+    if (c == ReductionClass::Row && group.kind == GroupKind::Map) {
+      if (!uses_fit(g, uses, loops)) return false;
+      make_row(group, order, shape);
+      for (size_t i = 0; i < order.size(); ++i) order[i] = static_cast<uint8_t>(i);
+      for (size_t i = 0; i < loops.size(); ++i) loops[i] = shape.operand[i];
+    } else {
+      const GroupKind wanted = c == ReductionClass::Row      ? GroupKind::Row
+                               : c == ReductionClass::Column ? GroupKind::Column
+                                                             : GroupKind::Full;
+      if (group.kind != wanted || group.kept != shape.kept ||
+          (c == ReductionClass::Row && group.inner_begin != shape.inner_begin)) {
+        return false;
+      }
+      // Reduced loops run in order; kept ones may be anyhow.
+      for (uint32_t i = 0; i < order.size(); ++i) {
+        if (i < shape.kept ? order[i] >= group.kept : order[i] != i) return false;
+      }
+      if (!uses_fit(g, uses, loops)) return false;
+    }
+    out_.operand_loops[n].assign(loops.size(), 0);
+    std::copy(loops.begin(), loops.end(), out_.operand_loops[n].begin());
+    out_.loops_of[n].assign(shape.kept, 0);
+    for (uint32_t i = 0; i < shape.kept; ++i) out_.loops_of[n][i] = order[i];
+    add(g, n);
+    return true;
+  }
+
+  // Loops of a map in the order that a row reduction wants.
+  void make_row(Group& group, std::span<const uint8_t> order, const ReducedLoops& shape) {
+    SmallVector<uint8_t, 8> place(order.size());
+    Symbols loops;
+    for (size_t i = 0; i < order.size(); ++i) {
+      place[order[i]] = static_cast<uint8_t>(i);
+      loops.push_back(group.loops[order[i]]);
+    }
+    for (NodeIndex member : group.members) {
+      for (uint8_t& l : out_.loops_of[member]) l = place[l];
+    }
+    group.kind = GroupKind::Row;
+    group.loops = loops;
+    group.kept = shape.kept;
+    group.inner_begin = shape.inner_begin;
+  }
+
+  void add(uint32_t g, NodeIndex n) {
+    Group& group = out_.groups[g];
+    group.members.push_back(n);
+    group.cost += cost_of(graph_[n].op);
+    out_.group_of[n] = g;
+  }
+
+  // ---- the schedule ----
+
+  void visit(NodeIndex n) {
+    const GraphNode& node = graph_[n];
+    if (node.op == Op::Input || (node.op == Op::Constant && !wanted_[n])) {
+      find_chain(n);
+      return;
+    }
+    if (is_movement(graph_, n) && !wanted_[n]) {
+      uint32_t depth = 0;
+      for (NodeIndex operand : node.operands) depth = std::max(depth, depth_[operand]);
+      depth_[n] = depth + 1;
+      if (depth_[n] <= kMaxMovementDepth) {
+        find_chain(n);
+        return;
+      }
+      wanted_[n] = 1;
+      depth_[n] = 0;
+    }
+    find_chain(n);
+    const bool is_reduction = info(node.op).group == PrimitiveClass::Reduction;
+    const Chain& chain = chains_[n];
+    if (!wanted_[n] && !chain.dear && chain.leaves.empty()) {
+      depth_[n] = 1;  // made of constants and indices: computed wherever it is used
+      return;
+    }
+    std::vector<Use> uses;
+    if (is_reduction || is_pointwise(graph_, n)) {
+      uses = uses_of(n);
+      SmallVector<uint32_t, 8> candidates;
+      for (const Use& use : uses) {
+        if (is_placed(use.node)) candidates.push_back(out_.group_of[use.node]);
+        if (const auto it = readers_.find(use.node); it != readers_.end()) {
+          candidates.push_back(it->second);
+        }
+      }
+      std::sort(candidates.begin(), candidates.end(), std::greater<>());
+      const auto end = std::unique(candidates.begin(), candidates.end());
+      for (auto it = candidates.begin(); it != end; ++it) {
+        if (is_reduction ? join_reduction(*it, n, uses) : join_pointwise(*it, n, uses)) {
+          note_readers(n, uses);
+          return;
+        }
+      }
+    }
+    place_alone(graph_, out_, n);
+    out_.groups.back().cost = cost_of(node.op);
+    note_readers(n, uses);
+  }
+
+  void note_readers(NodeIndex n, std::span<const Use> uses) {
+    for (const Use& use : uses) {
+      readers_[use.node] = out_.group_of[n];
+      if (chains_[use.node].dear || out_.group_of[use.node] == out_.group_of[n]) continue;
+      for (NodeIndex leaf : chains_[use.node].leaves) readers_[leaf] = out_.group_of[n];
+    }
+  }
+
+  // ---- stores ----
+
+  using Groups = SmallVector<uint32_t, 4>;
+  static void add_group(Groups& groups, uint32_t g) {
+    if (std::find(groups.begin(), groups.end(), g) == groups.end()) groups.push_back(g);
+  }
+
+  // From the last node back: which groups compute each value, and which load it.
+  void choose_stores() {
+    std::vector<Groups> demand(graph_.nodes.size());
+    for (NodeIndex n = static_cast<NodeIndex>(graph_.nodes.size()); n-- > 0;) {
+      if (graph_[n].op == Op::Input || (graph_[n].op == Op::Constant && !is_placed(n))) continue;
+      Groups computing;
+      if (is_placed(n)) {
+        const uint32_t own = out_.group_of[n];
+        Groups others;
+        bool own_needs = false;
+        for (uint32_t g : demand[n]) {
+          if (g == own) own_needs = true;
+          else if (g < own) add_group(computing, g);  // it runs earlier: computes its own
+          else add_group(others, g);
+        }
+        if (wanted_[n] || (!others.empty() && !is_worth_computing_again(n, others.size()))) {
+          out_.stored[n] = 1;
+          own_needs = true;
+        } else {
+          for (uint32_t g : others) add_group(computing, g);
+        }
+        if (own_needs) add_group(computing, own);
+      } else {
+        computing = demand[n];
+      }
+      if (needs_buffers(graph_, n)) continue;  // their operands are wanted already
+      for (NodeIndex operand : graph_[n].operands) {
+        for (uint32_t g : computing) add_group(demand[operand], g);
+      }
+    }
+  }
+
+  bool is_worth_computing_again(NodeIndex n, size_t readers) const {
+    const Chain& chain = chains_[n];
+    if (chain.dear || !is_pointwise(graph_, n)) return false;
+    size_t large = 0;
+    for (NodeIndex leaf : chain.leaves) {
+      large += graph_[leaf].atoms.size() >= graph_[n].atoms.size() && !graph_[n].atoms.empty();
+    }
+    return large * readers <= 1 + readers;  // bytes read against bytes written and read
+  }
+
+  const Graph& graph_;
+  Algebra& algebra_;
+  const GroupOptions& options_;
+  Grouping out_;
+  std::vector<uint8_t> wanted_;
+  std::vector<Chain> chains_;
+  std::vector<uint32_t> depth_;
+  std::unordered_map<NodeIndex, uint32_t> readers_;  // last group that reads a value
+  std::unordered_set<uint64_t> seen_;
+};
+
+}  // namespace
+
+Grouping fuse(const Graph& graph, Algebra& algebra, const GroupOptions& options, Grouping grouping,
+              std::vector<uint8_t> wanted) {
+  return Fuser(graph, algebra, options, std::move(grouping), std::move(wanted)).run();
+}
+
+}  // namespace tenon::jit
