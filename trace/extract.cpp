@@ -1,5 +1,6 @@
 #include "trace/extract.h"
 
+#include "trace/check.h"
 #include "trace/recorder.h"
 
 namespace tenon {
@@ -69,6 +70,7 @@ void extract_program(const Segment& segment, RunRecipe& recipe) {
     node.type = dense_type(node.type);
     program.outputs.push_back(index[root]);
   }
+  if (checks_programs()) check_program(program);
 }
 
 void bind_inputs(RunRecipe& recipe, const Segment& segment) {
