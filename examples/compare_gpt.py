@@ -16,21 +16,27 @@ import subprocess
 import sys
 from pathlib import Path
 
-from gpt import Training
+from task import Training
 
 FRAMEWORKS = ("tenon", "torch", "torch.compile")
+WORKER = Path(__file__).with_name("gpt_worker.py")
 CHECKED = 50  # Steps whose losses are compared.
 ROUNDS, STEPS_A_ROUND = 5, 6
 
 
 class Worker:
-    """A running `gpt_worker.py`."""
+    """A running `gpt_worker.py`, or another script that answers the same commands."""
 
-    def __init__(self, framework: str, options: Training, environment: dict | None = None) -> None:
+    def __init__(
+        self,
+        framework: str,
+        options: Training,
+        environment: dict[str, str] | None = None,
+        script: Path = WORKER,
+    ) -> None:
         self.framework = framework
-        worker = Path(__file__).with_name("gpt_worker.py")
         self.process = subprocess.Popen(
-            [sys.executable, str(worker), framework, json.dumps(dataclasses.asdict(options))],
+            [sys.executable, str(script), framework, json.dumps(dataclasses.asdict(options))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -94,7 +100,7 @@ def compare(options: Training, held_out: float | None = None) -> None:
             torch_worker.ask(f"steps {rest}")
             other = torch_worker.ask("held_out")["loss"]
             print(
-                f"held-out loss after {options.steps} steps: {held_out:.4f}, PyTorch's {other:.4f}, "
+                f"held-out loss after {options.steps} steps: {held_out:.4f}, PyTorch {other:.4f}, "
                 f"difference {abs(held_out - other):.4f}"
             )
     for w in workers:

@@ -6,38 +6,12 @@ imports below the file is a PyTorch program, which is how `compare_gpt.py` makes
 
 from __future__ import annotations
 
-import math
-import pydoc_data.topics
-from dataclasses import dataclass
-
 import numpy as np
+from task import Config, Text, Training, initial_value
 
 import tenon as tn
 import tenon.nn.functional as F
 from tenon import nn
-
-
-@dataclass
-class Config:
-    """Sizes of the model. The vocabulary is the set of characters of the text."""
-
-    vocabulary: int
-    context: int = 128
-    layers: int = 4
-    heads: int = 4
-    width: int = 128
-
-
-@dataclass
-class Training:
-    """How it is trained: AdamW, the learning rate rising linearly and falling as a cosine."""
-
-    steps: int = 1000
-    batch: int = 16
-    lr: float = 4e-3
-    warmup: int = 50
-    weight_decay: float = 0.1
-    seed: int = 1
 
 
 class Attention(nn.Module):
@@ -112,6 +86,10 @@ class GPT(nn.Module):
         return [(tn.zeros(shape), tn.zeros(shape)) for _ in range(c.layers)]
 
 
+def tensors(arrays):
+    return [tn.from_numpy(a) for a in arrays]
+
+
 def loss_of(model, inputs, targets):
     """Mean cross-entropy in nats a character."""
     logits = model(inputs)
@@ -119,62 +97,12 @@ def loss_of(model, inputs, targets):
 
 
 def initialize(model, seed: int = 0) -> None:
-    """GPT-2's initial values, drawn by NumPy so that they are the same in any framework."""
+    """GPT-2's initial values, the same in any framework."""
     rng = np.random.default_rng(seed)
-    depth = len(model.blocks)
     with tn.no_grad():
         for name, parameter in model.named_parameters():
-            if parameter.ndim < 2:
-                value = np.full(
-                    parameter.shape, 1.0 if "norm" in name and "weight" in name else 0.0
-                )
-            else:
-                residual = name.endswith(("proj.weight", "mlp.2.weight"))
-                scale = 0.02 / np.sqrt(2 * depth) if residual else 0.02
-                value = rng.normal(0.0, scale, tuple(parameter.shape))
-            parameter.copy_(tn.from_numpy(value.astype(np.float32)))
-
-
-class Text:
-    """The documentation of Python's topics, as numbers: 757 KB that every CPython carries."""
-
-    def __init__(self, held_out: float = 0.1) -> None:
-        topics = pydoc_data.topics.topics
-        text = "\n".join(topics[name] for name in sorted(topics))
-        self.alphabet = sorted(set(text))
-        number = {c: i for i, c in enumerate(self.alphabet)}
-        numbers = np.fromiter((number[c] for c in text), dtype=np.int64, count=len(text))
-        cut = int(len(numbers) * (1 - held_out))
-        self.train, self.held_out = numbers[:cut], numbers[cut:]
-
-    def encode(self, text: str) -> np.ndarray:
-        number = {c: i for i, c in enumerate(self.alphabet)}
-        return np.array([number[c] for c in text], dtype=np.int64)
-
-    def decode(self, numbers) -> str:
-        return "".join(self.alphabet[i] for i in numbers)
-
-    def batch(self, rng: np.random.Generator, size: int, context: int):
-        """Random windows of the training part: inputs, and targets one character later."""
-        starts = rng.integers(0, len(self.train) - context - 1, size)
-        windows = self.train[starts[:, None] + np.arange(context + 1)]
-        return self._pair(windows)
-
-    def held_out_batches(self, size: int, context: int):
-        """The whole held-out part in windows that don't overlap."""
-        count = (len(self.held_out) - 1) // context
-        starts = np.arange(count) * context
-        for i in range(0, count, size):
-            windows = self.held_out[starts[i : i + size, None] + np.arange(context + 1)]
-            yield self._pair(windows)
-
-    @staticmethod
-    def _pair(windows: np.ndarray):
-        inputs, targets = (
-            np.ascontiguousarray(windows[:, :-1]),
-            np.ascontiguousarray(windows[:, 1:]),
-        )
-        return tn.from_numpy(inputs), tn.from_numpy(targets)
+            shape = tuple(parameter.shape)
+            parameter.copy_(tn.from_numpy(initial_value(name, shape, len(model.blocks), rng)))
 
 
 def train(model, text: Text, options: Training, **adamw):
@@ -188,10 +116,9 @@ def train(model, text: Text, options: Training, **adamw):
     )
     rng = np.random.default_rng(options.seed)
     for step in range(options.steps):
-        fall = 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * step / options.steps))
         for group in optimizer.param_groups:
-            group["lr"] = options.lr * min(1.0, (step + 1) / options.warmup) * fall
-        loss = loss_of(model, *text.batch(rng, options.batch, model.config.context))
+            group["lr"] = options.learning_rate(step)
+        loss = loss_of(model, *tensors(text.batch(rng, options.batch, model.config.context)))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -203,7 +130,8 @@ def held_out_loss(model, text: Text, batch: int) -> float:
     total, count = 0.0, 0
     model.eval()
     with tn.no_grad():
-        for inputs, targets in text.held_out_batches(batch, model.config.context):
+        for windows in text.held_out_batches(batch, model.config.context):
+            inputs, targets = tensors(windows)
             total += loss_of(model, inputs, targets).item() * targets.numel()
             count += targets.numel()
     model.train()

@@ -2,7 +2,7 @@
 
     python gpt_worker.py FRAMEWORK OPTIONS
 
-FRAMEWORK is tenon, torch or torch.compile, OPTIONS the fields of `gpt.Training` as JSON. Writes a
+FRAMEWORK is tenon, torch or torch.compile, OPTIONS the fields of `task.Training` as JSON. Writes a
 line of JSON at the start and after every line it reads: `steps N` trains on, `held_out` reads the
 held-out loss, `memory` the peak so far. A step has ended when its loss has been read.
 """
@@ -13,6 +13,7 @@ import json
 import resource
 import sys
 import time
+from collections.abc import Callable
 
 
 def resident_mb() -> float:
@@ -24,6 +25,30 @@ def peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
 
 
+def serve(started: dict, step: Callable[[], float], held_out: Callable[[], float]) -> None:
+    """Answers commands until the input ends. `step` trains one step and reads its loss."""
+
+    def answer(**values: object) -> None:
+        print(json.dumps(values), flush=True)
+
+    answer(**started)
+    for line in sys.stdin:
+        command, *arguments = line.split()
+        if command == "steps":
+            seconds, losses = [], []
+            for _ in range(int(arguments[0])):
+                begin = time.perf_counter()
+                losses.append(step())
+                seconds.append(time.perf_counter() - begin)
+            answer(seconds=seconds, losses=losses)
+        elif command == "held_out":
+            answer(loss=held_out())
+        elif command == "memory":
+            answer(peak_mb=peak_mb())
+        else:
+            raise SystemExit(f"no such command: {command}")
+
+
 def main() -> None:
     name, fields = sys.argv[1], json.loads(sys.argv[2])
     framework = name.split(".")[0]
@@ -31,12 +56,13 @@ def main() -> None:
     library = __import__(framework)
     import_seconds, import_mb = time.perf_counter() - begin, resident_mb() - before
 
+    from task import Config, Text, Training
     from twin import load
 
     gpt = load(framework)
-    text = gpt.Text()
-    options = gpt.Training(**fields)
-    model = gpt.GPT(gpt.Config(vocabulary=len(text.alphabet)))
+    text = Text()
+    options = Training(**fields)
+    model = gpt.GPT(Config(vocabulary=len(text.alphabet)))
     gpt.initialize(model)
     trained, adamw = model, {}
     if framework == "torch":
@@ -46,30 +72,17 @@ def main() -> None:
     ready_mb = resident_mb()
     steps = gpt.train(trained, text, options, **adamw)
 
-    def answer(**values: object) -> None:
-        print(json.dumps(values), flush=True)
-
-    answer(
-        version=library.__version__,
-        import_seconds=import_seconds,
-        import_mb=import_mb,
-        ready_mb=ready_mb,
+    started = {
+        "version": library.__version__,
+        "import_seconds": import_seconds,
+        "import_mb": import_mb,
+        "ready_mb": ready_mb,
+    }
+    serve(
+        started,
+        lambda: next(steps).item(),
+        lambda: gpt.held_out_loss(model, text, 32),
     )
-    for line in sys.stdin:
-        command, *arguments = line.split()
-        if command == "steps":
-            seconds, losses = [], []
-            for _ in range(int(arguments[0])):
-                begin = time.perf_counter()
-                losses.append(next(steps).item())
-                seconds.append(time.perf_counter() - begin)
-            answer(seconds=seconds, losses=losses)
-        elif command == "held_out":
-            answer(loss=gpt.held_out_loss(model, text, 32))
-        elif command == "memory":
-            answer(peak_mb=peak_mb())
-        else:
-            raise SystemExit(f"no such command: {command}")
 
 
 if __name__ == "__main__":

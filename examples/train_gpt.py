@@ -17,8 +17,9 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
-from gpt import GPT, Config, Text, Training, generate, held_out_loss, initialize, train
+from gpt import GPT, generate, held_out_loss, initialize, train
 from progress import Progress
+from task import Config, Text, Training
 
 import tenon as tn
 
