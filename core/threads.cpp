@@ -1,28 +1,21 @@
 #include "core/threads.h"
 
 #include <pthread.h>
-#include <sched.h>
-#include <tbb/blocked_range.h>
-#include <tbb/global_control.h>
-#include <tbb/parallel_for.h>
-#include <tbb/task_arena.h>
 
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <cstdio>
-#include <map>
-#include <memory>
-#include <mutex>
 
 #include "core/env.h"
 #include "core/error.h"
+#include "core/pool.h"
 
 namespace tenon {
 
+using detail::kMaxThreads;
+
 namespace {
 
-constexpr int kMaxThreads = 1024;
 constexpr int kChunksPerThread = 4;
 
 std::atomic<bool> g_interrupt{false};
@@ -33,60 +26,6 @@ std::atomic<int> g_threads{0};  // 0: not yet known
 
 constinit thread_local bool t_parallel = false;
 constinit thread_local int t_guards = 0;
-
-// The cores that affinity and the control group's quota leave.
-int usable_cores() {
-  int cores = 1;
-  cpu_set_t set;
-  if (sched_getaffinity(0, sizeof(set), &set) == 0) cores = std::max(1, CPU_COUNT(&set));
-  if (std::FILE* file = std::fopen("/sys/fs/cgroup/cpu.max", "re")) {
-    long long quota = 0;
-    long long period = 0;
-    if (std::fscanf(file, "%lld %lld", &quota, &period) == 2 && quota > 0 && period > 0) {
-      cores = static_cast<int>(std::clamp<long long>((quota + period - 1) / period, 1, cores));
-    }
-    std::fclose(file);
-  }
-  return std::min(cores, kMaxThreads);
-}
-
-// The arena of the current number of threads. Arenas are never destroyed: another thread may be
-// inside, and there is one for each number ever set.
-class Pool {
- public:
-  static Pool& get() {
-    static Pool* pool = new Pool;
-    return *pool;
-  }
-
-  tbb::task_arena& arena(int threads) {
-    tbb::task_arena* current = current_.load(std::memory_order_acquire);
-    if (current && current->max_concurrency() == threads) return *current;
-    const std::lock_guard lock(mutex_);
-    std::unique_ptr<tbb::task_arena>& arena = arenas_[threads];
-    if (!arena) {
-      // oneTBB makes no more workers than cores unless told to.
-      if (threads > allowed_) {
-        control_ = std::make_unique<tbb::global_control>(
-            tbb::global_control::max_allowed_parallelism, static_cast<std::size_t>(threads));
-        allowed_ = threads;
-      }
-      arena = std::make_unique<tbb::task_arena>(threads);
-      arena->initialize();
-    }
-    current_.store(arena.get(), std::memory_order_release);
-    return *arena;
-  }
-
- private:
-  Pool() : allowed_(usable_cores()) {}
-
-  std::mutex mutex_;
-  std::atomic<tbb::task_arena*> current_{nullptr};
-  std::map<int, std::unique_ptr<tbb::task_arena>> arenas_;
-  std::unique_ptr<tbb::global_control> control_;
-  int allowed_;
-};
 
 // The child of a fork has none of the workers: whoever waits for one would hang. Registered when
 // the library is loaded, so that no fork comes between the pool's first use and this.
@@ -139,6 +78,44 @@ void run_interruptibly(std::int64_t begin, std::int64_t end, std::int64_t grain,
   }
 }
 
+// One call of parallel_for that runs in parallel, on the caller's stack.
+struct Job {
+  FunctionRef<void(std::int64_t, std::int64_t)> body;
+  std::int64_t n;
+  std::int64_t grain;
+  std::int64_t units;   // grains, the last of which may be short
+  std::int64_t chunks;  // the first `units % chunks` have one unit more
+  bool guarded;         // by an InterruptGuard of the caller
+  // What the caller wrote before is visible to each chunk, and what chunks wrote to the caller.
+  // (The pool orders them too, but out of sight of ThreadSanitizer.)
+  std::atomic<bool> begun{false};
+  std::atomic<std::int64_t> done{0};
+};
+
+class DoneScope {
+ public:
+  explicit DoneScope(Job& job) : job_(job) {}
+  ~DoneScope() { job_.done.fetch_add(1, std::memory_order_release); }
+  DoneScope(const DoneScope&) = delete;
+  DoneScope& operator=(const DoneScope&) = delete;
+
+ private:
+  Job& job_;
+};
+
+void run_chunk(void* context, std::int64_t chunk) {
+  Job& job = *static_cast<Job*>(context);
+  (void)job.begun.load(std::memory_order_acquire);
+  const DoneScope done(job);
+  const RegionScope region(job.guarded);
+  const std::int64_t size = job.units / job.chunks;
+  const std::int64_t longer = job.units % job.chunks;
+  const std::int64_t first = chunk * size + std::min(chunk, longer);
+  const std::int64_t last = first + size + (chunk < longer);
+  run_interruptibly(first * job.grain, last == job.units ? job.n : last * job.grain, job.grain,
+                    job.body);
+}
+
 }  // namespace
 
 void parallel_for(std::int64_t n, std::int64_t grain,
@@ -154,34 +131,30 @@ void parallel_for(std::int64_t n, std::int64_t grain,
     return run_interruptibly(0, n, grain, body);
   }
 
-  const std::int64_t units = n / grain + (n % grain != 0);
-  const std::int64_t chunks =
-      std::min<std::int64_t>(units, std::int64_t{kChunksPerThread} * threads);
-  // The first `longer` chunks have one unit more.
-  const std::int64_t size = units / chunks;
-  const std::int64_t longer = units % chunks;
-  const bool guarded = t_guards > 0;
   g_pool_used.store(true, std::memory_order_relaxed);
-  Pool::get().arena(threads).execute([&] {
-    tbb::parallel_for(
-        tbb::blocked_range<std::int64_t>(0, chunks, 1),
-        [&](const tbb::blocked_range<std::int64_t>& range) {
-          const RegionScope scope(guarded);
-          for (std::int64_t i = range.begin(); i < range.end(); ++i) {
-            const std::int64_t first = i * size + std::min(i, longer);
-            const std::int64_t count = size + (i < longer);
-            const std::int64_t end = first + count == units ? n : (first + count) * grain;
-            run_interruptibly(first * grain, end, grain, body);
-          }
-        },
-        tbb::simple_partitioner());
-  });
+  const std::int64_t units = n / grain + (n % grain != 0);
+  Job job{.body = body,
+          .n = n,
+          .grain = grain,
+          .units = units,
+          .chunks = std::min<std::int64_t>(units, std::int64_t{kChunksPerThread} * threads),
+          .guarded = t_guards > 0};
+  job.begun.store(true, std::memory_order_release);
+  const auto wait = [&job] { (void)job.done.load(std::memory_order_acquire); };
+  try {
+    detail::run_in_arena(threads, job.chunks, run_chunk, &job);
+  } catch (...) {
+    wait();
+    throw;
+  }
+  wait();
 }
 
 int num_threads() {
   int threads = g_threads.load(std::memory_order_relaxed);
   if (threads == 0) [[unlikely]] {
-    threads = static_cast<int>(env_int("TENON_NUM_THREADS", usable_cores(), 1, kMaxThreads));
+    threads =
+        static_cast<int>(env_int("TENON_NUM_THREADS", detail::usable_cores(), 1, kMaxThreads));
     int unset = 0;
     // set_num_threads() on another thread stands.
     if (!g_threads.compare_exchange_strong(unset, threads)) threads = unset;
