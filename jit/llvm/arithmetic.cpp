@@ -1,0 +1,212 @@
+// Arithmetic of the loop IR in LLVM IR, with the meaning ir.h gives it.
+#include <llvm/IR/IntrinsicsX86.h>
+
+#include "jit/llvm/lower_internal.h"
+#include "jit/loop/math.h"
+
+namespace tenon::llvm_jit {
+
+using loop::BinaryOp;
+using loop::Node;
+using loop::Scalar;
+using loop::UnaryOp;
+namespace Intrinsic = llvm::Intrinsic;
+
+llvm::Value* Lowering::unary(const Node& node) {
+  V x = operand(0);
+  const bool is_float = loop::is_float(node.type);
+  switch (static_cast<UnaryOp>(node.detail)) {
+    case UnaryOp::Neg: return is_float ? b_.CreateFNeg(x) : b_.CreateNeg(x);
+    case UnaryOp::Not: return b_.CreateNot(x);
+    case UnaryOp::Abs:
+      if (is_float) return b_.CreateUnaryIntrinsic(Intrinsic::fabs, x);
+      if (!loop::is_signed(node.type)) return x;
+      return b_.CreateSelect(b_.CreateICmpSLT(x, integer(x->getType(), 0)), b_.CreateNeg(x), x);
+    case UnaryOp::Sqrt: return b_.CreateUnaryIntrinsic(Intrinsic::sqrt, x);
+    case UnaryOp::Floor: return b_.CreateUnaryIntrinsic(Intrinsic::floor, x);
+    case UnaryOp::Ceil: return b_.CreateUnaryIntrinsic(Intrinsic::ceil, x);
+    case UnaryOp::Round: return b_.CreateUnaryIntrinsic(Intrinsic::roundeven, x);
+    case UnaryOp::Trunc: return b_.CreateUnaryIntrinsic(Intrinsic::trunc, x);
+  }
+  return nullptr;
+}
+
+// x > y ? x : y is the machine's maximum, which gives y where either is NaN; so NaN in x needs
+// one blend more.
+llvm::Value* Lowering::float_binary(BinaryOp op, V x, V y) {
+  switch (op) {
+    case BinaryOp::Add: return b_.CreateFAdd(x, y);
+    case BinaryOp::Sub: return b_.CreateFSub(x, y);
+    case BinaryOp::Mul: return b_.CreateFMul(x, y);
+    case BinaryOp::Div: return b_.CreateFDiv(x, y);
+    case BinaryOp::CopySign: return b_.CreateBinaryIntrinsic(Intrinsic::copysign, x, y);
+    case BinaryOp::Scale: return scale(x, y);
+    default: {
+      V first = op == BinaryOp::Max ? b_.CreateFCmpOGT(x, y) : b_.CreateFCmpOLT(x, y);
+      return b_.CreateSelect(b_.CreateFCmpUNO(x, x), x, b_.CreateSelect(first, x, y));
+    }
+  }
+}
+
+// x * 2^y, rounded once. AVX-512 has it; elsewhere f32 goes through f64, where the product is exact,
+// and f64 in three steps whose intermediate results lose nothing (as in C libraries' scalbn: down
+// by 2^-969, so that 53 bits stay above the denormals until the last product).
+llvm::Value* Lowering::scale(V x, V y) {
+  llvm::Type* type = x->getType();
+  const auto* vector = llvm::dyn_cast<llvm::FixedVectorType>(type);
+  const bool is_single = type->getScalarType()->isFloatTy();
+  if (vector && has_avx512_) {
+    const unsigned width = is_single ? 16 : 8;
+    llvm::Type* part = llvm::FixedVectorType::get(type->getScalarType(), width);
+    llvm::Type* mask = llvm::Type::getIntNTy(context_, width);
+    const auto once = [&](V a, V b) {
+      return b_.CreateIntrinsic(is_single ? Intrinsic::x86_avx512_mask_scalef_ps_512
+                                          : Intrinsic::x86_avx512_mask_scalef_pd_512,
+                                {}, {a, b, llvm::PoisonValue::get(part), integer(mask, -1),
+                                     b_.getInt32(4 /* current rounding */)});
+    };
+    if (is_single) return once(x, y);
+    const std::vector<int> low{0, 1, 2, 3, 4, 5, 6, 7}, high{8, 9, 10, 11, 12, 13, 14, 15};
+    V a = once(b_.CreateShuffleVector(x, low), b_.CreateShuffleVector(y, low));
+    V c = once(b_.CreateShuffleVector(x, high), b_.CreateShuffleVector(y, high));
+    return b_.CreateShuffleVector(
+        a, c, std::vector<int>{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15});
+  }
+  const int lanes = vector ? loop::kLanes : 1;
+  llvm::Type* f64 = shaped(llvm::Type::getDoubleTy(context_), lanes);
+  llvm::Type* i64 = shaped(llvm::Type::getInt64Ty(context_), lanes);
+  V is_nan = b_.CreateFCmpUNO(y, y);
+  V exponent = b_.CreateFPToSI(b_.CreateSelect(is_nan, number(type, 0), y), i64);
+  const auto power = [&](V n) {  // 2^n for a normal exponent
+    return b_.CreateBitCast(b_.CreateShl(b_.CreateAdd(n, integer(i64, 1023)), integer(i64, 52)),
+                            f64);
+  };
+  V scaled;
+  if (is_single) {
+    scaled = b_.CreateFPTrunc(b_.CreateFMul(b_.CreateFPExt(x, f64), power(exponent)), type);
+  } else {
+    scaled = x;
+    for (int step = 0; step < 2; ++step) {
+      V large = b_.CreateICmpSGT(exponent, integer(i64, 1023));
+      V small = b_.CreateICmpSLT(exponent, integer(i64, -1022));
+      V factor = b_.CreateSelect(large, number(f64, 0x1p1023),
+                                 b_.CreateSelect(small, number(f64, 0x1p-969), number(f64, 1)));
+      V moved = b_.CreateSelect(large, integer(i64, 1023),
+                                b_.CreateSelect(small, integer(i64, -969), integer(i64, 0)));
+      scaled = b_.CreateFMul(scaled, factor);
+      exponent = b_.CreateSub(exponent, moved);
+    }
+    V below = b_.CreateICmpSLT(exponent, integer(i64, -1022));
+    exponent = b_.CreateSelect(below, integer(i64, -1022), exponent);
+    scaled = b_.CreateFMul(scaled, power(exponent));
+  }
+  return b_.CreateSelect(is_nan, y, scaled);
+}
+
+llvm::Value* Lowering::integer_binary(BinaryOp op, Scalar type, V x, V y) {
+  llvm::Type* t = x->getType();
+  const bool is_signed = loop::is_signed(type);
+  V zero = integer(t, 0);
+  switch (op) {
+    case BinaryOp::Add: return b_.CreateAdd(x, y);
+    case BinaryOp::Sub: return b_.CreateSub(x, y);
+    case BinaryOp::Mul: return b_.CreateMul(x, y);
+    case BinaryOp::And: return b_.CreateAnd(x, y);
+    case BinaryOp::Or: return b_.CreateOr(x, y);
+    case BinaryOp::Xor: return b_.CreateXor(x, y);
+    case BinaryOp::Max:
+      return b_.CreateSelect(is_signed ? b_.CreateICmpSGT(x, y) : b_.CreateICmpUGT(x, y), x, y);
+    case BinaryOp::Min:
+      return b_.CreateSelect(is_signed ? b_.CreateICmpSLT(x, y) : b_.CreateICmpULT(x, y), x, y);
+    case BinaryOp::Div:
+    case BinaryOp::Rem: {
+      // The divisors the machine traps on are replaced by 1, and their results put in.
+      V is_zero = b_.CreateICmpEQ(y, zero);
+      V minus_one = integer(t, -1);
+      V is_minus_one = is_signed ? b_.CreateICmpEQ(y, minus_one) : nullptr;
+      V bad = is_signed ? b_.CreateOr(is_zero, is_minus_one) : is_zero;
+      V divisor = b_.CreateSelect(bad, integer(t, 1), y);
+      if (op == BinaryOp::Rem) {
+        V rem = is_signed ? b_.CreateSRem(x, divisor) : b_.CreateURem(x, divisor);
+        return b_.CreateSelect(is_zero, x, rem);
+      }
+      V quotient = is_signed ? b_.CreateSDiv(x, divisor) : b_.CreateUDiv(x, divisor);
+      if (is_signed) quotient = b_.CreateSelect(is_minus_one, b_.CreateNeg(x), quotient);
+      return b_.CreateSelect(is_zero, zero, quotient);
+    }
+    case BinaryOp::Shl:
+    case BinaryOp::Shr: {
+      const int bits = 8 * loop::size_of(type);
+      V fits = b_.CreateICmpULT(y, integer(t, bits));
+      V count = b_.CreateSelect(fits, y, integer(t, op == BinaryOp::Shr && is_signed ? bits - 1 : 0));
+      if (op == BinaryOp::Shr && is_signed) return b_.CreateAShr(x, count);
+      V shifted = op == BinaryOp::Shl ? b_.CreateShl(x, count) : b_.CreateLShr(x, count);
+      return b_.CreateSelect(fits, shifted, zero);
+    }
+    default: break;
+  }
+  return nullptr;
+}
+
+llvm::Value* Lowering::binary(const Node& node) {
+  const auto op = static_cast<BinaryOp>(node.detail);
+  return loop::is_float(node.type) ? float_binary(op, operand(0), operand(1))
+                                   : integer_binary(op, node.type, operand(0), operand(1));
+}
+
+llvm::Value* Lowering::compare(const Node& node) {
+  using P = llvm::CmpInst;
+  static constexpr P::Predicate kFloat[] = {P::FCMP_OEQ, P::FCMP_UNE, P::FCMP_OLT,
+                                            P::FCMP_OLE, P::FCMP_OGT, P::FCMP_OGE};
+  static constexpr P::Predicate kSigned[] = {P::ICMP_EQ,  P::ICMP_NE,  P::ICMP_SLT,
+                                             P::ICMP_SLE, P::ICMP_SGT, P::ICMP_SGE};
+  static constexpr P::Predicate kUnsigned[] = {P::ICMP_EQ,  P::ICMP_NE,  P::ICMP_ULT,
+                                               P::ICMP_ULE, P::ICMP_UGT, P::ICMP_UGE};
+  const Scalar type = operand_node(0).type;
+  if (loop::is_float(type)) return b_.CreateFCmp(kFloat[node.detail], operand(0), operand(1));
+  return b_.CreateICmp((loop::is_signed(type) ? kSigned : kUnsigned)[node.detail], operand(0),
+                       operand(1));
+}
+
+llvm::Value* Lowering::reduce(const Node& node) {
+  static constexpr BinaryOp kCombine[] = {BinaryOp::Add, BinaryOp::Mul, BinaryOp::Max,
+                                          BinaryOp::Min, BinaryOp::And, BinaryOp::Or};
+  const BinaryOp op = kCombine[node.detail];
+  V lanes = operand(0);
+  for (int half = loop::kLanes / 2; half > 0; half /= 2) {
+    std::vector<int> low, high;
+    for (int i = 0; i < half; ++i) {
+      low.push_back(i);
+      high.push_back(i + half);
+    }
+    V a = b_.CreateShuffleVector(lanes, low), c = b_.CreateShuffleVector(lanes, high);
+    lanes = loop::is_float(node.type) ? float_binary(op, a, c)
+                                      : integer_binary(op, node.type, a, c);
+  }
+  return b_.CreateExtractElement(lanes, uint64_t{0});
+}
+
+// Lane by lane through a function of the host, in f64.
+llvm::Value* Lowering::call(const Node& node) {
+  const loop::HostFunction& host = loop::host_functions()[node.index];
+  llvm::Type* f64 = llvm::Type::getDoubleTy(context_);
+  const size_t count = host.unary ? 1 : 2;
+  auto* type = llvm::FunctionType::get(f64, std::vector<llvm::Type*>(count, f64), false);
+  const auto callee = module_.getOrInsertFunction(std::string(kHostPrefix) + host.name, type);
+  const auto once = [&](V x, V y) {
+    std::vector<V> arguments{cast(Scalar::F64, node.type, x)};
+    if (count == 2) arguments.push_back(cast(Scalar::F64, node.type, y));
+    return cast(node.type, Scalar::F64, b_.CreateCall(callee, arguments));
+  };
+  V x = operand(0);
+  V y = count == 2 ? operand(1) : nullptr;
+  if (node.lanes == 1) return once(x, y);
+  V result = llvm::PoisonValue::get(type_of(node));
+  for (uint64_t i = 0; i < loop::kLanes; ++i) {
+    V lane = once(b_.CreateExtractElement(x, i), y ? b_.CreateExtractElement(y, i) : nullptr);
+    result = b_.CreateInsertElement(result, lane, i);
+  }
+  return result;
+}
+
+}  // namespace tenon::llvm_jit

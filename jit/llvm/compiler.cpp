@@ -1,0 +1,203 @@
+#include "jit/llvm/compiler.h"
+
+#include <llvm/ExecutionEngine/Orc/LLJIT.h>
+#include <llvm/IR/DiagnosticInfo.h>
+#include <llvm/IR/DiagnosticPrinter.h>
+#include <llvm/IR/LLVMContext.h>
+#include <llvm/IR/LegacyPassManager.h>
+#include <llvm/Support/SmallVectorMemoryBuffer.h>
+#include <llvm/Support/raw_ostream.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <mutex>
+
+#include "core/error.h"
+#include "core/log.h"
+#include "core/threads.h"
+#include "jit/llvm/lower.h"
+#include "jit/llvm/target.h"
+#include "jit/loop/math.h"
+
+namespace tenon::llvm_jit {
+namespace {
+
+namespace orc = llvm::orc;
+
+std::atomic<int> planned_failures{0};
+
+// Called by compiled code when a check fails.
+void report_checks(loop::ErrorSlot* slot, uint32_t code, uint32_t site, uint32_t lanes,
+                   const int64_t* index, const int64_t* value) {
+  for (int lane = 0; lanes != 0; ++lane, lanes >>= 1) {
+    if (lanes & 1) {
+      loop::report_failure(*slot, static_cast<loop::CheckCode>(code), site, index[lane],
+                           value[lane]);
+    }
+  }
+}
+
+// An LLVM error becomes ours, with the kernel's text kept where the user can send it from.
+[[noreturn]] void fail_compilation(const loop::Kernel& kernel, const std::string& message) {
+  namespace fs = std::filesystem;
+  std::error_code ignored;
+  const fs::path folder = fs::temp_directory_path(ignored);
+  const fs::path path = (ignored ? fs::path(".") : folder) /
+                        fmt::format("tenon-{}-{}.kernel", kernel.name, getpid());
+  std::ofstream(path) << "# " << message << "\n" << loop::print(kernel);
+  fail(ErrorKind::Internal,
+       "compiling the kernel {} failed: {}. The kernel and the log are kept in {}; please report "
+       "them",
+       kernel.name, message, path.string());
+}
+
+template <class T>
+T take(llvm::Expected<T> expected, const loop::Kernel& kernel) {
+  if (!expected) fail_compilation(kernel, llvm::toString(expected.takeError()));
+  return std::move(*expected);
+}
+
+// The one ORC instance. Each kernel lives in a library of its own, so that its symbol may repeat
+// and its memory goes with it.
+class Loader {
+ public:
+  static Loader& instance() {
+    static Loader* const loader = new Loader;  // code may run until the process ends
+    return *loader;
+  }
+
+  loop::KernelFunction load(const loop::Kernel& kernel, std::unique_ptr<llvm::MemoryBuffer> object,
+                            const std::string& symbol) {
+    orc::JITDylib& library =
+        jit_->getExecutionSession().createBareJITDylib(fmt::format("kernel{}", next_++));
+    library.addToLinkOrder(*hosts_);
+    if (auto error = jit_->addObjectFile(library, std::move(object))) {
+      fail_compilation(kernel, llvm::toString(std::move(error)));
+    }
+    return take(jit_->lookup(library, symbol), kernel).toPtr<loop::KernelFunction>();
+  }
+
+ private:
+  Loader() {
+    host();
+    auto machine = make_machine(host(), Tier::Quick);  // initializes the targets
+    auto builder = orc::LLJITBuilder();
+    builder.setJITTargetMachineBuilder(orc::JITTargetMachineBuilder(llvm::Triple(host().triple)));
+    builder.setLinkProcessSymbolsByDefault(false);
+    builder.setPlatformSetUp(orc::setUpInactivePlatform);  // kernels have no initializers
+    auto jit = builder.create();
+    if (!jit) fail(ErrorKind::Internal, "LLVM ORC: {}", llvm::toString(jit.takeError()));
+    jit_ = std::move(*jit);
+    hosts_ = &jit_->getExecutionSession().createBareJITDylib("hosts");
+    orc::SymbolMap symbols;
+    const auto define = [&](const std::string& name, auto* function) {
+      symbols[jit_->mangleAndIntern(name)] = {orc::ExecutorAddr::fromPtr(function),
+                                              llvm::JITSymbolFlags::Exported};
+    };
+    define(kReportSymbol, &report_checks);
+    for (const loop::HostFunction& function : loop::host_functions()) {
+      if (function.unary) define(std::string(kHostPrefix) + function.name, function.unary);
+      else define(std::string(kHostPrefix) + function.name, function.binary);
+    }
+    llvm::cantFail(hosts_->define(orc::absoluteSymbols(std::move(symbols))));
+    // What code generation may call on its own account (memset, conversions).
+    hosts_->addGenerator(llvm::cantFail(orc::DynamicLibrarySearchGenerator::GetForCurrentProcess(
+        jit_->getDataLayout().getGlobalPrefix())));
+  }
+
+  std::unique_ptr<orc::LLJIT> jit_;
+  orc::JITDylib* hosts_ = nullptr;
+  std::atomic<uint64_t> next_{0};
+};
+
+bool has_avx512(llvm::StringRef features) { return features.contains("+avx512f"); }
+
+llvm::SmallVector<char, 0> emit(const loop::Kernel& kernel, llvm::TargetMachine& machine,
+                                const std::string& symbol) {
+  if (planned_failures.load(std::memory_order_relaxed) > 0 && planned_failures.fetch_sub(1) > 0) {
+    fail_compilation(kernel, "injected failure");
+  }
+  llvm::LLVMContext context;
+  std::string problem;
+  context.setDiagnosticHandlerCallBack(
+      [](const llvm::DiagnosticInfo* info, void* text) {
+        if (info->getSeverity() != llvm::DS_Error) return;
+        llvm::raw_string_ostream stream(*static_cast<std::string*>(text));
+        llvm::DiagnosticPrinterRawOStream printer(stream);
+        info->print(printer);
+      },
+      &problem);
+  auto module = lower(kernel, context, symbol, has_avx512(machine.getTargetFeatureString()));
+  module->setDataLayout(machine.createDataLayout());
+  module->setTargetTriple(machine.getTargetTriple()
+#if LLVM_VERSION_MAJOR < 21
+                              .str()
+#endif
+  );
+  llvm::SmallVector<char, 0> object;
+  llvm::raw_svector_ostream stream(object);
+  llvm::legacy::PassManager passes;
+  if (machine.addPassesToEmitFile(passes, stream, nullptr, llvm::CodeGenFileType::ObjectFile)) {
+    fail_compilation(kernel, "the target can't emit objects");
+  }
+  passes.run(*module);
+  if (!problem.empty()) fail_compilation(kernel, problem);
+  return object;
+}
+
+constexpr const char* kSymbol = "tenon_kernel";
+
+Ref<CompiledCode> compile_one(const loop::Kernel& kernel, Tier tier) {
+  const auto begin = std::chrono::steady_clock::now();
+  thread_local std::unique_ptr<llvm::TargetMachine> machines[2];
+  auto& machine = machines[static_cast<int>(tier)];
+  if (!machine) machine = make_machine(host(), tier);
+  auto object = emit(kernel, *machine, kSymbol);
+  auto code = make_ref<CompiledCode>();
+  code->object_bytes = object.size();
+  code->function = Loader::instance().load(
+      kernel, std::make_unique<llvm::SmallVectorMemoryBuffer>(std::move(object), false), kSymbol);
+  code->milliseconds =
+      std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
+  log(Category::Kernels, "compiled {} ({} nodes) in {:.2f} ms, {} bytes", kernel.name,
+      kernel.nodes.size(), code->milliseconds, code->object_bytes);
+  return code;
+}
+
+}  // namespace
+
+std::vector<Ref<CompiledCode>> compile(std::span<const loop::Kernel* const> kernels, Tier tier) {
+  std::vector<Ref<CompiledCode>> result(kernels.size());
+  if (kernels.empty()) return result;
+  Loader::instance();
+  parallel_for(static_cast<int64_t>(kernels.size()), 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) result[i] = compile_one(*kernels[i], tier);
+  });
+  return result;
+}
+
+std::vector<std::byte> emit_object(const loop::Kernel& kernel, const std::string& triple,
+                                   const std::string& cpu, const std::string& features) {
+  const TargetSpec spec = triple.empty() ? host() : TargetSpec{triple, cpu, features};
+  const auto machine = make_machine(spec, Tier::Hot);
+  const auto object = emit(kernel, *machine, kSymbol);
+  const auto* bytes = reinterpret_cast<const std::byte*>(object.data());
+  return {bytes, bytes + object.size()};
+}
+
+std::string llvm_text(const loop::Kernel& kernel) {
+  llvm::LLVMContext context;
+  const auto module = lower(kernel, context, kSymbol, has_avx512(host().features));
+  std::string text;
+  llvm::raw_string_ostream stream(text);
+  module->print(stream, nullptr);
+  return text;
+}
+
+void fail_next_compilations(int count) { planned_failures = count; }
+
+}  // namespace tenon::llvm_jit

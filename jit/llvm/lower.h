@@ -1,0 +1,21 @@
+// One kernel of the loop IR as one function of LLVM IR. Internal to jit/llvm/.
+#pragma once
+
+#include <llvm/IR/Module.h>
+
+#include <memory>
+#include <string>
+
+#include "jit/loop/ir.h"
+
+namespace tenon::llvm_jit {
+
+// Symbols that compiled code calls: host functions carry their name behind this prefix.
+inline constexpr const char* kHostPrefix = "tenon_host_";
+inline constexpr const char* kReportSymbol = "tenon_report_checks";
+// void(ErrorSlot*, u32 code, u32 site, u32 failed lanes, const i64* index, const i64* value)
+
+std::unique_ptr<llvm::Module> lower(const loop::Kernel& kernel, llvm::LLVMContext& context,
+                                    const std::string& symbol, bool has_avx512);
+
+}  // namespace tenon::llvm_jit
