@@ -47,6 +47,11 @@ void Optimizer<Rule>::add_param_group(Group group) {
 
 template <class Rule>
 void Optimizer<Rule>::step() {
+  for (Group& group : groups) {
+    for (const Tensor& param : group.params) {
+      if (param.grad().defined()) Rule::prepare(param, state_[param.cell().get()], group.options);
+    }
+  }
   {
     const GradMode no_grad(false);
     OpScope scope(Rule::kName);
@@ -99,8 +104,8 @@ void unpack(const Tensor& saved, bool& value) { value = saved.item<bool>(); }
 void unpack(const Tensor& saved, std::pair<double, double>& value) {
   const auto bytes = saved.to_bytes();
   check(saved.dtype() == DType::Float64 && bytes.size() == sizeof(value), ErrorKind::Runtime,
-        "load_state_dict: two float64 numbers were expected, not {} {}",
-        to_string(saved.dims()), name_of(saved.dtype()));
+        "load_state_dict: two float64 numbers were expected, not {} {}", to_string(saved.dims()),
+        name_of(saved.dtype()));
   const auto* both = reinterpret_cast<const double*>(bytes.data());
   value = {both[0], both[1]};
 }

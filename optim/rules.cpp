@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "core/allocator.h"
 #include "core/error.h"
@@ -50,9 +51,8 @@ Value add_quotient(Value a, Value b, Value c, double factor) {  // a.addcdiv(b, 
 Value interpolate(Value a, Value b, double weight) {  // a.lerp(b, weight): from the nearer end
   const Value x = wide(a), y = wide(b);
   const Value difference = y - x;
-  const Value result = std::abs(weight) < 0.5
-                           ? x + argument(x, weight) * difference
-                           : y - difference * argument(x, 1 - weight);
+  const Value result = std::abs(weight) < 0.5 ? x + argument(x, weight) * difference
+                                              : y - difference * argument(x, 1 - weight);
   return ops::cast(result, dtype(a));
 }
 
@@ -77,17 +77,23 @@ void SGDOptions::validate() const {
         "Nesterov momentum requires a momentum and zero dampening");
 }
 
+void SGDRule::prepare(const Tensor& param, State& state, const Options& options) {
+  check_real(kName, param);
+  if (options.momentum == 0 || state.momentum_buffer.defined()) return;
+  // PyTorch's first buffer is the gradient itself, undamped. -0 is what leaves every gradient as it
+  // is when added to it.
+  state.momentum_buffer = filled_like(param, -0.0);
+  state.is_fresh = true;
+}
+
 void SGDRule::update(OpScope& scope, const Tensor& param, Value grad, State& state,
                      const Options& options) {
   const Value value = scope.use(param);
   if (options.weight_decay != 0) grad = add_scaled(grad, value, options.weight_decay);
   if (options.momentum != 0) {
-    // PyTorch's first buffer is the gradient itself, undamped. -0 is what leaves every gradient as
-    // it is when added to it.
-    const bool first = !state.momentum_buffer.defined();
-    if (first) state.momentum_buffer = filled_like(param, -0.0);
-    const Value buffer = add_scaled(scaled(scope.use(state.momentum_buffer), options.momentum),
-                                    grad, first ? 1 : 1 - options.dampening);
+    const double share = std::exchange(state.is_fresh, false) ? 1 : 1 - options.dampening;
+    const Value decayed = scaled(scope.use(state.momentum_buffer), options.momentum);
+    const Value buffer = add_scaled(decayed, grad, share);
     scope.write(state.momentum_buffer, buffer);
     grad = options.nesterov ? add_scaled(grad, buffer, options.momentum) : buffer;
   }
@@ -108,14 +114,18 @@ void AdamOptionsOf<kDecoupled>::validate() const {
 }
 
 template <bool kDecoupled>
-void AdamRuleOf<kDecoupled>::update(OpScope& scope, const Tensor& param, Value grad, State& state,
-                                    const Options& options) {
+void AdamRuleOf<kDecoupled>::prepare(const Tensor& param, State& state, const Options& options) {
   check_real(kName, param);
   if (!state.exp_avg.defined()) state.exp_avg = filled_like(param, 0);
   if (!state.exp_avg_sq.defined()) state.exp_avg_sq = filled_like(param, 0);
   if (options.amsgrad && !state.max_exp_avg_sq.defined()) {
     state.max_exp_avg_sq = filled_like(param, 0);
   }
+}
+
+template <bool kDecoupled>
+void AdamRuleOf<kDecoupled>::update(OpScope& scope, const Tensor& param, Value grad, State& state,
+                                    const Options& options) {
   state.step += 1;
 
   Value value = scope.use(param);

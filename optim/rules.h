@@ -7,7 +7,9 @@
 //
 // A rule has Options (what a parameter group holds) and State (what each parameter holds), both of
 // which name their fields to a visitor: state dictionaries and bindings are made from that alone.
-// The formulas are those of torch.optim's single-tensor implementations, operation by operation.
+// prepare() allocates what a state lacks and update() records. A step prepares all parameters
+// before it updates the first, so that running out of memory changes none. The formulas are those
+// of torch.optim's single-tensor implementations, operation by operation.
 #pragma once
 
 #include <utility>
@@ -38,6 +40,7 @@ struct SGDOptions {
 
 struct SGDState {
   Tensor momentum_buffer;
+  bool is_fresh = false;  // the buffer has seen no gradient yet
 
   template <class Visit>
   void visit(Visit&& field) {
@@ -51,6 +54,7 @@ struct SGDRule {
   static constexpr const char* kName = "SGD";
   using Options = SGDOptions;
   using State = SGDState;
+  static void prepare(const Tensor& param, State& state, const Options& options);
   static void update(OpScope& scope, const Tensor& param, Value grad, State& state,
                      const Options& options);
 };
@@ -92,12 +96,14 @@ struct AdamState {
 };
 
 // Adam (Kingma & Ba, ICLR 2015) with amsgrad (Reddi et al., ICLR 2018). Decoupled: AdamW, whose
-// weight decay shrinks the parameter and leaves the gradient alone (Loshchilov & Hutter, ICLR 2019).
+// weight decay shrinks the parameter and leaves the gradient alone (Loshchilov & Hutter, ICLR
+// 2019).
 template <bool kDecoupled>
 struct AdamRuleOf {
   static constexpr const char* kName = kDecoupled ? "AdamW" : "Adam";
   using Options = AdamOptionsOf<kDecoupled>;
   using State = AdamState;
+  static void prepare(const Tensor& param, State& state, const Options& options);
   static void update(OpScope& scope, const Tensor& param, Value grad, State& state,
                      const Options& options);
 };

@@ -12,6 +12,7 @@
 #include "python/caster.h"
 #include "python/errors.h"
 #include "python/origins.h"
+#include "python/packages.h"
 #include "python/tensor_type.h"
 #include "trace/executor.h"
 
@@ -132,6 +133,8 @@ NB_MODULE(_C, m) {
   add_modes(m);
   add_autograd(m);
   add_modules(m);
+  add_nn(m);
+  add_optim(m);
   tenon::set_blocking_hooks(
       {[]() -> void* { return PyGILState_Check() ? PyEval_SaveThread() : nullptr; },
        [](void* state) {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import tenon as _tn
+from tenon import _C
 
 Tensor = _tn.Tensor
 
@@ -19,10 +20,8 @@ class Parameter(Tensor):  # type: ignore[misc]
     """
 
     def __new__(cls, data: Tensor | None = None, requires_grad: bool = True) -> Parameter:
-        self: Parameter = Tensor.__new__(cls, _tn.empty(0) if data is None else data)
-        if requires_grad:
-            self.requires_grad_(True)
-        return self
+        empty = _tn.empty(0) if data is None else data
+        return _C._make_parameter(cls, empty, requires_grad)  # type: ignore[no-any-return]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
         if id(self) in memo:

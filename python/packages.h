@@ -1,0 +1,11 @@
+// Parts of the extension module that belong to one package each.
+#pragma once
+
+#include <nanobind/nanobind.h>
+
+namespace tenon::python {
+
+void add_nn(nanobind::module_& m);
+void add_optim(nanobind::module_& m);
+
+}  // namespace tenon::python
