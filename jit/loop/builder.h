@@ -1,15 +1,15 @@
 #pragma once
 
 // Builds a Kernel node by node. The unit is a Pack: 1 to 4 values of one type that take the same
-// operations. An operation on packs emits the operation for each member in turn, so a body written once
-// is emitted interleaved: four independent vectors are in flight, which hides the latency of serial
-// chains (measured: 1.5-2.9 times faster). A pack of one goes with a pack of any size, and a scalar
-// goes with a vector (a broadcast is inserted). Equal pure nodes in scope are emitted once, and
-// arithmetic of constants is folded for scalar i64 (addresses).
+// operations. An operation on packs emits the operation for each member in turn, so a body written
+// once is emitted interleaved: four independent vectors are in flight, which hides the latency of
+// serial chains (measured: 1.5-2.9 times faster). A pack of one goes with a pack of any size, and a
+// scalar goes with a vector (a broadcast is inserted). Equal pure nodes in scope are emitted once,
+// and arithmetic of constants is folded for scalar i64 (addresses).
 //
 //     Kernel k;  Builder b(k);
-//     uint32_t x = b.add_buffer(Scalar::F32, Access::Read), y = b.add_buffer(Scalar::F32, Access::Write);
-//     b.for_each(b.range_begin(), b.range_end(), b.i64(64), [&](Pack i) {
+//     uint32_t x = b.add_buffer(Scalar::F32, Access::Read), y = b.add_buffer(Scalar::F32,
+//     Access::Write); b.for_each(b.range_begin(), b.range_end(), b.i64(64), [&](Pack i) {
 //       Pack at = b.unroll(i, 4);                        // i, i + 16, i + 32, i + 48
 //       Pack v = b.load(x, at, kLanes);                  // four vectors
 //       b.store(y, at, emit_unary(b, ScalarFn::Exp, v));
@@ -51,8 +51,8 @@ class Builder {
   uint32_t add_scalar(Scalar type);
 
   // Leaves.
-  Pack constant(Scalar type, double value, int lanes = 1);        // rounded to the type
-  Pack constant_int(Scalar type, int64_t value, int lanes = 1);   // exact for integers
+  Pack constant(Scalar type, double value, int lanes = 1);       // rounded to the type
+  Pack constant_int(Scalar type, int64_t value, int lanes = 1);  // exact for integers
   Pack constant_bits(Scalar type, uint64_t bits, int lanes = 1);
   Pack i64(int64_t value) { return constant_int(Scalar::I64, value); }
   Pack f32(double value) { return constant(Scalar::F32, value); }
@@ -73,10 +73,10 @@ class Builder {
   Pack select(Pack condition, Pack x, Pack y);
   Pack cast(Scalar type, Pack x);
   Pack bitcast(Scalar type, Pack x);
-  Pack broadcast(Pack x);                // to 16 lanes; a vector stays what it is
+  Pack broadcast(Pack x);  // to 16 lanes; a vector stays what it is
   Pack extract(Pack x, int lane);
-  Pack reduce(ReduceOp, Pack x);         // each member to a scalar
-  Pack reduce_members(ReduceOp, Pack x); // a pack of 4 to one: (0 op 1) op (2 op 3); 2: 0 op 1
+  Pack reduce(ReduceOp, Pack x);          // each member to a scalar
+  Pack reduce_members(ReduceOp, Pack x);  // a pack of 4 to one: (0 op 1) op (2 op 3); 2: 0 op 1
   Pack call(uint32_t host_function, Pack x, Pack y = {});
 
   Pack neg(Pack x) { return unary(UnaryOp::Neg, x); }
@@ -95,6 +95,7 @@ class Builder {
   Pack xor_(Pack x, Pack y) { return binary(BinaryOp::Xor, x, y); }
   Pack shl(Pack x, Pack y) { return binary(BinaryOp::Shl, x, y); }
   Pack shr(Pack x, Pack y) { return binary(BinaryOp::Shr, x, y); }
+  Pack scale(Pack x, Pack exponent) { return binary(BinaryOp::Scale, x, exponent); }
   Pack copysign(Pack magnitude, Pack sign) { return binary(BinaryOp::CopySign, magnitude, sign); }
   Pack eq(Pack x, Pack y) { return compare(CompareOp::Eq, x, y); }
   Pack ne(Pack x, Pack y) { return compare(CompareOp::Ne, x, y); }
@@ -103,7 +104,8 @@ class Builder {
   Pack gt(Pack x, Pack y) { return compare(CompareOp::Gt, x, y); }
   Pack ge(Pack x, Pack y) { return compare(CompareOp::Ge, x, y); }
 
-  // Indices of `count` vectors side by side: i, i + 16, ... (scalars: bases of unit-stride accesses).
+  // Indices of `count` vectors side by side: i, i + 16, ... (scalars: bases of unit-stride
+  // accesses).
   Pack unroll(Pack i, int count);
   // Members of several packs of one as one pack.
   Pack pack(std::span<const Value> members);
@@ -115,8 +117,8 @@ class Builder {
   // Which lanes of the vectors that start at `base` lie below `end`.
   Pack tail_mask(Pack base, Pack end) { return lt(lanes_from(base), end); }
 
-  // Memory. `index` counts elements. A scalar index with lanes = 16 is a unit-stride vector; a vector
-  // index gathers or scatters. mask: i1; lanes off give pass_through (zero if not given).
+  // Memory. `index` counts elements. A scalar index with lanes = 16 is a unit-stride vector; a
+  // vector index gathers or scatters. mask: i1; lanes off give pass_through (zero if not given).
   Pack load(uint32_t buffer, Pack index, int lanes, Pack mask = {}, Pack pass_through = {});
   void store(uint32_t buffer, Pack index, Pack value, Pack mask = {});
   Pack scratch_load(Scalar type, Pack byte_offset, Pack index, int lanes, Pack mask = {},

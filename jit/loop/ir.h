@@ -14,7 +14,8 @@
 //     if %3 ... else (%7) ... end_if (%8), then `result` nodes: the same shape, with two bodies
 //
 // so an evaluator or code generator walks the vector once. A value is visible from its node to the
-// end of the innermost bracket that holds it. Loops run `for (i = begin; i < end; i += step)`, step > 0.
+// end of the innermost bracket that holds it. Loops run `for (i = begin; i < end; i += step)`, step
+// > 0.
 //
 // Every value has 1 lane (a scalar) or 16 (a vector; the only width of the IR on any host and for
 // any dtype: a back end splits it into the machine's registers). The types of operands must agree
@@ -34,8 +35,8 @@
 // - cast: float -> i32, u32, i64, u64 truncates; NaN, infinities and what does not fit give the
 //   least value of the signed type of that width (x86's "indefinite", as PyTorch gives there:
 //   u32 and u64 hold its bits). u32 and u64 accept negative values above the signed least and wrap.
-//   float -> 8 and 16 bits goes through i32 and keeps the low bits. Anything -> i1 is `!= 0`, NaN true.
-//   integer -> float rounds to nearest even. To f16 and bf16: through f32.
+//   float -> 8 and 16 bits goes through i32 and keeps the low bits. Anything -> i1 is `!= 0`, NaN
+//   true. integer -> float rounds to nearest even. To f16 and bf16: through f32.
 // - reduce: lanes halve 16 -> 8 -> 4 -> 2 -> 1, lane i with lane i + half.
 // - A masked-off lane of a load gives the pass-through value and touches no memory; a masked-off
 //   lane of a store writes nothing. A scattered store writes its lanes in ascending order.
@@ -74,43 +75,64 @@ constexpr Value kNoValue = ~Value{0};
 
 // `operands` below are the node's operands in order; "->" is the result.
 enum class Op : uint8_t {
-  Constant,   // -> payload: the bits of the type, in every lane
-  IntParam,   // -> i64, Kernel::ints[index]
-  ScalarParam,  // -> Kernel::scalars[index], already converted to its type
-  RangeBegin,   // -> i64, first index of the parallel range of this call
-  RangeEnd,     // -> i64, one past its last
-  LaneIndex,    // -> 0..15 in an integer type, 16 lanes
-  Unary,        // x; detail: UnaryOp
-  Binary,       // x, y; detail: BinaryOp
-  Compare,      // x, y; detail: CompareOp -> i1 of the operands' lanes
-  Fma,          // x, y, z -> x * y + z rounded once (f32, f64)
-  Select,       // i1 condition (same lanes), x, y
-  Cast,         // x -> type, values converted
-  Bitcast,      // x -> type of the same width, bits kept
-  Broadcast,    // 1 lane -> 16
-  Extract,      // 16 lanes -> lane `index`
-  Reduce,       // 16 lanes; detail: ReduceOp -> 1 lane
-  Call,         // per lane, a function of the host (math.h); index: its number
-  Load,         // i64 element index [, i1 mask, pass-through] from buffer `index`.
-                // Index of 1 lane: unit stride for a vector; of 16 lanes: a gather
-  Store,        // i64 element index, value [, i1 mask] to buffer `index`
+  Constant,      // -> payload: the bits of the type, in every lane
+  IntParam,      // -> i64, Kernel::ints[index]
+  ScalarParam,   // -> Kernel::scalars[index], already converted to its type
+  RangeBegin,    // -> i64, first index of the parallel range of this call
+  RangeEnd,      // -> i64, one past its last
+  LaneIndex,     // -> 0..15 in an integer type, 16 lanes
+  Unary,         // x; detail: UnaryOp
+  Binary,        // x, y; detail: BinaryOp
+  Compare,       // x, y; detail: CompareOp -> i1 of the operands' lanes
+  Fma,           // x, y, z -> x * y + z rounded once (f32, f64)
+  Select,        // i1 condition (same lanes), x, y
+  Cast,          // x -> type, values converted
+  Bitcast,       // x -> type of the same width, bits kept
+  Broadcast,     // 1 lane -> 16
+  Extract,       // 16 lanes -> lane `index`
+  Reduce,        // 16 lanes; detail: ReduceOp -> 1 lane
+  Call,          // per lane, a function of the host (math.h); index: its number
+  Load,          // i64 element index [, i1 mask, pass-through] from buffer `index`.
+                 // Index of 1 lane: unit stride for a vector; of 16 lanes: a gather
+  Store,         // i64 element index, value [, i1 mask] to buffer `index`
   ScratchLoad,   // i64 byte offset, i64 element index [, i1 mask, pass-through]
   ScratchStore,  // i64 byte offset, i64 element index, value [, i1 mask]
-  Check,         // i1 condition, i64 index, i64 value (all of the same lanes): where a lane is false,
-                 // report (payload: code, index: site) to the error slot. Execution goes on
-  For,           // begin, end, step, initial values... -> i64 induction variable
-  Carried,       // -> carried value `index` in this iteration
-  EndFor,        // next values...
-  If,            // i1 condition, 1 lane
-  Else,          // results of the first body... (always present)
-  EndIf,         // results of the second body...
-  Result,        // -> result `index` of the bracket that just ended
+  Check,    // i1 condition, i64 index, i64 value (all of the same lanes): where a lane is false,
+            // report (payload: code, index: site) to the error slot. Execution goes on
+  For,      // begin, end, step, initial values... -> i64 induction variable
+  Carried,  // -> carried value `index` in this iteration
+  EndFor,   // next values...
+  If,       // i1 condition, 1 lane
+  Else,     // results of the first body... (always present)
+  EndIf,    // results of the second body...
+  Result,   // -> result `index` of the bracket that just ended
 };
 
-enum class UnaryOp : uint8_t { Neg, Abs, Not, Sqrt, Floor, Ceil, Round, Trunc };  // Round: half to even
+enum class UnaryOp : uint8_t {
+  Neg,
+  Abs,
+  Not,
+  Sqrt,
+  Floor,
+  Ceil,
+  Round,
+  Trunc
+};  // Round: half to even
 enum class BinaryOp : uint8_t {
-  Add, Sub, Mul, Div, Rem /* sign of the dividend; integers only */,
-  Max, Min, And, Or, Xor, Shl, Shr, CopySign,
+  Add,
+  Sub,
+  Mul,
+  Div,
+  Rem /* sign of the dividend; integers only */,
+  Max,
+  Min,
+  And,
+  Or,
+  Xor,
+  Shl,
+  Shr,
+  CopySign,
+  Scale /* x * 2^y rounded once; y integral, |y| <= 250 (f32), 2000 (f64); NaN if y is NaN */,
 };
 enum class CompareOp : uint8_t { Eq, Ne, Lt, Le, Gt, Ge };
 enum class ReduceOp : uint8_t { Sum, Prod, Max, Min, And, Or };
@@ -118,8 +140,8 @@ enum class ReduceOp : uint8_t { Sum, Prod, Max, Min, And, Or };
 struct Node {
   Op op = Op::Constant;
   uint8_t detail = 0;
-  Scalar type = Scalar::I64;  // of the result; of the stored value for stores
-  uint8_t lanes = 0;          // of the result; 0: this node has none
+  Scalar type = Scalar::I64;   // of the result; of the stored value for stores
+  uint8_t lanes = 0;           // of the result; 0: this node has none
   uint32_t first_operand = 0;  // into Kernel::operands
   uint32_t operand_count = 0;
   uint32_t index = 0;
@@ -140,9 +162,9 @@ struct BufferParam {
 // What a failed `check` means; the runtime turns it into an Error.
 enum class CheckCode : uint8_t { IndexOutOfRange = 1, DivisionByZero = 2, Other = 3 };
 
-// Where the first failure (smallest site, then smallest index) is kept. One slot may be shared by all
-// workers of a launch. site is the kernel's own number: the plan maps it to the user's line, so that
-// equal kernels from different lines stay equal. code 0: nothing failed.
+// Where the first failure (smallest site, then smallest index) is kept. One slot may be shared by
+// all workers of a launch. site is the kernel's own number: the plan maps it to the user's line, so
+// that equal kernels from different lines stay equal. code 0: nothing failed.
 struct ErrorSlot {
   int64_t index = 0;
   int64_t value = 0;
@@ -165,12 +187,12 @@ struct ScratchSize {
 };
 
 struct Kernel {
-  std::string name = "kernel";          // not part of the canonical form
-  std::vector<BufferParam> buffers;     // base addresses are aligned to their element
-  uint32_t ints = 0;                    // number of i64 parameters: extents, strides, offsets
-  std::vector<Scalar> scalars;          // types; each arrives as 64 bits: of a double for floating
-                                        // types (rounded to the type), of an int64 for all others
-  ScratchSize scratch;                  // scratch itself is aligned to 64 bytes
+  std::string name = "kernel";       // not part of the canonical form
+  std::vector<BufferParam> buffers;  // base addresses are aligned to their element
+  uint32_t ints = 0;                 // number of i64 parameters: extents, strides, offsets
+  std::vector<Scalar> scalars;       // types; each arrives as 64 bits: of a double for floating
+                                     // types (rounded to the type), of an int64 for all others
+  ScratchSize scratch;               // scratch itself is aligned to 64 bytes
   std::vector<Node> nodes;
   std::vector<Value> operands;
 
@@ -180,9 +202,9 @@ struct Kernel {
   const Node& operator[](Value v) const { return nodes[v]; }
 };
 
-// The compiled form of a kernel. Runs the indices [begin, end) of its parallel range; the meaning of
-// an index (a row, a block of elements) is the kernel's. Buffers may overlap only where the kernel's
-// program order of loads and stores is right for it.
+// The compiled form of a kernel. Runs the indices [begin, end) of its parallel range; the meaning
+// of an index (a row, a block of elements) is the kernel's. Buffers may overlap only where the
+// kernel's program order of loads and stores is right for it.
 using KernelFunction = void (*)(void* const* buffers, const int64_t* ints, const uint64_t* scalars,
                                 void* scratch, int64_t begin, int64_t end, ErrorSlot* error);
 
@@ -195,7 +217,8 @@ std::string verify(const Kernel&);
 // canonical.cpp. Bytes that are equal exactly when two kernels are the same but for their names.
 std::vector<std::byte> canonical_form(const Kernel&);
 
-// interpreter.cpp. The oracle: runs a kernel by walking its nodes. Same arguments as the compiled form.
+// interpreter.cpp. The oracle: runs a kernel by walking its nodes. Same arguments as the compiled
+// form.
 void interpret(const Kernel&, void* const* buffers, const int64_t* ints, const uint64_t* scalars,
                void* scratch, int64_t begin, int64_t end, ErrorSlot* error);
 

@@ -3,10 +3,10 @@
 // The scalar functions of the trace, expanded into the loop IR.
 //
 // f32 functions are polynomials and table-free range reductions over packs of vectors; the bound of
-// each in ulp is beside its formula. f16 and bf16 are computed in f32 and rounded once. f64 functions
-// and a few rare ones are a `Call` of one host function per lane, which the interpreter calls too: so
-// compiled and interpreted bits agree. Integer division, remainder and floor_div by zero are reported
-// through CheckSite, and then give 0.
+// each in ulp is beside its formula. f16 and bf16 are computed in f32 and rounded once. f64
+// functions and a few rare ones are a `Call` of one host function per lane, which the interpreter
+// calls too: so compiled and interpreted bits agree. Integer division, remainder and floor_div by
+// zero are reported through CheckSite, and then give 0.
 
 #include <optional>
 #include <string_view>
@@ -17,12 +17,67 @@ namespace tenon::loop {
 
 // Named as the trace's primitives (scalar_fn_from_name("log1p")).
 enum class ScalarFn : uint8_t {
-  Neg, Abs, Sign, Exp, Exp2, Expm1, Log, Log2, Log10, Log1p, Sin, Cos, Tan, Asin, Acos, Atan,
-  Sinh, Cosh, Tanh, Asinh, Acosh, Atanh, Sqrt, Rsqrt, Erf, Erfc, Erfinv, Lgamma, Digamma,
-  Floor, Ceil, Round, Trunc, IsNan, IsInf, LogicalNot, BitwiseNot,
-  Add, Sub, Mul, Div, FloorDiv, Remainder, Fmod, Pow, Atan2, Maximum, Minimum,
-  BitwiseAnd, BitwiseOr, BitwiseXor, ShiftLeft, ShiftRight,
-  Eq, Ne, Lt, Le, Gt, Ge, NextAfter, CopySign,
+  Neg,
+  Abs,
+  Sign,
+  Exp,
+  Exp2,
+  Expm1,
+  Log,
+  Log2,
+  Log10,
+  Log1p,
+  Sin,
+  Cos,
+  Tan,
+  Asin,
+  Acos,
+  Atan,
+  Sinh,
+  Cosh,
+  Tanh,
+  Asinh,
+  Acosh,
+  Atanh,
+  Sqrt,
+  Rsqrt,
+  Erf,
+  Erfc,
+  Erfinv,
+  Lgamma,
+  Digamma,
+  Floor,
+  Ceil,
+  Round,
+  Trunc,
+  IsNan,
+  IsInf,
+  LogicalNot,
+  BitwiseNot,
+  Add,
+  Sub,
+  Mul,
+  Div,
+  FloorDiv,
+  Remainder,
+  Fmod,
+  Pow,
+  Atan2,
+  Maximum,
+  Minimum,
+  BitwiseAnd,
+  BitwiseOr,
+  BitwiseXor,
+  ShiftLeft,
+  ShiftRight,
+  Eq,
+  Ne,
+  Lt,
+  Le,
+  Gt,
+  Ge,
+  NextAfter,
+  CopySign,
 };
 
 const char* name_of(ScalarFn);  // "log1p"
@@ -38,9 +93,9 @@ struct CheckSite {
   Pack mask;
 };
 
-// Operands have the dtype of the operation; the result has it too, but for comparisons, IsNan, IsInf
-// and LogicalNot (i1). Scalars and vectors both work. Booleans: i1 for bitwise functions, maximum and
-// minimum, comparisons, add (or) and mul (and).
+// Operands have the dtype of the operation; the result has it too, but for comparisons, IsNan,
+// IsInf and LogicalNot (i1). Scalars and vectors both work. Booleans: i1 for bitwise functions,
+// maximum and minimum, comparisons, add (or) and mul (and).
 Pack emit_unary(Builder&, ScalarFn, Pack x);
 Pack emit_binary(Builder&, ScalarFn, Pack x, Pack y, const CheckSite* site = nullptr);
 
