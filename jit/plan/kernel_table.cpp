@@ -41,7 +41,26 @@ std::vector<CompiledKernel*> intern_kernels(std::vector<loop::Kernel> kernels, b
     }
     result.push_back(slot.get());
   }
-  count_kernels(fresh.size(), 0, 0);
+  uint64_t compiled = 0, from_disk = 0;
+#if TENON_HAVE_LLVM
+  if (compile && !fresh.empty()) {
+    std::vector<const loop::Kernel*> codes;
+    for (const CompiledKernel* kernel : fresh) codes.push_back(&kernel->code);
+    std::vector<Ref<llvm_jit::CompiledCode>> machine_code;
+    try {
+      machine_code = llvm_jit::compile(codes);
+    } catch (...) {
+      for (const CompiledKernel* kernel : fresh) t.kernels.erase(kernel->hash);
+      throw;
+    }
+    for (size_t i = 0; i < fresh.size(); ++i) {
+      ++(machine_code[i]->from_disk ? from_disk : compiled);
+      fresh[i]->function.store(machine_code[i]->function, std::memory_order_release);
+      fresh[i]->machine_code.push_back(std::move(machine_code[i]));
+    }
+  }
+#endif
+  count_kernels(fresh.size(), compiled, from_disk);
   return result;
 }
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/hash.h"
+#include "jit/llvm/compiler.h"
 #include "jit/loop/ir.h"
 
 namespace tenon::jit {
@@ -14,6 +15,7 @@ struct CompiledKernel {
   loop::Kernel code;
   Hash128 hash;
   std::atomic<loop::KernelFunction> function{nullptr};  // none: interpreted
+  std::vector<Ref<llvm_jit::CompiledCode>> machine_code;  // keeps what `function` may still run
 
   void run(void* const* buffers, const int64_t* ints, const uint64_t* scalars, void* scratch,
            int64_t begin, int64_t end, loop::ErrorSlot* error) const {

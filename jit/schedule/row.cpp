@@ -338,7 +338,7 @@ KernelCode schedule_row(const Placement& placement, Algebra& algebra, uint32_t g
 
   std::vector<Root> all_roots;
   for (const auto& list : roots) all_roots.insert(all_roots.end(), list.begin(), list.end());
-  e.hoist(all_roots, exprs, kept_loops | row_loops);
+  e.hoist(all_roots, addresses_of(group.stores), kept_loops | row_loops);
 
   const Pack n = e.int_param(inner_extent);
   b.for_each(b.range_begin(), b.range_end(), b.i64(1), [&](Pack row) {
