@@ -8,6 +8,7 @@
 #include "core/threads.h"
 #include "generated/bindings.h"
 #include "generated/functions.h"
+#include "jit/plan/executor.h"
 #include "python/arguments.h"
 #include "python/caster.h"
 #include "python/errors.h"
@@ -15,6 +16,7 @@
 #include "python/packages.h"
 #include "python/tensor_type.h"
 #include "trace/executor.h"
+#include "trace/vmap.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -96,7 +98,31 @@ void add_autograd(nb::module_& m) {
       });
 }
 
+void add_vmap(nb::module_& m) {
+  nb::class_<Vmap>(m, "_Vmap")
+      .def("__init__",
+           [](Vmap* self, int64_t extent, const std::string& randomness) {
+             new (self) Vmap(extent, randomness == "different" ? Randomness::Different
+                                     : randomness == "same"    ? Randomness::Same
+                                                               : Randomness::Error);
+           })
+      .def("enter", &Vmap::enter)
+      .def("exit",
+           [](Vmap& self, std::vector<Tensor> outputs, std::vector<std::optional<int64_t>> out_dims) {
+             return self.exit(outputs, out_dims);
+           })
+      .def("close", &Vmap::close);
+}
+
 void add_modules(nb::module_& m) {
+  m.def("_to_bytes", [](const Tensor& x) {
+    const std::vector<std::byte> bytes = x.to_bytes();
+    return nb::bytes(bytes.data(), bytes.size());
+  });
+  m.def("_from_bytes", [](DType dtype, std::vector<int64_t> dims, nb::bytes data) {
+    return from_bytes(dtype, dims,
+                      {static_cast<const std::byte*>(data.data()), data.size()});
+  });
   m.def("_make_parameter", [](nb::handle type, const Tensor& data, bool requires_grad) {
     const Tensor parameter = detach(data);
     parameter.mark_parameter();
@@ -132,9 +158,11 @@ NB_MODULE(_C, m) {
   if (PyModule_AddFunctions(m.ptr(), conversion_functions) != 0) throw nb::python_error();
   add_modes(m);
   add_autograd(m);
+  add_vmap(m);
   add_modules(m);
   add_nn(m);
   add_optim(m);
+  tenon::jit::install();
   tenon::set_blocking_hooks(
       {[]() -> void* { return PyGILState_Check() ? PyEval_SaveThread() : nullptr; },
        [](void* state) {

@@ -1,0 +1,121 @@
+"""Tenon: tensors whose operations are recorded, transformed, fused and compiled while they run.
+
+The names are PyTorch's; see the reference of operations.
+"""
+
+from __future__ import annotations
+
+import importlib as _importlib
+import typing as _typing
+
+from . import _C
+from ._C import (
+    Generator,
+    LinAlgError,
+    OutOfMemoryError,
+    Tensor,
+    ZeroDivisionError,
+    as_tensor,
+    bfloat16,
+    bool,
+    can_cast,
+    cdouble,
+    cfloat,
+    complex64,
+    complex128,
+    default_generator,
+    device,
+    double,
+    dtype,
+    float,
+    float16,
+    float32,
+    float64,
+    flush,
+    from_numpy,
+    get_default_dtype,
+    get_num_threads,
+    half,
+    int,
+    int8,
+    int16,
+    int32,
+    int64,
+    is_grad_enabled,
+    long,
+    pending_trace,
+    promote_types,
+    set_default_dtype,
+    set_num_threads,
+    short,
+    tensor,
+    uint8,
+    uint16,
+    uint32,
+    uint64,
+)
+from ._size import Size
+
+_C._set_types(Size)
+_C._install_origins(__path__[0])
+globals().update(_C._functions)
+
+from . import _tensor as _tensor
+from ._functions import (
+    allclose,
+    atleast_2d,
+    broadcast_shapes,
+    broadcast_tensors,
+    einsum,
+    equal,
+    finfo,
+    get_rng_state,
+    iinfo,
+    initial_seed,
+    is_complex,
+    is_floating_point,
+    is_tensor,
+    manual_seed,
+    meshgrid,
+    numel,
+    result_type,
+    scalar_tensor,
+    seed,
+    set_rng_state,
+    tensordot,
+    unique,
+)
+from ._printing import set_printoptions
+from .grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled
+
+__version__ = "0.1.0"
+
+e = 2.718281828459045
+inf = 1e9999
+nan = inf - inf
+newaxis = None
+pi = 3.141592653589793
+
+strided = "strided"
+contiguous_format = "contiguous_format"
+preserve_format = "preserve_format"
+channels_last = "channels_last"
+
+# What costs time to import comes when it is first asked for.
+_LAZY = ("autograd", "func", "linalg", "nn", "optim", "special", "utils", "cuda")
+
+
+def __getattr__(name: str) -> _typing.Any:
+    if name in _LAZY:
+        return _importlib.import_module(f"{__name__}.{name}")
+    if name in ("save_safetensors", "load_safetensors", "save", "load"):
+        return getattr(_importlib.import_module(f"{__name__}.serialization"), name)
+    if name in ("explain", "sync_errors"):
+        return getattr(_importlib.import_module(f"{__name__}.inspection"), name)
+    if name in ("vmap",):
+        return getattr(_importlib.import_module(f"{__name__}.func"), name)
+    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY, "save_safetensors", "load_safetensors", "explain", "vmap"})

@@ -1,0 +1,252 @@
+"""Functions that are no operations of the trace, or whose arguments only Python can take apart."""
+
+from __future__ import annotations
+
+import builtins
+import time
+from typing import Any, NamedTuple
+
+from . import _C
+from ._C import Generator, Tensor, dtype
+from ._size import Size
+
+_ops = _C._all
+
+
+def is_tensor(obj: Any) -> builtins.bool:
+    """Whether the object is a Tensor."""
+    return isinstance(obj, Tensor)
+
+
+def is_floating_point(input: Tensor) -> builtins.bool:
+    """Whether the tensor's dtype is floating."""
+    return input.is_floating_point()
+
+
+def is_complex(input: Tensor) -> builtins.bool:
+    """Whether the tensor's dtype is complex."""
+    return input.is_complex()
+
+
+def numel(input: Tensor) -> builtins.int:
+    """Number of elements."""
+    return input.numel()
+
+
+def scalar_tensor(s: Any, *, dtype: dtype | None = None) -> Tensor:
+    """A 0-d tensor in the default dtype, unless given."""
+    return _C.tensor(s, dtype=dtype or _C.get_default_dtype())
+
+
+def equal(input: Tensor, other: Tensor) -> builtins.bool:
+    """Whether both have the same size and equal elements. Reads both."""
+    return input.shape == other.shape and builtins.bool((input == other).all())
+
+
+def allclose(
+    input: Tensor,
+    other: Tensor,
+    rtol: builtins.float = 1e-05,
+    atol: builtins.float = 1e-08,
+    equal_nan: builtins.bool = False,
+) -> builtins.bool:
+    """Whether all |input - other| <= atol + rtol * |other|. Reads both."""
+    return builtins.bool(_ops["isclose"](input, other, rtol, atol, equal_nan).all())
+
+
+def einsum(equation: str, *operands: Any) -> Tensor:
+    """Sums of products in Einstein's notation: `einsum("ij,jk->ik", a, b)`."""
+    if len(operands) == 1 and isinstance(operands[0], (list, tuple)):
+        operands = tuple(operands[0])
+    return _ops["einsum"](equation, operands)
+
+
+def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
+    """Contraction of the last `dims` dimensions of a with the first of b, or of given ones."""
+    if isinstance(dims, Tensor):
+        dims = dims.tolist()
+    if isinstance(dims, builtins.int):
+        return _ops["tensordot"](
+            a, b, builtins.list(range(a.ndim - dims, a.ndim)), builtins.list(range(dims))
+        )
+    left, right = dims
+    return _ops["tensordot"](a, b, left, right)
+
+
+def _unpack(tensors: tuple[Any, ...]) -> tuple[Tensor, ...]:
+    if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)):
+        return tuple(tensors[0])
+    return tensors
+
+
+def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
+    """Vectors spread over the grid they span."""
+    return _ops["meshgrid"](_unpack(tensors), indexing)
+
+
+def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
+    """Views of the common size."""
+    return _ops["broadcast_tensors"](_unpack(tensors))
+
+
+def broadcast_shapes(*shapes: Any) -> Size:
+    """The size to which sizes broadcast."""
+    result: builtins.list[builtins.int] = []
+    for shape in shapes:
+        extents = [shape] if isinstance(shape, builtins.int) else builtins.list(shape)
+        length = max(len(result), len(extents))
+        a = [1] * (length - len(result)) + result
+        b = [1] * (length - len(extents)) + extents
+        if any(x != y and 1 not in (x, y) for x, y in zip(a, b, strict=True)):
+            raise RuntimeError(
+                "Shape mismatch: objects cannot be broadcast to a single shape: "
+                + ", ".join(str(s) for s in shapes)
+            )
+        result = [y if x == 1 else x for x, y in zip(a, b, strict=True)]
+    return Size(result)
+
+
+def atleast_2d(*tensors: Any) -> Any:
+    """Views with at least two dimensions."""
+    views = []
+    for x in _unpack(tensors):
+        if x.ndim == 0:
+            x = x.reshape(1, 1)
+        views.append(x.unsqueeze(0) if x.ndim == 1 else x)
+    return views[0] if len(tensors) == 1 and isinstance(tensors[0], Tensor) else tuple(views)
+
+
+def result_type(tensor1: Any, tensor2: Any) -> dtype:
+    """The dtype in which two tensors or numbers meet."""
+    # An empty slice has the dtype and whether there are dimensions, which is all that counts.
+    def small(x: Any) -> Any:
+        return x[:0] if isinstance(x, Tensor) and x.ndim else x
+
+    a, b = (small(x) if isinstance(x, Tensor) else _C.tensor(x) for x in (tensor1, tensor2))
+    if not isinstance(tensor1, Tensor) and isinstance(tensor2, Tensor):
+        return _ops["mul"](b, tensor1).dtype
+    if not isinstance(tensor2, Tensor):
+        return _ops["mul"](a, tensor2).dtype
+    return _ops["mul"](a, b).dtype
+
+
+class _Unique(NamedTuple):
+    output: Tensor
+    inverse_indices: Tensor | None = None
+    counts: Tensor | None = None
+
+
+def unique(
+    input: Tensor,
+    sorted: builtins.bool = True,
+    return_inverse: builtins.bool = False,
+    return_counts: builtins.bool = False,
+    dim: None = None,
+) -> Any:
+    """The different elements in order, and optionally where each went and how often it occurs.
+
+    Reads the input, since the result's size depends on it.
+    """
+    if dim is not None:
+        raise NotImplementedError("unique: only of the flattened tensor (dim=None)")
+    flat = input.reshape(-1)
+    ordered, order = _ops["sort"](flat)
+    n = flat.numel()
+    if n == 0:
+        empty = _ops["zeros"](0, dtype=_C.int64)
+        result = _Unique(flat, empty.reshape(input.shape), empty)
+    else:
+        first = _ops["cat"]([_ops["ones"](1, dtype=_C.bool), ordered[1:] != ordered[:-1]])
+        starts = _ops["nonzero"](first).reshape(-1)
+        group = first.long().cumsum(0) - 1
+        inverse = _ops["zeros"](n, dtype=_C.int64).scatter(0, order, group)
+        ends = _ops["cat"]([starts[1:], _C.tensor([n])])
+        result = _Unique(ordered[starts], inverse.reshape(input.shape), ends - starts)
+    parts = [result.output]
+    if return_inverse:
+        parts.append(result.inverse_indices)  # type: ignore[arg-type]
+    if return_counts:
+        parts.append(result.counts)  # type: ignore[arg-type]
+    return parts[0] if len(parts) == 1 else tuple(parts)
+
+
+# ---- random numbers -------------------------------------------------------------------------------
+
+
+def manual_seed(seed: builtins.int) -> Generator:
+    """Seeds the default generator; the same seed gives the same numbers on any device."""
+    _C._manual_seed(seed)
+    return _C.default_generator
+
+
+def seed() -> builtins.int:
+    """Seeds the default generator with the time; returns the seed."""
+    number = time.time_ns() & 0x7FFF_FFFF_FFFF_FFFF
+    manual_seed(number)
+    return number
+
+
+def initial_seed() -> builtins.int:
+    """The seed of the default generator."""
+    return _C.default_generator.initial_seed()
+
+
+def get_rng_state() -> Any:
+    """The state of the default generator."""
+    return _C.default_generator.get_state()
+
+
+def set_rng_state(new_state: Any) -> None:
+    """Restores what get_rng_state gave."""
+    _C.default_generator.set_state(new_state)
+
+
+# ---- limits of dtypes -----------------------------------------------------------------------------
+
+_FLOATS: dict[str, tuple[builtins.int, builtins.float, builtins.float, builtins.float]] = {
+    # bits, epsilon, smallest normal, smallest subnormal
+    "float16": (16, 2.0**-10, 2.0**-14, 2.0**-24),
+    "bfloat16": (16, 2.0**-7, 2.0**-126, 2.0**-133),
+    "float32": (32, 2.0**-23, 2.0**-126, 2.0**-149),
+    "float64": (64, 2.0**-52, 2.0**-1022, 2.0**-1074),
+}
+_DIGITS = {"float16": 1e-3, "bfloat16": 1e-2, "float32": 1e-6, "float64": 1e-15}
+
+
+class finfo:  # noqa: N801
+    """Limits of a floating dtype."""
+
+    def __init__(self, type: dtype | None = None) -> None:
+        self._dtype = type or _C.get_default_dtype()
+        name = self._dtype.name.replace("complex64", "float32").replace("complex128", "float64")
+        if name not in _FLOATS:
+            raise TypeError(f"finfo() requires a floating point input type, not {self._dtype}")
+        self.dtype = name
+        self.bits, self.eps, self.tiny, self.smallest_subnormal = _FLOATS[name]
+        self.smallest_normal = self.tiny
+        self.max = getattr(_C, name)._max
+        self.min = -self.max
+        self.resolution = _DIGITS[name]
+
+    def __repr__(self) -> str:
+        return (
+            f"finfo(resolution={self.resolution:g}, min={self.min:g}, max={self.max:g}, "
+            f"eps={self.eps:g}, smallest_normal={self.tiny:g}, tiny={self.tiny:g}, dtype={self.dtype})"
+        )
+
+
+class iinfo:  # noqa: N801
+    """Limits of an integer dtype."""
+
+    def __init__(self, type: dtype) -> None:
+        name = type.name
+        if not name.startswith(("int", "uint")):
+            raise TypeError(f"iinfo() requires an integer input type, not {type}")
+        self.dtype = name
+        self.bits = type.itemsize * 8
+        signed = type.is_signed
+        self.min = -(1 << (self.bits - 1)) if signed else 0
+        self.max = (1 << (self.bits - signed)) - 1
+
+    def __repr__(self) -> str:
+        return f"iinfo(min={self.min}, max={self.max}, dtype={self.dtype})"

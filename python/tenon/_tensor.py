@@ -1,0 +1,252 @@
+"""Methods of Tensor that need Python: conversions, printing, copying, NumPy."""
+
+from __future__ import annotations
+
+import builtins
+from typing import Any
+
+from . import _C, _functions
+from ._C import Tensor
+
+_ops = _C._all
+
+
+def _is_dtype(value: Any) -> builtins.bool:
+    return isinstance(value, _C.dtype) or value in (builtins.float, builtins.int, builtins.bool)
+
+
+def _check_device(value: Any) -> None:
+    device = _C.device(value)
+    if device.type != "cpu":
+        raise RuntimeError(f"to: no tensors on the device {device}; only the cpu computes")
+
+
+def _to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    """The tensor in another dtype or on another device; itself where nothing changes.
+
+    to(dtype), to(device, dtype=None), to(other); `copy=True` forces a copy.
+    """
+    dtype = kwargs.pop("dtype", None)
+    device = kwargs.pop("device", None)
+    copy = kwargs.pop("copy", False)
+    other = kwargs.pop("other", None)
+    kwargs.pop("non_blocking", None)
+    kwargs.pop("memory_format", None)
+    if kwargs:
+        raise TypeError(f"to() got an unexpected keyword argument '{next(iter(kwargs))}'")
+    for i, value in enumerate(args):
+        if isinstance(value, Tensor):
+            other = value
+        elif isinstance(value, builtins.bool):
+            copy = value if i >= 2 else copy  # to(..., non_blocking, copy)
+        elif _is_dtype(value):
+            dtype = value
+        elif value is not None:
+            device = value
+    if other is not None:
+        dtype = other.dtype
+    if device is not None:
+        _check_device(device)
+    result = self if dtype is None else self._to_dtype(dtype)
+    return result.clone() if copy and result is self else result
+
+
+def _type(self: Tensor, dtype: Any = None, non_blocking: builtins.bool = False) -> Any:
+    """The name of the tensor's type, or the tensor in a dtype."""
+    if dtype is None:
+        return "tenon." + _TYPE_NAMES[self.dtype.name]
+    if isinstance(dtype, str):
+        short = {name: key for key, name in _TYPE_NAMES.items()}
+        name = dtype.rsplit(".", 1)[-1]
+        if name not in short:
+            raise ValueError(f"invalid type: '{dtype}'")
+        dtype = getattr(_C, short[name])
+    return self._to_dtype(dtype)
+
+
+_TYPE_NAMES = {
+    "bool": "BoolTensor",
+    "uint8": "ByteTensor",
+    "int8": "CharTensor",
+    "int16": "ShortTensor",
+    "int32": "IntTensor",
+    "int64": "LongTensor",
+    "uint16": "UInt16Tensor",
+    "uint32": "UInt32Tensor",
+    "uint64": "UInt64Tensor",
+    "float16": "HalfTensor",
+    "bfloat16": "BFloat16Tensor",
+    "float32": "FloatTensor",
+    "float64": "DoubleTensor",
+    "complex64": "ComplexFloatTensor",
+    "complex128": "ComplexDoubleTensor",
+}
+
+
+def _numpy(self: Tensor, *, force: builtins.bool = False) -> Any:
+    """A NumPy array that shares the tensor's memory; with force, of a detached tensor."""
+    import numpy
+
+    if self.requires_grad:
+        if not force:
+            raise RuntimeError(
+                "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead."
+            )
+        self = self.detach()
+    buffer, name, shape, strides, offset = _C._expose(self)
+    return numpy.ndarray(shape, name, buffer, offset, strides)
+
+
+def _array(self: Tensor, dtype: Any = None, copy: Any = None) -> Any:
+    array = self.numpy()
+    if dtype is not None and array.dtype != dtype:
+        return array.astype(dtype)
+    return array.copy() if copy else array
+
+
+def _repr(self: Tensor, *, tensor_contents: str | None = None) -> str:
+    from ._printing import format_tensor
+
+    return format_tensor(self)
+
+
+def _format(self: Tensor, spec: str) -> str:
+    if self.ndim == 0:
+        return self.item().__format__(spec)
+    return object.__format__(self, spec)
+
+
+def _deepcopy(self: Tensor, memo: dict[builtins.int, Any]) -> Tensor:
+    if id(self) in memo:
+        return memo[id(self)]  # type: ignore[no-any-return]
+    if not self.is_leaf:
+        raise RuntimeError(
+            "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol "
+            "at the moment. If you were attempting to deepcopy a module, this may be because of a "
+            "tensor in it that an operation made; detach it first."
+        )
+    copied = self.detach().clone()
+    copied.requires_grad_(self.requires_grad)
+    if self.grad is not None:
+        copied.grad = _deepcopy(self.grad, memo)
+    memo[id(self)] = copied
+    return copied
+
+
+def _rebuild(name: str, shape: tuple[builtins.int, ...], data: bytes, grad: builtins.bool) -> Tensor:
+    return _C._from_bytes(getattr(_C, name), shape, data).requires_grad_(grad)
+
+
+def _reduce(self: Tensor, protocol: Any) -> tuple[Any, ...]:
+    data = _C._to_bytes(self.detach())
+    return _rebuild, (self.dtype.name, tuple(self.shape), data, self.requires_grad)
+
+
+def _self(self: Tensor, *_: Any, **__: Any) -> Tensor:
+    return self
+
+
+def _detach_(self: Tensor) -> Tensor:
+    """Makes the tensor a leaf without derivatives, in place."""
+    self.data = self.detach()
+    return self.requires_grad_(False)
+
+
+def _where(self: Tensor, condition: Tensor, other: Any) -> Tensor:
+    """The tensor where condition is true, else other."""
+    return _ops["where"](condition, self, other)
+
+
+def _new_tensor(self: Tensor, data: Any, **options: Any) -> Tensor:
+    """A tensor with a copy of the data, by default in this tensor's dtype."""
+    options.setdefault("dtype", self.dtype)
+    if options["dtype"] is None:
+        options["dtype"] = self.dtype
+    return _C.tensor(data, **options)
+
+
+def _unique(self: Tensor, *args: Any, **kwargs: Any) -> Any:
+    return _functions.unique(self, *args, **kwargs)
+
+
+def _cuda(self: Tensor, *_: Any, **__: Any) -> Tensor:
+    raise RuntimeError("cuda: this build of Tenon computes on the cpu only")
+
+
+def _random_(
+    self: Tensor, from_: builtins.int = 0, to: builtins.int | None = None, *, generator: Any = None
+) -> Tensor:
+    """Uniform random integers in [from, to), in place."""
+    if to is None:
+        to, from_ = (from_, 0) if from_ else (2**24, 0)
+    drawn = _ops["randint"](from_, to, tuple(self.shape), generator=generator)
+    with _no_grad():
+        return self.copy_(drawn)
+
+
+def _no_grad() -> Any:
+    from .grad_mode import no_grad
+
+    return no_grad()
+
+
+def _grad_fn(self: Tensor) -> Any:
+    """Something that is not None where an operation made the tensor from what requires grad."""
+    return None if self.is_leaf else _GradientNode(self)
+
+
+class _GradientNode:
+    """What recorded the tensor, as far as programs look at it: whether there is one, and its name."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self._shape = tuple(tensor.shape)
+
+    def name(self) -> str:
+        return "RecordedOperation"
+
+    def __repr__(self) -> str:
+        return "<RecordedOperation>"
+
+
+def _register_hook(self: Tensor, hook: Any) -> Any:
+    raise NotImplementedError("register_hook: hooks on tensors come with a later version")
+
+
+_METHODS = {
+    "to": _to,
+    "type": _type,
+    "numpy": _numpy,
+    "__array__": _array,
+    "__repr__": _repr,
+    "__format__": _format,
+    "__deepcopy__": _deepcopy,
+    "__reduce_ex__": _reduce,
+    "cpu": _self,
+    "cuda": _cuda,
+    "pin_memory": _self,
+    "coalesce": _self,
+    "to_dense": _self,
+    "resolve_conj": _self,
+    "resolve_neg": _self,
+    "detach_": _detach_,
+    "where": _where,
+    "new_tensor": _new_tensor,
+    "unique": _unique,
+    "equal": _functions.equal,
+    "allclose": _functions.allclose,
+    "random_": _random_,
+    "register_hook": _register_hook,
+    "is_inference": lambda self: False,
+    "is_pinned": lambda self: False,
+    "is_shared": lambda self: False,
+    "get_device": lambda self: -1,
+}
+
+for _name, _method in _METHODS.items():
+    if not hasattr(_method, "__name__") or _method.__name__ == "<lambda>":
+        _method.__name__ = _name
+    setattr(Tensor, _name, _method)
+setattr(Tensor, "grad_fn", property(_grad_fn))  # noqa: B010
+setattr(Tensor, "layout", "strided")  # noqa: B010
+setattr(Tensor, "__array_priority__", 1000)  # noqa: B010  NumPy leaves mixed operators to us
+setattr(Tensor, "__module__", "tenon")  # noqa: B010

@@ -1,0 +1,532 @@
+"""Python's share of the transforms: taking arguments apart and results together.
+
+C++ marks what goes in (enter), and transforms what was recorded in between (exit, pull).
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from .. import _C
+from .._C import Tensor
+from ..utils._pytree import (
+    TreeSpec,
+    broadcast_prefix,
+    tree_flatten,
+    tree_map,
+    tree_unflatten,
+)
+
+Function = Callable[..., Any]
+ArgNums = int | tuple[int, ...]
+
+
+def _tensors(tree: Any, where: str) -> tuple[list[Tensor], TreeSpec]:
+    leaves, spec = tree_flatten(tree)
+    for leaf in leaves:
+        if not isinstance(leaf, Tensor):
+            raise ValueError(f"{where}: expected tensors, got {type(leaf).__name__}")
+    return leaves, spec
+
+
+def _split_aux(result: Any, has_aux: bool, where: str) -> tuple[Any, Any]:
+    if not has_aux:
+        return result, None
+    if not isinstance(result, tuple) or len(result) != 2:
+        raise RuntimeError(f"{where}: output of function f should be a tuple: (output, aux)")
+    return result
+
+
+class _Reverse:
+    """One run of a function whose derivatives will be pulled back."""
+
+    def __init__(self, function: Function, primals: Any, has_aux: bool, where: str) -> None:
+        leaves, spec = _tensors(primals, where)
+        transform = _C._ReverseTransform()
+        entered = [transform.enter(leaf) for leaf in leaves]
+        result = function(*tree_unflatten(entered, spec))
+        output, aux = _split_aux(result, has_aux, where)
+        outputs, self.output_spec = _tensors(output, where)
+        aux_leaves, aux_spec = tree_flatten(aux)
+        aux_tensors = [i for i, leaf in enumerate(aux_leaves) if isinstance(leaf, Tensor)]
+        # Auxiliary tensors leave the transform like outputs, and get no cotangent.
+        self.count = len(outputs)
+        finished = transform.exit(outputs + [aux_leaves[i] for i in aux_tensors])
+        for i, leaf in zip(aux_tensors, finished[self.count :], strict=True):
+            aux_leaves[i] = leaf
+        self.transform = transform
+        self.total = len(finished)
+        self.input_spec = spec
+        self.outputs = finished[: self.count]
+        self.output = tree_unflatten(self.outputs, self.output_spec)
+        self.aux = tree_unflatten(aux_leaves, aux_spec)
+
+    def pull(self, cotangents: list[Tensor]) -> Any:
+        padded = cotangents + [None] * (self.total - self.count)
+        return tree_unflatten(self.transform.pull(padded), self.input_spec)
+
+
+def vjp(func: Function, *primals: Any, has_aux: bool = False) -> Any:
+    """(func(*primals), a function from cotangents of the output to cotangents of the primals).
+
+    With has_aux, func returns (output, aux), and aux is the third result. The pullback gives one
+    result for one primal and a tuple for several; it may be called any number of times.
+    """
+    run = _Reverse(func, primals, has_aux, "vjp")
+
+    def pullback(cotangents: Any, *more: Any) -> Any:
+        if more:
+            cotangents = (cotangents, *more)
+        leaves, spec = _tensors(cotangents, "vjp")
+        if spec != run.output_spec:
+            raise RuntimeError(
+                f"Expected pytree structure of cotangents to be the same as pytree structure of outputs "
+                f"to the function: {spec} and {run.output_spec}"
+            )
+        for leaf, output in zip(leaves, run.outputs, strict=True):
+            if leaf.shape != output.shape:
+                raise RuntimeError(
+                    f"vjp: cotangent of size {tuple(leaf.shape)} for an output of size "
+                    f"{tuple(output.shape)}"
+                )
+        result = run.pull(leaves)
+        return result[0] if len(primals) == 1 else result
+
+    return (run.output, pullback, run.aux) if has_aux else (run.output, pullback)
+
+
+def linearize(func: Function, *primals: Any) -> tuple[Any, Function]:
+    """(func(*primals), its differential there: a function from tangents to the output's tangent)."""
+    output, _ = jvp(func, primals, tree_map(_C._all["zeros_like"], primals))
+
+    def differential(*tangents: Any) -> Any:
+        return jvp(func, primals, tangents)[1]
+
+    return output, differential
+
+
+def jvp(func: Function, primals: Any, tangents: Any, *, has_aux: bool = False) -> Any:
+    """(func(*primals), its derivative in the direction of tangents[, aux])."""
+    if not isinstance(primals, tuple):
+        raise RuntimeError(f"jvp: expected primals to be a tuple, got {type(primals).__name__}")
+    if not isinstance(tangents, tuple) or len(tangents) != len(primals):
+        raise RuntimeError("jvp: expected as many tangents as primals, in a tuple")
+    leaves, spec = _tensors(primals, "jvp")
+    directions, direction_spec = _tensors(tangents, "jvp")
+    if spec != direction_spec:
+        raise RuntimeError("jvp: expected primals and tangents to have the same structure")
+    for leaf, direction in zip(leaves, directions, strict=True):
+        if leaf.shape != direction.shape:
+            raise RuntimeError(
+                f"jvp: tangent of size {tuple(direction.shape)} for a primal of size "
+                f"{tuple(leaf.shape)}"
+            )
+    transform = _C._ForwardTransform()
+    entered = [transform.enter(p, t) for p, t in zip(leaves, directions, strict=True)]
+    result = func(*tree_unflatten(entered, spec))
+    output, aux = _split_aux(result, has_aux, "jvp")
+    outputs, output_spec = _tensors(output, "jvp")
+    aux_leaves, aux_spec = tree_flatten(aux)
+    aux_tensors = [i for i, leaf in enumerate(aux_leaves) if isinstance(leaf, Tensor)]
+    values, derivatives = transform.exit(outputs + [aux_leaves[i] for i in aux_tensors])
+    for i, leaf in zip(aux_tensors, values[len(outputs) :], strict=True):
+        aux_leaves[i] = leaf
+    results = (
+        tree_unflatten(values[: len(outputs)], output_spec),
+        tree_unflatten(derivatives[: len(outputs)], output_spec),
+    )
+    return (*results, tree_unflatten(aux_leaves, aux_spec)) if has_aux else results
+
+
+def _indices(argnums: ArgNums, count: int) -> list[int]:
+    wanted = (argnums,) if isinstance(argnums, int) else argnums
+    for i in wanted:
+        if not -count <= i < count:
+            raise RuntimeError(f"Got argnum={i}, but only {count} positional inputs")
+    return [i % count for i in wanted]
+
+
+def _partial(func: Function, args: tuple[Any, ...], kwargs: Any, at: list[int]) -> Function:
+    """func of the arguments at the given places alone."""
+
+    def restricted(*chosen: Any) -> Any:
+        full = list(args)
+        for i, value in zip(at, chosen, strict=True):
+            full[i] = value
+        return func(*full, **kwargs)
+
+    return restricted
+
+
+def grad_and_value(func: Function, argnums: ArgNums = 0, has_aux: bool = False) -> Function:
+    """A function that gives (gradients, value), or (gradients, (value, aux)) with has_aux."""
+
+    @functools.wraps(func)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        at = _indices(argnums, len(args))
+        restricted = _partial(func, args, kwargs, at)
+        run = _Reverse(restricted, tuple(args[i] for i in at), has_aux, "grad")
+        if run.count != 1 or not isinstance(run.output, Tensor):
+            raise RuntimeError(
+                "Expected f(*args) to return a single tensor, got "
+                f"{type(run.output).__name__} of {run.count} tensors"
+            )
+        if run.output.ndim != 0:
+            raise RuntimeError(
+                "Expected f(*args) to return a scalar tensor, got tensor with "
+                f"{run.output.ndim} dims. Maybe you wanted to use the vjp or jacrev APIs instead?"
+            )
+        grads = run.pull([_C._all["ones_like"](run.output)])
+        grads = grads[0] if isinstance(argnums, int) else grads
+        return (grads, (run.output, run.aux)) if has_aux else (grads, run.output)
+
+    return wrapper
+
+
+def grad(func: Function, argnums: ArgNums = 0, has_aux: bool = False) -> Function:
+    """The gradient of a function that returns a scalar, with respect to arguments by number.
+
+    Example::
+
+        >>> tn.func.grad(lambda x: (x ** 3).sum())(tn.tensor([1., 2.]))
+        tensor([ 3., 12.])
+    """
+    with_value = grad_and_value(func, argnums, has_aux)
+
+    @functools.wraps(func)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        grads, value = with_value(*args, **kwargs)
+        return (grads, value[1]) if has_aux else grads
+
+    return wrapper
+
+
+def value_and_grad(func: Function, argnums: ArgNums = 0, has_aux: bool = False) -> Function:
+    """As grad_and_value, in JAX's order: (value, gradients)."""
+    swapped = grad_and_value(func, argnums, has_aux)
+
+    @functools.wraps(func)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        grads, value = swapped(*args, **kwargs)
+        return value, grads
+
+    return wrapper
+
+
+def vmap(
+    func: Function,
+    in_dims: Any = 0,
+    out_dims: Any = 0,
+    randomness: str = "error",
+    *,
+    chunk_size: int | None = None,
+) -> Function:
+    """The function of one example as a function of a batch.
+
+    in_dims says which dimension of each argument counts the examples (None: shared by all);
+    out_dims where results have it. randomness: "error", "different" or "same" random numbers for
+    the examples. chunk_size bounds the examples computed at a time.
+    """
+    if randomness not in ("error", "different", "same"):
+        raise RuntimeError(
+            f"Only allowed values for randomness are 'error', 'different', or 'same'. Got {randomness}"
+        )
+
+    @functools.wraps(func)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        leaves, spec = tree_flatten(args)
+        try:
+            # A list or number stands for all arguments, a tuple for each.
+            dims = broadcast_prefix(in_dims, args)
+        except ValueError as error:
+            raise ValueError(
+                f"vmap({getattr(func, '__name__', func)}, in_dims={in_dims}, ...)(<inputs>): in_dims is "
+                f"not compatible with the structure of inputs: {error}"
+            ) from None
+        extent = _batch_size(func, leaves, dims)
+        if chunk_size is not None and chunk_size < extent:
+            return _in_chunks(func, leaves, spec, dims, out_dims, randomness, chunk_size, extent, kwargs)
+        return _batched(func, leaves, spec, dims, out_dims, randomness, extent, kwargs)
+
+    return wrapper
+
+
+def _batch_size(func: Function, leaves: list[Any], dims: list[Any]) -> int:
+    sizes = set()
+    for leaf, dim in zip(leaves, dims, strict=True):
+        if dim is None:
+            continue
+        if not isinstance(dim, int):
+            raise ValueError(f"vmap: in_dims must be ints or None, got {dim!r}")
+        if not isinstance(leaf, Tensor):
+            raise ValueError(
+                f"vmap: Got in_dim={dim} for an input that is of type {type(leaf).__name__} and so "
+                "cannot be vmapped over; use None as its in_dim"
+            )
+        if not -leaf.ndim <= dim < leaf.ndim:
+            raise ValueError(
+                f"vmap: Got in_dim={dim} for some input, but that input is a Tensor of dimensionality "
+                f"{leaf.ndim}"
+            )
+        sizes.add(leaf.shape[dim])
+    if not sizes:
+        raise ValueError("vmap: at least one input must have an in_dim that is not None")
+    if len(sizes) > 1:
+        raise ValueError(
+            "vmap: Expected all tensors to have the same size in the mapped dimension, got sizes "
+            f"{sorted(sizes)} for the mapped dimension"
+        )
+    return int(sizes.pop())
+
+
+def _batched(
+    func: Function,
+    leaves: list[Any],
+    spec: TreeSpec,
+    dims: list[Any],
+    out_dims: Any,
+    randomness: str,
+    extent: int,
+    kwargs: dict[str, Any],
+) -> Any:
+    transform = _C._Vmap(extent, randomness)
+    try:
+        entered = [
+            leaf if dim is None else transform.enter(leaf, dim)
+            for leaf, dim in zip(leaves, dims, strict=True)
+        ]
+        result = func(*tree_unflatten(entered, spec), **kwargs)
+        outputs, output_spec = tree_flatten(result)
+        for output in outputs:
+            if not isinstance(output, Tensor):
+                raise ValueError(
+                    f"vmap: the function must only return Tensors, got type {type(output)}. Did you "
+                    "mean to set out_dims=None for output?"
+                )
+        return tree_unflatten(
+            transform.exit(outputs, broadcast_prefix(out_dims, result)), output_spec
+        )
+    finally:
+        transform.close()
+
+
+def _in_chunks(
+    func: Function,
+    leaves: list[Any],
+    spec: TreeSpec,
+    dims: list[Any],
+    out_dims: Any,
+    randomness: str,
+    chunk_size: int,
+    extent: int,
+    kwargs: dict[str, Any],
+) -> Any:
+    parts: list[list[Tensor]] = []
+    output_spec = None
+    places: list[Any] = []
+    for start in range(0, extent, chunk_size):
+        length = min(chunk_size, extent - start)
+        chunk = [
+            leaf if dim is None else leaf.narrow(dim, start, length)
+            for leaf, dim in zip(leaves, dims, strict=True)
+        ]
+        result = _batched(func, chunk, spec, dims, out_dims, randomness, length, kwargs)
+        outputs, output_spec = tree_flatten(result)
+        places = broadcast_prefix(out_dims, result)
+        parts.append(outputs)
+    joined = [
+        group[0] if place is None else _C._all["cat"](list(group), place)
+        for group, place in zip(zip(*parts, strict=True), places, strict=True)
+    ]
+    assert output_spec is not None
+    return tree_unflatten(joined, output_spec)
+
+
+# ---- Jacobians --------------------------------------------------------------------------------------
+
+
+def _basis(like: list[Tensor]) -> list[Tensor]:
+    """One unit vector for each element of the tensors, along a leading dimension."""
+    total = sum(x.numel() for x in like)
+    start, result = 0, []
+    for x in like:
+        n = x.numel()
+        unit = _C._all["eye"](n, dtype=x.dtype)
+        unit = _C._functional.pad(unit, (0, 0, start, total - start - n))
+        result.append(unit.reshape(total, *x.shape))
+        start += n
+    return result
+
+
+def jacrev(
+    func: Function,
+    argnums: ArgNums = 0,
+    *,
+    has_aux: bool = False,
+    chunk_size: int | None = None,
+) -> Function:
+    """The Jacobian, by reverse mode: one pullback for each element of the output, batched.
+
+    Of an output of size (*m) with respect to an argument of size (*n): (*m, *n).
+    """
+
+    @functools.wraps(func)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        at = _indices(argnums, len(args))
+        restricted = _partial(func, args, kwargs, at)
+        run = _Reverse(restricted, tuple(args[i] for i in at), has_aux, "jacrev")
+
+        def pull(*cotangents: Tensor) -> Any:
+            return run.pull(list(cotangents))
+
+        rows = vmap(pull, chunk_size=chunk_size)(*_basis(run.outputs))
+        columns, _ = tree_flatten(rows)
+        sizes = [output.numel() for output in run.outputs]
+        blocks = []  # one structure of inputs for each output
+        for k, output in enumerate(run.outputs):
+            start = sum(sizes[:k])
+            parts = [
+                column.narrow(0, start, sizes[k]).reshape(*output.shape, *column.shape[1:])
+                for column in columns
+            ]
+            block = tree_unflatten(parts, run.input_spec)
+            blocks.append(block[0] if isinstance(argnums, int) else block)
+        result = tree_unflatten(blocks, run.output_spec)
+        return (result, run.aux) if has_aux else result
+
+    return wrapper
+
+
+def jacfwd(
+    func: Function,
+    argnums: ArgNums = 0,
+    has_aux: bool = False,
+    *,
+    randomness: str = "error",
+    chunk_size: int | None = None,
+) -> Function:
+    """The Jacobian, by forward mode: one direction for each element of the arguments, batched."""
+
+    @functools.wraps(func)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        at = _indices(argnums, len(args))
+        restricted = _partial(func, args, kwargs, at)
+        primals = tuple(args[i] for i in at)
+        leaves, spec = _tensors(primals, "jacfwd")
+
+        def push(*directions: Tensor) -> Any:
+            tangents = tree_unflatten(list(directions), spec)
+            results = jvp(restricted, primals, tangents, has_aux=has_aux)
+            return results[1:] if has_aux else results[1]
+
+        # The derivative of each output along each element, the elements last.
+        pushed = vmap(
+            push, out_dims=(-1, None) if has_aux else -1, randomness=randomness, chunk_size=chunk_size
+        )(*_basis(leaves))
+        derivatives, aux = pushed if has_aux else (pushed, None)
+        outputs, output_spec = tree_flatten(derivatives)
+        blocks = []
+        for output in outputs:
+            start, parts = 0, []
+            for leaf in leaves:
+                part = output.narrow(-1, start, leaf.numel())
+                parts.append(part.reshape(*output.shape[:-1], *leaf.shape))
+                start += leaf.numel()
+            block = tree_unflatten(parts, spec)
+            blocks.append(block[0] if isinstance(argnums, int) else block)
+        result = tree_unflatten(blocks, output_spec)
+        return (result, aux) if has_aux else result
+
+    return wrapper
+
+
+def hessian(func: Function, argnums: ArgNums = 0) -> Function:
+    """The matrix of second derivatives: the forward-mode Jacobian of the reverse-mode one."""
+    return jacfwd(jacrev(func, argnums), argnums)
+
+
+# ---- modules as functions -----------------------------------------------------------------------------
+
+
+def functional_call(
+    module: Any,
+    parameter_and_buffer_dicts: Any,
+    args: Any = None,
+    kwargs: Any = None,
+    *,
+    tie_weights: bool = True,
+    strict: bool = False,
+) -> Any:
+    """Calls a module with other parameters and buffers, by name; the module is left as it was."""
+    dictionaries = parameter_and_buffer_dicts
+    if isinstance(dictionaries, dict):
+        dictionaries = (dictionaries,)
+    merged: dict[str, Tensor] = {}
+    for dictionary in dictionaries:
+        for name in dictionary:
+            if name in merged:
+                raise ValueError(f"{name} appears in multiple dictionaries; behavior of functional call "
+                                 "is ambiguous")
+        merged.update(dictionary)
+    arguments = () if args is None else args if isinstance(args, tuple) else (args,)
+    with _Replaced(module, merged, tie_weights, strict):
+        return module(*arguments, **(kwargs or {}))
+
+
+class _Replaced:
+    """Puts tensors into a module's dictionaries, and what was there back."""
+
+    def __init__(self, module: Any, tensors: dict[str, Tensor], tie: bool, strict: bool) -> None:
+        places: dict[str, tuple[dict[str, Any], str]] = {}
+        tied: dict[int, list[str]] = {}
+        for path, owner in module.named_modules(remove_duplicate=False):
+            for table in (owner._parameters, owner._buffers):
+                for name, tensor in table.items():
+                    full = f"{path}.{name}" if path else name
+                    places[full] = (table, name)
+                    if tensor is not None:
+                        tied.setdefault(id(tensor), []).append(full)
+        unexpected = [name for name in tensors if name not in places]
+        missing = [name for name in places if name not in tensors]
+        if unexpected or (strict and missing):
+            raise RuntimeError(
+                f"functional_call: unexpected keys {unexpected}"
+                + (f", missing keys {missing}" if strict else "")
+            )
+        self._swaps = [(*places[name], tensor) for name, tensor in tensors.items()]
+        if tie:
+            for names in tied.values():
+                given = [name for name in names if name in tensors]
+                if len(given) == 1:
+                    self._swaps += [
+                        (*places[name], tensors[given[0]]) for name in names if name not in tensors
+                    ]
+        self._before: list[Any] = []
+
+    def __enter__(self) -> None:
+        for table, name, tensor in self._swaps:
+            self._before.append(table[name])
+            table[name] = tensor
+
+    def __exit__(self, *_: object) -> None:
+        for (table, name, _tensor), before in zip(self._swaps, self._before, strict=True):
+            table[name] = before
+
+
+def stack_module_state(models: Any) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """(parameters, buffers) of equal modules, each name's tensors along a new first dimension."""
+    if not models:
+        raise RuntimeError("stack_module_state: Expected at least one model, got 0.")
+
+    def stacked(states: list[dict[str, Tensor]], leaf: bool) -> dict[str, Tensor]:
+        result = {}
+        for name in states[0]:
+            x = _C._all["stack"]([state[name].detach() for state in states])
+            result[name] = x.requires_grad_(leaf and states[0][name].requires_grad)
+        return result
+
+    parameters = stacked([dict(model.named_parameters()) for model in models], True)
+    buffers = stacked([dict(model.named_buffers()) for model in models], False)
+    return parameters, buffers

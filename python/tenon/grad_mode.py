@@ -1,0 +1,114 @@
+"""Whether derivatives are recorded."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from . import _C
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+class _Mode:
+    """A context manager that is also a decorator, of functions and of generators."""
+
+    _enabled: bool
+
+    def __init__(self) -> None:
+        self._before: list[bool] = []
+
+    def __enter__(self) -> None:
+        self._before.append(_C._set_grad_enabled(self._enabled))
+
+    def __exit__(self, *_: object) -> None:
+        _C._set_grad_enabled(self._before.pop())
+
+    def _fresh(self) -> _Mode:
+        return type(self)()
+
+    def __call__(self, function: _F) -> _F:
+        if inspect.isgeneratorfunction(function):
+
+            @functools.wraps(function)
+            def generate(*args: Any, **kwargs: Any) -> Any:
+                generator = function(*args, **kwargs)
+                sent: Any = None
+                while True:
+                    try:
+                        with self._fresh():  # not while the caller's code runs
+                            item = generator.send(sent)
+                    except StopIteration as stop:
+                        return stop.value
+                    sent = yield item
+
+            return generate  # type: ignore[return-value]
+
+        @functools.wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            with self._fresh():
+                return function(*args, **kwargs)
+
+        return call  # type: ignore[return-value]
+
+
+class no_grad(_Mode):  # noqa: N801
+    """Operations inside record no derivatives. As a context manager or a decorator.
+
+    Example::
+
+        >>> x = tn.ones(2, requires_grad=True)
+        >>> with tn.no_grad():
+        ...     y = x * 2
+        >>> y.requires_grad
+        False
+    """
+
+    _enabled = False
+
+    def __new__(cls, function: Callable[..., Any] | None = None) -> Any:
+        mode = super().__new__(cls)
+        if function is None:
+            return mode
+        mode.__init__()  # type: ignore[misc]
+        return mode(function)
+
+
+class enable_grad(no_grad):  # noqa: N801
+    """Operations inside record derivatives, also under no_grad."""
+
+    _enabled = True
+
+
+class inference_mode(_Mode):  # noqa: N801
+    """no_grad under the name PyTorch gives its stricter form."""
+
+    def __init__(self, mode: bool = True) -> None:
+        super().__init__()
+        self._enabled = not mode
+
+    def _fresh(self) -> _Mode:
+        return inference_mode(not self._enabled)
+
+
+class set_grad_enabled(_Mode):  # noqa: N801
+    """Sets the mode at once; as a context manager, until it is left."""
+
+    def __init__(self, mode: bool) -> None:
+        super().__init__()
+        self._enabled = mode
+        self._first = _C._set_grad_enabled(mode)
+
+    def __enter__(self) -> None:
+        self._before.append(self._first)
+        _C._set_grad_enabled(self._enabled)
+
+    def _fresh(self) -> _Mode:
+        _C._set_grad_enabled(self._first)  # decorating sets nothing
+        return set_grad_enabled(self._enabled)
+
+    def __call__(self, function: _F) -> _F:
+        _C._set_grad_enabled(self._first)
+        return super().__call__(function)

@@ -1,0 +1,3 @@
+"""Tools around tensors."""
+
+from . import _pytree as _pytree
