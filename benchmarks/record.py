@@ -1,0 +1,149 @@
+"""Nanoseconds that recording an operation takes, over the forward pass of the GPT with gradients.
+
+    python benchmarks/record.py
+
+The model is so small that nothing but overhead is left: sequences of 8 characters, 16 wide. Modules'
+own Python is part of what is timed. Tenon is timed while the recorder finds what it recorded last
+time ("matched"), and while every pass follows work of another kind ("unmatched"); running what was
+recorded is outside the clock. For PyTorch the same calls also compute, on tensors too small to matter.
+
+Two averages: over the calls of functions and methods that the forward makes (counted in PyTorch by
+`TorchFunctionMode`), and over what a framework breaks them into: nodes of Tenon's trace, operations
+that PyTorch dispatches.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "examples"))
+
+import numpy as np
+from harness import Options, Peer, Runner, main
+from task import Config
+from twin import load
+
+# Calls of one forward of `small`; PyTorch's peer checks it.
+CALLS = 66
+BATCH, LENGTH = 1, 8
+
+
+def small(framework: str):
+    """The model, and tokens of one short sequence."""
+    gpt = load(framework)
+    config = Config(vocabulary=32, context=LENGTH, layers=4, heads=2, width=16)
+    model = gpt.GPT(config)
+    gpt.initialize(model)
+    tokens = np.random.default_rng(0).integers(0, 32, (BATCH, LENGTH))
+    return model, gpt.tensors([tokens])[0]
+
+
+class Clock:
+    """Runs `record` and `finish` in turns, and has timed `record` only."""
+
+    def __init__(self, record, finish) -> None:
+        self.record, self.finish = record, finish
+
+    def __call__(self, seconds: float) -> float:
+        spent, passes, end = 0.0, 0, time.perf_counter() + seconds
+        while time.perf_counter() < end or passes < 20:
+            begin = time.perf_counter()
+            value = self.record()
+            spent += time.perf_counter() - begin
+            passes += 1
+            self.finish(value)
+        return spent / passes
+
+
+def recorded_nodes(model, tokens) -> int:
+    """Nodes that a forward adds to the trace."""
+    import tenon as tn
+
+    tn.flush()
+    value = model(tokens)
+    lines = tn.pending_trace().splitlines()
+    tn.eval(value)
+    return sum(" = " in line and " = input" not in line for line in lines)
+
+
+def tenon(case: str, between) -> Runner:
+    import tenon as tn
+
+    model, tokens = small("tenon")
+
+    def finish(value) -> None:
+        tn.eval(value)
+        between()
+
+    return Runner(
+        run=lambda: tn.eval(model(tokens)),
+        result=lambda: model(tokens).detach().numpy(),
+        units=CALLS if case == "a call" else recorded_nodes(model, tokens),
+        timed=Clock(lambda: model(tokens), finish),
+    )
+
+
+def tenon_matched(case: str) -> Runner:
+    return tenon(case, lambda: None)
+
+
+def tenon_unmatched(case: str) -> Runner:
+    import tenon as tn
+
+    turns = itertools.count()
+
+    def between() -> None:
+        turn, x = next(turns), tn.ones(3)
+        for bit in range(8):
+            x = x.sin() if turn >> bit & 1 else x.cos()
+        tn.eval(x)
+
+    return tenon(case, between)
+
+
+def torch(case: str) -> Runner:
+    import torch
+    from torch.overrides import TorchFunctionMode
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    class Calls(TorchFunctionMode):
+        count = 0
+
+        def __torch_function__(self, func, types, args=(), kwargs=None):
+            # Attributes such as `shape` arrive here as getters.
+            self.count += getattr(func, "__name__", "") != "__get__"
+            return func(*args, **(kwargs or {}))
+
+    class Dispatched(TorchDispatchMode):
+        count = 0
+
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            self.count += 1
+            return func(*args, **(kwargs or {}))
+
+    torch.set_num_threads(1)
+    model, tokens = small("torch")
+    with Calls() as calls:
+        model(tokens)
+    with Dispatched() as dispatched:
+        model(tokens)
+    assert calls.count == CALLS, f"the forward makes {calls.count} calls, not {CALLS}"
+    return Runner(
+        run=lambda: model(tokens),
+        result=lambda: model(tokens).detach().numpy(),
+        units=CALLS if case == "a call" else dispatched.count,
+    )
+
+
+PEERS: dict[str, Peer] = {
+    "tenon matched": tenon_matched,
+    "tenon unmatched": tenon_unmatched,
+    "torch": torch,
+}
+
+if __name__ == "__main__":
+    options = Options(tolerance=1e-4, unit="ns")
+    main(__doc__, PEERS, ["a call", "a primitive"], options)
