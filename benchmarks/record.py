@@ -2,10 +2,11 @@
 
     python benchmarks/record.py
 
-The model is so small that nothing but overhead is left: sequences of 8 characters, 16 wide. Modules'
-own Python is part of what is timed. Tenon is timed while the recorder finds what it recorded last
-time ("matched"), and while every pass follows work of another kind ("unmatched"); running what was
-recorded is outside the clock. For PyTorch the same calls also compute, on tensors too small to matter.
+The model is so small that nothing but overhead is left: sequences of 8 characters, 16 wide. The
+Python of the modules is part of what is timed. Tenon is timed while the recorder finds what it
+recorded last time ("matched"), and while every pass follows work of another kind ("unmatched");
+running what was recorded is outside the clock. For PyTorch the same calls also compute, on tensors
+too small to matter.
 
 Two averages: over the calls of functions and methods that the forward makes (counted in PyTorch by
 `TorchFunctionMode`), and over what a framework breaks them into: nodes of Tenon's trace, operations
