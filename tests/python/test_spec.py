@@ -1,0 +1,242 @@
+"""What the spec declares of each operation, held against PyTorch, finite differences and loops."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from spec_cases import Samples, load_cases
+
+import tenon as tn
+import tenon.nn.functional
+from tenon import _C
+
+torch = pytest.importorskip("torch")
+
+CASES = load_cases()
+READS = {"nonzero", "masked_select"}  # results whose size depends on data
+
+
+def pairs(wanted=lambda case: True):
+    chosen = [(case, sample) for case in CASES if wanted(case) for sample in case["samples"]]
+    return pytest.mark.parametrize(
+        ("case", "sample"), chosen, ids=[f"{case['key']}({sample})" for case, sample in chosen]
+    )
+
+
+def ours(case: dict[str, Any]) -> Any:
+    return _C._all[case["name"]]
+
+
+def theirs(case: dict[str, Any]) -> Any:
+    if case["reference"]:
+        found: Any = torch
+        for name in case["reference"].split(".")[1:]:
+            found = getattr(found, name)
+        return found
+    for place in (torch, torch.nn.functional, torch.Tensor, torch.special):
+        if hasattr(place, case["name"]):
+            return getattr(place, case["name"])
+    pytest.skip(f"PyTorch has no {case['name']}")
+
+
+def flat(result: Any) -> list[Any]:
+    if isinstance(result, (tuple, list)):
+        return [x for item in result for x in flat(item)]
+    return [result]
+
+
+def numbers(x: Any) -> np.ndarray:
+    if isinstance(x, (bool, int, float)):
+        return np.asarray(x)
+    if str(x.dtype).endswith("bfloat16"):
+        x = x.float() if hasattr(x, "float") else x
+    return x.detach().numpy()
+
+
+def name_of(dtype: Any) -> str:
+    return str(dtype).split(".")[-1]
+
+
+TOLERANCE = {"float16": 2e-3, "bfloat16": 2e-2, "float32": 2e-5, "float64": 1e-7}
+
+
+def agree(a: Any, b: Any) -> None:
+    """Tenon's result against PyTorch's: size, dtype, values."""
+    for x, y in zip(flat(a), flat(b), strict=True):
+        if isinstance(x, tn.Tensor):
+            assert tuple(x.shape) == tuple(y.shape)
+            assert name_of(x.dtype) == name_of(y.dtype)
+            tolerance = TOLERANCE.get(name_of(x.dtype), 0)
+            np.testing.assert_allclose(numbers(x), numbers(y), rtol=tolerance, atol=tolerance)
+        else:
+            assert x == y
+
+
+def spread(case: dict[str, Any], args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """PyTorch wants some lists as separate arguments."""
+    if case["name"] in ("einsum",):
+        return (args[0], *args[1])
+    if case["name"] in ("meshgrid", "broadcast_tensors"):
+        return tuple(args[0])
+    if case["name"] == "tensordot":
+        return (*args[:2], tuple(args[2:]))
+    return args
+
+
+@pairs()
+def test_value(case, sample):
+    args, kwargs = Samples(tn, sample).evaluate()
+    result = ours(case)(*args, **kwargs)
+    args, kwargs = Samples(torch, sample).evaluate()
+    agree(result, theirs(case)(*spread(case, args), **kwargs))
+
+
+@pairs(lambda case: case["inplace"])
+def test_in_place(case, sample):
+    args, kwargs = Samples(tn, sample).evaluate()
+    if not isinstance(args[0], tn.Tensor):
+        pytest.skip("no tensor to write to")
+    expected = ours(case)(*args, **kwargs)
+    target = args[0].clone()
+    name = case["name"] + "_"
+    method = getattr(target, name, None)
+    if method is None:
+        pytest.skip("no method")
+    fits = tuple(expected.shape) == tuple(target.shape) and tn.can_cast(expected.dtype, target.dtype)
+    if not fits:
+        with pytest.raises(RuntimeError):
+            method(*args[1:], **kwargs)
+        return
+    assert method(*args[1:], **kwargs) is target
+    np.testing.assert_array_equal(numbers(target), numbers(expected.to(target.dtype)))
+    assert target._version == 1
+
+
+@pairs(lambda case: case["differentiable"] and case["name"] not in READS)
+def test_gradient(case, sample):
+    """Directional derivatives in float64 against central differences."""
+    function = ours(case)
+    samples = Samples(tn, sample, tn.float64)
+    args, kwargs = samples.evaluate()
+    inputs = [x for x in flat([*args, *kwargs.values()]) if isinstance(x, tn.Tensor)]
+    inputs = [x for x in inputs if x.is_floating_point()]
+    if not inputs:
+        pytest.skip("no floating input")
+    for x in inputs:
+        if not x.is_leaf:
+            pytest.skip("an input that is computed")
+        x.requires_grad_(True)
+    outputs = [y for y in flat(function(*args, **kwargs)) if y.is_floating_point()]
+    if not any(y.requires_grad for y in outputs):
+        pytest.skip("no output depends on an input")
+    rng = np.random.default_rng(1)
+    weights = [tn.tensor(rng.normal(size=tuple(y.shape))) for y in outputs]
+    loss = sum((y * w).sum() for y, w in zip(outputs, weights, strict=True))
+    loss.backward()
+    directions = [rng.normal(size=tuple(x.shape)) for x in inputs]
+    expected = sum(
+        float((numbers(x.grad) * d).sum())
+        for x, d in zip(inputs, directions, strict=True)
+        if x.grad is not None
+    )
+    step = 1e-6
+
+    def value(sign: float) -> float:
+        with tn.no_grad():
+            for x, d in zip(inputs, directions, strict=True):
+                x.add_(tn.tensor(d) * (sign * step))
+            results = [y for y in flat(function(*args, **kwargs)) if y.is_floating_point()]
+            total = sum(float((y * w).sum()) for y, w in zip(results, weights, strict=True))
+            for x, d in zip(inputs, directions, strict=True):
+                x.sub_(tn.tensor(d) * (sign * step))
+        return total
+
+    difference = (value(1.0) - value(-1.0)) / (2 * step)
+    assert expected == pytest.approx(difference, rel=1e-5, abs=1e-6)
+
+
+@pairs(lambda case: case["returns"] == "Tensor" and case["name"] not in READS)
+def test_vmap(case, sample):
+    """Each tensor with a batch of three in front, against a loop."""
+    function = ours(case)
+    runs = [Samples(tn, sample).evaluate() for _ in range(3)]
+    args, kwargs = runs[0]
+    places = [i for i, x in enumerate(args) if isinstance(x, tn.Tensor)]
+    if not places:
+        pytest.skip("no tensor among the arguments")
+    if case["name"] in ("one_hot",) and len(args) < 2:
+        pytest.skip("reads its input")
+    batches = []
+    for i in places:
+        scale = [1.0, 0.5, 0.25] if args[i].is_floating_point() else [1, 1, 1]
+        batches.append(tn.stack([args[i] * s if s != 1 else args[i] for s in scale]))
+
+    def one(*given):
+        full = list(args)
+        for i, x in zip(places, given, strict=True):
+            full[i] = x
+        return function(*full, **kwargs)
+
+    result = tn.func.vmap(one)(*batches)
+    looped = [one(*(b[k] for b in batches)) for k in range(3)]
+    for got, *expected in zip(flat(result), *(flat(x) for x in looped), strict=True):
+        want = np.stack([numbers(x) for x in expected])
+        np.testing.assert_allclose(numbers(got), want, rtol=1e-5, atol=1e-6)
+
+
+DTYPES = ("bool", "uint8", "int32", "int64", "float16", "bfloat16", "float64")
+
+
+@pairs(lambda case: case["key"] in case["name"] and not case["reference"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_dtype(case, sample, dtype):
+    """Every dtype that PyTorch takes gives the same dtype and values."""
+    if sample != case["samples"][0]:
+        pytest.skip("one sample is enough")
+    floating = dtype in ("float16", "bfloat16", "float64")
+    options = (getattr(torch, dtype), None) if floating else (getattr(torch, dtype),) * 2
+    args, kwargs = Samples(torch, sample.replace("F(", "I(") if not floating else sample, *options).evaluate()
+    try:
+        expected = theirs(case)(*spread(case, args), **kwargs)
+    except (RuntimeError, NotImplementedError, TypeError, IndexError) as error:
+        pytest.skip(f"PyTorch: {str(error)[:60]}")
+    options = (getattr(tn, dtype), None) if floating else (getattr(tn, dtype),) * 2
+    args, kwargs = Samples(tn, sample.replace("F(", "I(") if not floating else sample, *options).evaluate()
+    agree(ours(case)(*args, **kwargs), expected)
+
+
+ERRORS = [(case, error) for case in CASES for error in case["errors"]]
+KINDS = {
+    "RuntimeError": RuntimeError,
+    "IndexError": IndexError,
+    "ValueError": ValueError,
+    "TypeError": TypeError,
+}
+
+
+@pytest.mark.parametrize(("case", "error"), ERRORS, ids=[e["call"] for _, e in ERRORS])
+def test_bad_input(case, error):
+    """The declared exception, at the call; what PyTorch raises is of the same type."""
+    name, text = error["call"].split("(", 1)
+    args, kwargs = Samples(tn, text[:-1]).evaluate()
+    with pytest.raises(KINDS[error["raises"]]):
+        _C._all[name](*args, **kwargs)
+    assert tn.tensor([1.0]).add(1).item() == 2.0  # the next call works
+
+
+METHODS = [case["name"] for case in CASES if case["method"]]
+
+
+@pytest.mark.parametrize("name", sorted(set(METHODS)))
+def test_method_and_documentation(name):
+    method = getattr(tn.Tensor, name)
+    assert method.__doc__
+    assert name in method.__doc__
+
+
+def test_functional_names():
+    for case in CASES:
+        if case["functional"]:
+            assert callable(getattr(tenon.nn.functional, case["name"]))
