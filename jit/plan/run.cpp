@@ -8,6 +8,7 @@
 #include "jit/plan/bind.h"
 #include "jit/plan/library.h"
 #include "jit/plan/record.h"
+#include "trace/executor.h"
 #include "trace/origin.h"
 
 namespace tenon::jit {
@@ -50,10 +51,15 @@ void Plan::fail_at(const KernelStep& step, const Running& running) const {
     const Type& type =
         type_of(running.program.nodes[running.program.operands[node.operands]].type);
     const int64_t axis = running.program.axes_of(node)[0];
-    fail(ErrorKind::Index, "{}: index {} is out of bounds for dimension {} with size {}{}",
-         tenon::name_of(node.op), running.error.value, axis, type.dims()[axis], where);
+    throw DataError(ErrorKind::Index,
+                    fmt::format("{}: index {} is out of bounds for dimension {} with size {}{}",
+                                tenon::name_of(node.op), running.error.value, axis,
+                                type.dims()[axis], where),
+                    node.origin);
   }
-  fail(ErrorKind::ZeroDivision, "{}: integer division by zero{}", tenon::name_of(node.op), where);
+  throw DataError(ErrorKind::ZeroDivision,
+                  fmt::format("{}: integer division by zero{}", tenon::name_of(node.op), where),
+                  node.origin);
 }
 
 void Plan::run_kernel(const KernelStep& step, const Step& info, Running& running) {
