@@ -199,7 +199,8 @@ inline std::uint64_t cheap_hash(DType dtype, Device device, std::span<const std:
 }
 
 inline CacheSet& set_of(std::uint64_t hash) {
-  if (!t_cache) [[unlikely]] t_cache = std::make_unique<Cache>();
+  if (!t_cache) [[unlikely]]
+    t_cache = std::make_unique<Cache>();
   return t_cache->sets[hash >> (64 - kSetBits)];
 }
 
