@@ -40,6 +40,7 @@ struct Cell : RefCounted {
   Cell* next = nullptr;
   Buffer buffer;
   GraphRef derivative;  // of a buffer that depends on leaves
+  uint64_t position = 0;  // where the buffer was computed in the stream (see trace/period.h)
 
   std::unique_ptr<View> view;
   uint32_t version = 0;  // a view's is its root's
@@ -61,6 +62,7 @@ struct Cell : RefCounted {
   Ref<LeafAnchor> anchor;
   Ref<Cell> grad;
 
+  DerivativeMask wanted_derivatives() const { return (requires_grad ? 0 : reverse_bit(0)) | keeps; }
   const Cell& root() const { return view ? *view->root : *this; }
   Cell& root() { return view ? *view->root : *this; }
 };

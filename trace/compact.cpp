@@ -28,7 +28,7 @@ bool is_free_to_recompute(Op op) {
 
 // A residual that lies in memory known outside would change with it.
 Buffer private_copy(Buffer buffer) {
-  if (buffer.storage->exposures.load(std::memory_order_relaxed) == 0) return buffer;
+  if (!buffer.storage || !buffer.storage->is_exposed()) return buffer;
   Buffer copy{allocate(buffer.storage->bytes()), buffer.offset, buffer.type};
   std::memcpy(copy.storage->data(), buffer.storage->data(), buffer.storage->bytes());
   return copy;
@@ -44,8 +44,7 @@ class Chooser {
     for (const Cell* cell = segment_.cells; cell; cell = cell->next) result_.bits |= cell->keeps;
     for (const Cell* cell = segment_.cells; cell; cell = cell->next) {
       const Node& node = segment_.nodes[cell->node];
-      const DerivativeMask wanted = reverse_bit(0) | cell->keeps;
-      if (node.level == 0 && (node.active & wanted)) mark(cell->node, Residuals::kDerivative);
+      if (node.level == 0 && (node.active & cell->wanted_derivatives())) mark(cell->node, Residuals::kDerivative);
     }
     while (!work_.empty()) {
       const NodeId node = work_.back();

@@ -8,8 +8,10 @@
 #include "core/allocator.h"
 #include "core/log.h"
 #include "trace/compact.h"
+#include "trace/cut.h"
 #include "trace/executor.h"
 #include "trace/extract.h"
+#include "trace/period.h"
 #include "trace/recorder.h"
 
 namespace tenon {
@@ -40,10 +42,6 @@ std::vector<Buffer> run_program(Program& program) {
   return blocking([&] { return executor().run(program); });
 }
 
-bool is_poisoned(const Segment& segment, NodeId node) {
-  return node < segment.poisoned.size() && segment.poisoned[node];
-}
-
 // Marks the nodes that failed, and what depends on them, so that the rest can still run.
 void poison(Segment& segment, const DataError& error) {
   segment.poisoned.resize(segment.nodes.size());
@@ -53,12 +51,9 @@ void poison(Segment& segment, const DataError& error) {
   }
   for (NodeId id = 0; id < segment.nodes.size(); ++id) {
     const Node& node = segment.nodes[id];
-    bool bad = node.origin == error.origin && info(node.op).fallible;
-    for (NodeId operand : segment.operands_of(node)) {
-      bad = bad || (node.op != Op::Input && segment.poisoned[operand]);
-    }
-    if (bad) segment.poisoned[id] = true;
+    if (node.origin == error.origin && info(node.op).fallible) segment.poisoned[id] = true;
   }
+  segment.spread_poison();
 }
 
 // The buffers a run gave, moved to the cells that are still alive. A result that lies in memory
@@ -76,12 +71,12 @@ void settle_cells(Segment& segment, const Ref<Graph>& graph, const std::vector<u
     next = cell->next;
     const NodeId id = cell->node;
     const Node& node = segment.nodes[id];
-    if (node.level != 0 || is_poisoned(segment, id)) continue;  // dead with its vmap, or failed
+    if (node.level != 0 || segment.is_poisoned(id)) continue;  // dead with its vmap, or failed
     Buffer buffer = own_buffer(stored.find(id));
     buffer.type = cell->type;
     cell->buffer = std::move(buffer);
-    const DerivativeMask wanted = cell->requires_grad ? 0 : reverse_bit(0);
-    if (graph && index[id] != kNoNode && (node.active & (wanted | cell->keeps))) {
+    cell->position = segment.positions.empty() ? 0 : segment.positions[id];
+    if (graph && index[id] != kNoNode && (node.active & cell->wanted_derivatives())) {
       cell->derivative = GraphRef(graph, index[id]);
     }
     Segment::unbind(*cell);
@@ -107,6 +102,8 @@ void finish(const Ref<Segment>& segment, bool done) {
 // Runs a sealed segment and compacts it. Throws what the run threw; the segment then stays pending
 // (or, after a data error, keeps just the cells that depend on the failed node).
 void run_sealed(const Ref<Segment>& segment) {
+  resolve_sources(*segment);
+  if (segment->state != Segment::State::Pending) return;  // another thread has taken it meanwhile
   std::exception_ptr data_error;
   while (true) {
     const std::shared_ptr<RunRecipe> recipe =
@@ -165,12 +162,34 @@ void wait_for(Segment* segment) {
   });
 }
 
+// In order; what the data made fail in one piece is raised when all have run.
+void run_pieces(std::span<const Ref<Segment>> pieces) {
+  for (const Ref<Segment>& piece : pieces) {
+    piece->owner = nullptr;
+    piece->state = Segment::State::Pending;
+    if (piece->cells) piece->self = piece;
+  }
+  std::exception_ptr failure;
+  for (const Ref<Segment>& piece : pieces) {
+    log(Category::Flush, "segment {}: {} nodes", piece->sequence, piece->nodes.size());
+    try {
+      do {
+        if (piece->state == Segment::State::Running) wait_for(piece.get());
+        if (piece->state == Segment::State::Pending) run_sealed(piece);
+      } while (piece->state == Segment::State::Running);
+    } catch (const DataError&) {
+      if (!failure) failure = std::current_exception();
+    }
+  }
+  if (failure) std::rethrow_exception(failure);
+}
+
 }  // namespace
 
 bool needs_run(const Segment& segment, NodeId node) {
   const Node& definition = segment.nodes[node];
   return definition.op != Op::Input && !(definition.flags & Node::kValued) &&
-         definition.level == 0 && !is_poisoned(segment, node);
+         definition.level == 0 && !segment.is_poisoned(node);
 }
 
 void set_executor(Executor* executor) { installed_executor = executor; }
@@ -196,14 +215,58 @@ void seal_and_run(Recorder& r) {
     run_in_place(r);
     return;
   }
-  const Ref<Segment> sealed = next_segment(r);
-  log(Category::Flush, "segment {}: {} nodes", sealed->sequence, sealed->nodes.size());
-  run_sealed(sealed);
+  Segment& segment = *r.segment;
+  segment.positions.clear();
+  std::vector<NodeId> cuts;
+  if (!r.predictor.expects(segment)) {
+    const Stream stream = make_stream(segment);
+    for (size_t cut : cuts_for_flush(stream)) cuts.push_back(stream.nodes[cut]);
+  }
+  const std::vector<Ref<Segment>> pieces = cut_segment(r.segment, cuts, {});
+  next_segment(r);
+  run_pieces(pieces);
+}
+
+// Caps depend on what was recorded alone, so that cuts are the same on every run.
+void cut_if_large(Recorder& r) {
+  constexpr size_t kNodeCap = 32768;
+  constexpr int64_t kPinnedCap = int64_t{1} << 30;
+  if (r.segment->nodes.size() < r.next_check && r.pinned_bytes < kPinnedCap) return;
+  if (r.transforms > 0) return;
+  const Ref<Segment> segment = r.segment;
+  const Stream stream = make_stream(*segment);
+  std::vector<NodeId> cuts;
+  for (size_t cut : cuts_for_cap(stream)) {
+    cuts.push_back(cut < stream.nodes.size() ? stream.nodes[cut]
+                                             : static_cast<NodeId>(segment->nodes.size()));
+  }
+  if (cuts.empty()) {
+    if (segment->nodes.size() < kNodeCap && r.pinned_bytes < kPinnedCap) {
+      r.next_check = 2 * segment->nodes.size();
+    } else {
+      seal_and_run(r);
+    }
+    return;
+  }
+  std::vector<Ref<Segment>> pieces = cut_segment(segment, cuts, stream.positions);
+  segment->owner = nullptr;
+  segment->state = Segment::State::Pending;
+  open_segment(r, std::move(pieces.back()));
+  pieces.pop_back();
+  std::exception_ptr failure;
+  try {
+    run_pieces(pieces);
+  } catch (const DataError&) {
+    failure = std::current_exception();
+  }
+  resolve_sources(*r.segment);
+  if (failure) std::rethrow_exception(failure);
 }
 
 void run_in_place(Recorder& r) {
   Segment& segment = *r.segment;
   const Ref<Segment> keep(&segment);
+  resolve_sources(segment);
   RunRecipe recipe = make_recipe(segment);
   if (recipe.roots.empty()) return;
   bind_inputs(recipe, segment);
@@ -217,7 +280,7 @@ void run_in_place(Recorder& r) {
 
 void settle(Cell& cell) {
   while (Segment* segment = cell.segment) {
-    if (is_poisoned(*segment, cell.node)) {
+    if (segment->is_poisoned(cell.node)) {
       fail(segment->failure_kind, "{}", segment->failure);
     }
     switch (segment->state) {
@@ -225,9 +288,9 @@ void settle(Cell& cell) {
         wait_for(segment);
         break;
       case Segment::State::Open:
-        if (segment->owner->transforms == 0) {
+        if (segment->owner->transforms == 0 && segment->owner->scopes == 0) {
           run_sealed(next_segment(*segment->owner));
-        } else {  // another thread's transform is open: it keeps its trace, we read the value
+        } else {  // another thread's transform or operation is open: it keeps its trace, we read the value
           run_in_place(*segment->owner);
           return;
         }
@@ -275,12 +338,6 @@ Buffer evaluate(Cell& cell) {
   if (!cell.view) return evaluate_root(cell);
   const Buffer root = evaluate_root(cell.root());
   return {root.storage, root.offset + cell.view->offset, cell.type};
-}
-
-void cut_if_large(Recorder& r) {
-  constexpr size_t kNodeCap = 16384;
-  if (r.transforms > 0 || r.segment->nodes.size() < kNodeCap) return;
-  seal_and_run(r);
 }
 
 }  // namespace tenon

@@ -15,10 +15,6 @@ bool same_bytes(const std::vector<T>& a, const std::vector<T>& b) {
          (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0);
 }
 
-DerivativeMask wanted_bits(const Cell& cell) {
-  return (cell.requires_grad ? 0 : reverse_bit(0)) | cell.keeps;
-}
-
 }  // namespace
 
 RunRecipe make_recipe(const Segment& segment) {
@@ -61,10 +57,16 @@ bool Predictor::is_equal(Seen& seen, const Segment& segment) const {
          update_attributes(seen, segment);
 }
 
+bool Predictor::expects(const Segment& segment) const {
+  if (last_ >= seen_.size()) return false;
+  const size_t predicted = seen_[last_].next;
+  return predicted < seen_.size() && seen_[predicted].nodes.size() == segment.nodes.size();
+}
+
 std::shared_ptr<RunRecipe> Predictor::recipe_for(const Segment& segment) {
   cells_.clear();
   for (const Cell* cell = segment.cells; cell; cell = cell->next) {
-    cells_.emplace_back(cell->node, wanted_bits(*cell));
+    cells_.emplace_back(cell->node, cell->wanted_derivatives());
   }
   const auto follow = [&](size_t at) {
     if (last_ < seen_.size()) seen_[last_].next = at;

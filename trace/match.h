@@ -39,6 +39,9 @@ class Predictor {
   // The recipe of an equal segment seen before, its attributes brought up to date, or a new one.
   std::shared_ptr<RunRecipe> recipe_for(const Segment& segment);
 
+  // Whether the predicted segment has as many nodes. A cheap guess.
+  bool expects(const Segment& segment) const;
+
   uint64_t matched = 0;
   uint64_t unmatched = 0;
 

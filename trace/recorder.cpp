@@ -70,11 +70,23 @@ Ref<Segment> next_segment(Recorder& recorder) {
   Ref<Segment> sealed = std::move(recorder.segment);
   sealed->owner = nullptr;
   sealed->state = Segment::State::Pending;
-  recorder.segment = make_ref<Segment>(next_sequence++);
-  recorder.segment->owner = &recorder;
-  recorder.last_cut = 0;
+  open_segment(recorder, make_ref<Segment>(next_sequence++));
   return sealed;
 }
+
+void open_segment(Recorder& recorder, Ref<Segment> segment) {
+  recorder.pinned_bytes = 0;
+  for (const Node& node : segment->nodes) {
+    if (node.op == Op::Input) recorder.pinned_bytes += dense_bytes(type_of(node.type));
+  }
+  recorder.next_check = std::max(Recorder::kFirstCheck, 2 * segment->nodes.size());
+  segment->owner = &recorder;
+  segment->state = Segment::State::Open;
+  segment->positions.clear();
+  recorder.segment = std::move(segment);
+}
+
+uint64_t reserve_sequences(size_t count) { return next_sequence.fetch_add(count); }
 
 TraceLock::TraceLock() {
   if (lock_depth++ == 0) acquire();
@@ -132,7 +144,7 @@ Value append(Op op, TypeId type, std::span<const Value> operands, std::span<cons
   return append_masked(op, type, operands, axes, sizes, recorder().mask());
 }
 
-Value append_input(Buffer buffer, GraphRef derivative) {
+Value append_input(Buffer buffer, GraphRef derivative, uint64_t position) {
   Recorder& r = recorder();
   Segment& segment = *r.segment;
   Node node{};
@@ -143,7 +155,8 @@ Value append_input(Buffer buffer, GraphRef derivative) {
   node.origin = r.origin;
   node.attributes = static_cast<uint32_t>(segment.sources.size());
   if (buffer.storage->exposures.load(std::memory_order_relaxed) > 0) r.touched_exposed = true;
-  segment.sources.push_back({std::move(buffer), std::move(derivative)});
+  r.pinned_bytes += dense_bytes(type_of(node.type));
+  segment.sources.push_back({std::move(buffer), std::move(derivative), position, {}});
   segment.nodes.push_back(node);
   return {static_cast<uint32_t>(segment.nodes.size() - 1)};
 }
@@ -170,7 +183,7 @@ NodeId resolve_value(Recorder& r, Cell& cell) {
     Buffer buffer = cell.segment ? cell.segment->values.at(cell.node) : cell.buffer;
     check(static_cast<bool>(buffer.storage), ErrorKind::Internal, "a tensor without a value");
     buffer.type = cell.type;
-    cell.cached_node = append_input(std::move(buffer), cell.derivative).id;
+    cell.cached_node = append_input(std::move(buffer), cell.derivative, cell.position).id;
     cell.cached_sequence = r.segment->sequence;
   } else if (r.segment->sources[r.segment->nodes[cell.cached_node].attributes]
                  .buffer.storage->exposures.load(std::memory_order_relaxed) > 0) {

@@ -47,7 +47,9 @@ struct Recorder {
   // Roots in memory known outside that this operation wrote, and where they live.
   std::vector<std::pair<Ref<Cell>, Buffer>> homes;
   uint32_t origin = 0;          // of the operation being recorded
-  size_t last_cut = 0;          // nodes in the segment when caps were last checked
+  size_t next_check = kFirstCheck;  // nodes in the segment when caps are checked again
+  int64_t pinned_bytes = 0;     // that the segment's inputs hold
+  static constexpr size_t kFirstCheck = 4096;
 
   DerivativeMask mask() const {
     const DerivativeMask all = (DerivativeMask{2} << depth) - 1;
@@ -80,7 +82,7 @@ Value append(Op op, TypeId type, std::span<const Value> operands, std::span<cons
 Value append_masked(Op op, TypeId type, std::span<const Value> operands,
                     std::span<const int64_t> axes, std::span<const int64_t> sizes,
                     DerivativeMask mask);
-Value append_input(Buffer buffer, GraphRef derivative);
+Value append_input(Buffer buffer, GraphRef derivative, uint64_t position = 0);
 
 // The node that stands for the cell now.
 Value resolve(Cell& cell);
@@ -90,6 +92,8 @@ void rebind(Cell& cell, Value value);  // a root cell; counts a version
 void settle(Cell& cell);
 bool is_dense(const Type& type);  // its elements fill its storage range, in some order
 Ref<Segment> next_segment(Recorder& recorder);  // seals the open segment, opens another
+void open_segment(Recorder& recorder, Ref<Segment> segment);
+uint64_t reserve_sequences(size_t count);  // numbers of segments to come; the first
 // Runs what the cell needs; afterwards its root has a buffer (or its segment has its value).
 Buffer evaluate(Cell& cell);
 void copy_buffer(const Buffer& from, const Buffer& into);  // same extents, each in its own layout

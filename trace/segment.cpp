@@ -13,6 +13,17 @@ Segment::~Segment() {
   while (cells) unbind(*cells);
 }
 
+void Segment::spread_poison() {
+  poisoned.resize(nodes.size());
+  for (NodeId id = 0; id < nodes.size(); ++id) {
+    const Node& node = nodes[id];
+    if (node.op == Op::Input) continue;
+    for (NodeId operand : operands_of(node)) {
+      if (poisoned[operand]) poisoned[id] = true;
+    }
+  }
+}
+
 void Segment::bind(Cell& cell, NodeId node) {
   cell.segment = this;
   cell.node = node;

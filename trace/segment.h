@@ -1,6 +1,7 @@
 // A run of recorded nodes, from one cut to the next.
 #pragma once
 
+#include <atomic>
 #include <unordered_map>
 #include <vector>
 
@@ -13,6 +14,8 @@ namespace tenon {
 struct Source {
   Buffer buffer;
   GraphRef derivative;
+  uint64_t position = 0;  // where it was computed in the recorder's stream (see trace/period.h)
+  Ref<Cell> pending;      // an earlier piece of a cut segment has yet to compute it
 };
 
 class Segment : public RefCounted {
@@ -23,7 +26,7 @@ class Segment : public RefCounted {
   ~Segment();
 
   const uint64_t sequence;
-  State state = State::Open;
+  std::atomic<State> state = State::Open;
   struct Recorder* owner = nullptr;  // while open
   Ref<Segment> self;                 // held while pending: cells name it, nobody records into it
   std::vector<bool> poisoned;        // nodes that failed, or depend on one that did
@@ -36,6 +39,11 @@ class Segment : public RefCounted {
   std::vector<Ref<LeafAnchor>> leaves;
   std::unordered_map<NodeId, Buffer> values;  // of kValued nodes
   Cell* cells = nullptr;                      // those that name one of its nodes
+  uint64_t first_position = 1;                // of its nodes in the recorder's stream
+  std::vector<uint64_t> positions;            // of its nodes, when it was cut by a cap
+
+  bool is_poisoned(NodeId node) const { return node < poisoned.size() && poisoned[node]; }
+  void spread_poison();  // to what depends on poisoned nodes
 
   std::span<const uint32_t> operands_of(const Node& node) const {
     return {node.operand_count <= Node::kInlineOperands ? node.operands

@@ -4,7 +4,6 @@
 #include "tests/trace/reference/executor.h"
 
 int main(int argc, char** argv) {
-  static tenon::reference::ReferenceExecutor executor;
-  tenon::set_executor(&executor);
+  tenon::set_executor(&tenon::reference::installed());
   return doctest::Context(argc, argv).run();
 }

@@ -1,0 +1,22 @@
+// Cutting a segment into pieces that run one after another.
+#pragma once
+
+#include <vector>
+
+#include "trace/segment.h"
+
+namespace tenon {
+
+// Cuts before the given nodes (ascending). The first piece is the segment itself, shortened; the
+// others are new. A value that a later piece uses becomes an input there, whose source is pending
+// until the earlier piece has run; constants, inputs and movement are recorded again instead.
+// Cells move to the piece that has their node. `positions` (see trace/period.h; may be empty) are
+// dealt out to the pieces. The caller says what becomes of the pieces.
+std::vector<Ref<Segment>> cut_segment(const Ref<Segment>& segment, std::span<const NodeId> cuts,
+                                      std::vector<uint64_t> positions);
+
+// Fetches the buffers and derivatives of pending sources from the pieces they come from, running
+// those if need be. Nodes whose source failed are poisoned. May give up the lock meanwhile.
+void resolve_sources(Segment& segment);
+
+}  // namespace tenon
