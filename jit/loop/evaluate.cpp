@@ -202,8 +202,11 @@ Lane evaluate_unary(UnaryOp op, Scalar type, Lane x) {
     } else {
       const uint64_t bits = static_cast<uint64_t>(value);
       if (op == UnaryOp::Not) return to_lane(static_cast<T>(~bits));
-      if constexpr (std::is_signed_v<T>) {
-        if (op == UnaryOp::Abs && value >= 0) return x;
+      if (op == UnaryOp::Abs) {
+        if constexpr (std::is_unsigned_v<T>)
+          return x;
+        else if (value >= 0)
+          return x;
       }
       return to_lane(static_cast<T>(0 - bits));
     }

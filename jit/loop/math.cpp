@@ -269,6 +269,9 @@ Pack floor_div_f32(Builder& b, Pack x, Pack y) {
 }
 
 Pack binary_float(Builder& b, ScalarFn fn, Pack x, Pack y) {
+  if (fn >= ScalarFn::BitwiseAnd && fn <= ScalarFn::ShiftRight) {
+    fail_unsupported(fn, b.type_of(x).scalar);
+  }
   if (auto op = plain_binary(fn)) return b.binary(*op, x, y);
   if (fn == ScalarFn::NextAfter) return formulas::next_after(b, x, y);
   const Scalar type = b.type_of(x).scalar;

@@ -234,14 +234,20 @@ Pack log1p(Builder& b, Pack x) {
 Pack sin(Builder& b, Pack x) { return circular(b, x, 0, "sin"); }
 Pack cos(Builder& b, Pack x) { return circular(b, x, 1, "cos"); }
 
-// tanh(x) = m / (m + 2), m = expm1(2 |x|); from 9.1 on the result rounds to 1.
+// x + x^3 p(x^2) up to 0.6; beyond, 1 - 2 / (exp(2x) + 1), where 1 dominates. From 9.1 on the
+// result rounds to 1.
 Pack tanh(Builder& b, Pack x) {
-  Pack y = b.abs(x);
-  y = b.select(b.lt(b.f32(9.1), y), b.f32(9.1), y);
+  const Pack magnitude = b.abs(x);
+  const Pack square = b.mul(magnitude, magnitude);
+  const Pack p = polynomial(
+      b, square,
+      {-0.333333313, 0.133332282, -0.0539496951, 0.0217174683, -0.00822062977, 0.00218419358});
+  const Pack small = b.fma(b.mul(magnitude, square), p, magnitude);
+  const Pack y = b.select(b.lt(b.f32(9.1), magnitude), b.f32(9.1), magnitude);
   const Reduced reduced = reduce_ln2(b, b.add(y, y));
-  const Pack power = b.scale(b.f32(1), reduced.n);
-  const Pack m = b.fma(expm1_reduced(b, reduced.r), power, b.sub(power, b.f32(1)));
-  return b.copysign(b.div(m, b.add(m, b.f32(2))), x);
+  const Pack e = b.scale(exp_reduced(b, reduced.r), reduced.n);
+  const Pack large = b.sub(b.f32(1), b.div(b.f32(2), b.add(e, b.f32(1))));
+  return b.copysign(b.select(b.lt(magnitude, b.f32(0.6)), small, large), x);
 }
 
 Pack erf(Builder& b, Pack x) {

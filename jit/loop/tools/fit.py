@@ -90,6 +90,9 @@ def main():
         0.86, range(7), weight=lambda z: 1)
     fit("erf f32, large: -log(1-erf(x)), x in [0.92, 4]", lambda x: -mp.log(mp.erfc(x)), 0.91, 4.0,
         range(8), weight=lambda x: mp.erfc(x))
+    fit("tanh f32, small: (tanh x - x)/x^3 in x^2", root(
+        over(3, lambda x: mp.tanh(x) - x, zero(mp.mpf(-1) / 3))), 0, 0.36, range(6),
+        weight=lambda z: z)
 
     double = dict(single=False)
     fit("exp f64: (exp(r)-1)/r", over(1, lambda r: mp.exp(r) - 1, zero(1)), -ln2h, ln2h, range(9),
