@@ -17,7 +17,7 @@ _LETTER = {
 
 
 def _samples(o: Operation) -> list[str]:
-    if o.samples:
+    if "samples" in o.entry.values:
         return list(o.samples)
     required = [p for p in o.signature.parameters if p.required]
     tensors = [p for p in required if p.type.is_value]
@@ -47,6 +47,7 @@ def write_cases(operations: list[Operation]) -> str:
                 "samples": _samples(o),
                 "errors": [dict(error) for error in o.errors],
                 "differentiable": o.differentiable and o.domain not in ("integer", "bool"),
+                "random": o.random,
                 "results": len(o.signature.returns),
                 "returns": o.signature.returns[0],
                 "example": o.example,

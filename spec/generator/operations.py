@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,7 @@ KEYS = {
     "errors",
     "fails",
     "differentiable",
+    "random",
 }
 # Where the generated samples lie: all floats, positive ones, (-1, 1), above 1, integers, bools.
 DOMAINS = ("real", "positive", "unit", "above_one", "integer", "bool")
@@ -74,7 +75,7 @@ class Operation:
     errors: tuple[dict[str, Any], ...]
     fails: str
     differentiable: bool
-    overloads: list[Operation] = field(default_factory=list)
+    random: bool
 
     @property
     def has_value_level(self) -> bool:
@@ -176,6 +177,7 @@ def _read(entry: Entry, topic: str, primitives: dict[str, Primitive]) -> Operati
         errors=tuple(errors),
         fails=entry.choose("fails", ("never", "call", "run"), "call"),
         differentiable=entry.get("differentiable", bool, True),
+        random=entry.get("random", bool, False),
     )
 
 

@@ -61,6 +61,13 @@ class _Compiler:
             return float(node.value)
         return None
 
+    def _any_value(self) -> str:
+        """A value that the expression reads anyway, for the dtype of numbers that stand alone."""
+        for name in reversed(NAMES):
+            if name in self.names and self.reads & 1 << bit_of(name):
+                return name
+        raise ExpressionError("a number alone needs a value whose dtype it takes")
+
     def _call(self, function: str, arguments: list[ast.expr]) -> str:
         if function not in self.functions:
             raise ExpressionError(f"unknown function '{function}'")
@@ -70,7 +77,7 @@ class _Compiler:
             for argument, number in zip(arguments, numbers, strict=True)
         ]
         values = codes[1:] if function == "select" else codes
-        like = next((code for code in values if code), "out")
+        like = next((code for code in values if code), "") or self._any_value()
         codes = [
             code if number is None else f"ops::literal_like({like}, {number!r})"
             for code, number in zip(codes, numbers, strict=True)
