@@ -160,6 +160,7 @@ NB_MODULE(_C, m) {
   add_autograd(m);
   add_vmap(m);
   add_modules(m);
+  add_inspection(m);
   add_nn(m);
   add_optim(m);
   tenon::jit::install();

@@ -68,6 +68,7 @@ from ._functions import (
     broadcast_tensors,
     einsum,
     equal,
+    eval,
     finfo,
     get_rng_state,
     iinfo,
@@ -102,7 +103,7 @@ preserve_format = "preserve_format"
 channels_last = "channels_last"
 
 # What costs time to import comes when it is first asked for.
-_LAZY = ("autograd", "func", "linalg", "nn", "optim", "special", "utils", "cuda")
+_LAZY = ("autograd", "func", "linalg", "nn", "optim", "special", "utils", "cuda", "jit")
 
 
 def __getattr__(name: str) -> _typing.Any:
@@ -110,8 +111,8 @@ def __getattr__(name: str) -> _typing.Any:
         return _importlib.import_module(f"{__name__}.{name}")
     if name in ("save_safetensors", "load_safetensors", "save", "load"):
         return getattr(_importlib.import_module(f"{__name__}.serialization"), name)
-    if name in ("explain", "sync_errors"):
-        return getattr(_importlib.import_module(f"{__name__}.inspection"), name)
+    if name == "explain":
+        return _importlib.import_module(f"{__name__}.jit").explain
     if name in ("vmap",):
         return getattr(_importlib.import_module(f"{__name__}.func"), name)
     raise AttributeError(f"module '{__name__}' has no attribute '{name}'")

@@ -250,3 +250,19 @@ class iinfo:  # noqa: N801
 
     def __repr__(self) -> str:
         return f"iinfo(min={self.min}, max={self.max}, dtype={self.dtype})"
+
+
+def eval(*tensors: Tensor) -> None:  # noqa: A001 - the name that lazy frameworks use
+    """Runs what this thread has recorded, the given tensors included.
+
+    Reading a value does the same; this is for placing the cut by hand.
+
+    Example::
+
+        >>> x = tn.ones(3) * 2
+        >>> tn.eval(x)
+    """
+    for tensor in tensors:
+        if not isinstance(tensor, Tensor):
+            raise TypeError(f"eval: expected tensors, got {type(tensor).__name__}")
+    _C.flush()

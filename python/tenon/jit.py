@@ -1,0 +1,114 @@
+"""Looking at the JIT, and telling it how to run.
+
+Example::
+
+    >>> import tenon as tn
+    >>> x = tn.ones(4)
+    >>> tn.jit.reset()
+    >>> (x * 2 + 1).sum().item()
+    12.0
+    >>> tn.jit.counters()["programs"] >= 1
+    True
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+from tenon import _C
+
+__all__ = [
+    "counters",
+    "explain",
+    "get_mode",
+    "last_run",
+    "memory_stats",
+    "profile",
+    "reset",
+    "reset_peak_memory_stats",
+    "set_mode",
+    "table",
+]
+
+_start: dict[str, int] = {}
+
+
+def set_mode(mode: str) -> None:
+    """How programs run: "fused" (the default), "unfused" (each operation a kernel of its own) or
+    "interpret" (kernels walked by the loop IR's interpreter). The results are equal bit for bit.
+
+    Raises:
+        ValueError: for another mode.
+    """
+    if mode not in ("fused", "unfused", "interpret"):
+        raise ValueError(f"mode must be 'fused', 'unfused' or 'interpret', not {mode!r}")
+    _C._jit.set_mode(getattr(_C._jit.Mode, mode))
+
+
+def get_mode() -> str:
+    """The mode set by :func:`set_mode`, or by the environment's ``TENON_JIT``."""
+    return str(_C._jit.mode().name)
+
+
+def counters() -> dict[str, int]:
+    """What was made and run since :func:`reset`: programs run, plans made, different kernels, how
+    many of those the compiler made and how many came from the disk, launches, library calls and
+    primitives, and segments that repeated an earlier one (``segments_matched``) or did not.
+    """
+    return {name: n - _start.get(name, 0) for name, n in _C._jit.counters().items()}
+
+
+def reset() -> None:
+    """Counts from here."""
+    _start.update(_C._jit.counters())
+
+
+def last_run() -> list[dict[str, Any]]:
+    """The steps of the last program this thread ran: ``name``, ``seconds`` (0 unless profiling),
+    ``bytes`` read and written, and the ``lines`` of the user's program they came from."""
+    return list(_C._jit.last_run())
+
+
+@contextlib.contextmanager
+def profile() -> Iterator[None]:
+    """Times the steps of the programs run inside; see :func:`last_run` and :func:`table`."""
+    before = _C._jit.is_profiling()
+    _C._jit.set_profiling(True)
+    try:
+        yield
+    finally:
+        _C._jit.set_profiling(before)
+
+
+def table(limit: int = 30) -> str:
+    """:func:`last_run` as text, the most expensive steps first."""
+    steps = sorted(last_run(), key=lambda step: -step["seconds"])
+    total = sum(step["seconds"] for step in steps) or 1.0
+    lines = [f"{'us':>9} {'share':>6} {'GB/s':>7}  step"]
+    for step in steps[:limit]:
+        seconds = step["seconds"]
+        rate = step["bytes"] / seconds / 1e9 if seconds > 0 else 0.0
+        where = ", ".join(step["lines"][:3])
+        lines.append(
+            f"{seconds * 1e6:9.1f} {seconds / total:6.1%} {rate:7.1f}  {step['name']}  {where}"
+        )
+    lines.append(f"{total * 1e6:9.1f} us in {len(steps)} steps")
+    return "\n".join(lines)
+
+
+def explain() -> str:
+    """What would run if the pending operations were flushed now: the simplified graph, its groups
+    and why they end where they do, kernels and buffers. Empty when nothing is pending."""
+    return str(_C._jit.explain_pending())
+
+
+def memory_stats() -> dict[str, int]:
+    """The allocator's bytes: allocated, peak, reserved, peak_reserved, and its counts of calls."""
+    return dict(_C._jit.memory())
+
+
+def reset_peak_memory_stats() -> None:
+    """Peaks count from here."""
+    _C._jit.reset_peak()
