@@ -36,6 +36,8 @@ struct Problem {
         stride_a(args.stride_a),
         stride_b(args.stride_b),
         stride_c(args.stride_c),
+        offsets_a(args.offsets_a),
+        offsets_b(args.offsets_b),
         transpose_a(args.transpose_a),
         transpose_b(args.transpose_b) {}
 
@@ -45,7 +47,15 @@ struct Problem {
   T* c;
   std::int64_t lda, ldb, ldc;
   std::int64_t stride_a, stride_b, stride_c;
+  const std::int64_t *offsets_a, *offsets_b;
   bool transpose_a, transpose_b;
+
+  const T* matrix_a(std::int64_t batch) const {
+    return a + (offsets_a ? offsets_a[batch] : batch * stride_a);
+  }
+  const T* matrix_b(std::int64_t batch) const {
+    return b + (offsets_b ? offsets_b[batch] : batch * stride_b);
+  }
 };
 
 // Calls body(batch, first row, first column, rows, columns) for each tile, in parallel.
@@ -75,8 +85,8 @@ MatrixProduct<T> tile_product(const Problem<T>& p, std::int64_t batch, std::int6
   return {.m = rows,
           .n = columns,
           .k = p.shape.k,
-          .a = p.a + batch * p.stride_a + (p.transpose_a ? row : row * p.lda),
-          .b = p.b + batch * p.stride_b + (p.transpose_b ? column * p.ldb : column),
+          .a = p.matrix_a(batch) + (p.transpose_a ? row : row * p.lda),
+          .b = p.matrix_b(batch) + (p.transpose_b ? column * p.ldb : column),
           .c = p.c + batch * p.stride_c + row * p.ldc + column,
           .lda = p.lda,
           .ldb = p.ldb,
@@ -101,15 +111,15 @@ void run(const Problem<T>& p) {
 }
 
 // Dense float copies of an operand's matrices (one if the batch stride is 0), rows in parallel.
-template <class Half>
-Ref<Storage> widen(const Half* data, std::int64_t rows, std::int64_t columns, std::int64_t ld,
-                   std::int64_t batch, std::int64_t batch_stride) {
+template <class Matrix>
+Ref<Storage> widen(Matrix matrix, std::int64_t rows, std::int64_t columns, std::int64_t ld,
+                   std::int64_t batch) {
   Ref<Storage> storage = allocate(static_cast<std::size_t>(batch * rows * columns) * sizeof(float));
   float* wide = storage->as<float>();
   parallel_for(batch * rows, std::max<std::int64_t>(1, 32768 / std::max<std::int64_t>(columns, 1)),
                [&](std::int64_t begin, std::int64_t end) {
                  for (std::int64_t i = begin; i < end; ++i) {
-                   const Half* from = data + i / rows * batch_stride + i % rows * ld;
+                   const auto* from = matrix(i / rows) + i % rows * ld;
                    float* to = wide + i * columns;
                    for (std::int64_t j = 0; j < columns; ++j) to[j] = from[j];
                  }
@@ -125,8 +135,11 @@ void run_half(const Problem<Half>& p) {
   const std::int64_t rows_b = p.transpose_b ? s.n : s.k;
   const std::int64_t columns_a = p.transpose_a ? s.m : s.k;
   const std::int64_t columns_b = p.transpose_b ? s.k : s.n;
-  const Ref<Storage> a = widen(p.a, rows_a, columns_a, p.lda, p.stride_a ? s.batch : 1, p.stride_a);
-  const Ref<Storage> b = widen(p.b, rows_b, columns_b, p.ldb, p.stride_b ? s.batch : 1, p.stride_b);
+  const bool many_a = p.stride_a || p.offsets_a, many_b = p.stride_b || p.offsets_b;
+  const Ref<Storage> a = widen([&](std::int64_t i) { return p.matrix_a(i); }, rows_a, columns_a,
+                               p.lda, many_a ? s.batch : 1);
+  const Ref<Storage> b = widen([&](std::int64_t i) { return p.matrix_b(i); }, rows_b, columns_b,
+                               p.ldb, many_b ? s.batch : 1);
 
   GemmArgs args;
   args.m = s.m;
@@ -137,8 +150,8 @@ void run_half(const Problem<Half>& p) {
   args.b = b->data();
   args.lda = columns_a;
   args.ldb = columns_b;
-  args.stride_a = p.stride_a ? rows_a * columns_a : 0;
-  args.stride_b = p.stride_b ? rows_b * columns_b : 0;
+  args.stride_a = many_a ? rows_a * columns_a : 0;
+  args.stride_b = many_b ? rows_b * columns_b : 0;
   args.transpose_a = p.transpose_a;
   args.transpose_b = p.transpose_b;
   const Problem<float> wide(args);

@@ -23,6 +23,9 @@ struct GemmArgs {
   std::int64_t lda = 0, ldb = 0, ldc = 0;
   std::int64_t stride_a = 0, stride_b = 0,
                stride_c = 0;  // elements between batches; a, b: may be 0
+  // Where each batch's matrix starts, in elements, where one stride can't say it (both or none).
+  const std::int64_t* offsets_a = nullptr;
+  const std::int64_t* offsets_b = nullptr;
   bool transpose_a = false, transpose_b = false;
 };
 

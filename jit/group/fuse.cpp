@@ -55,19 +55,12 @@ class Fuser {
 
   // Nodes that library calls and opaque reshapes read from memory.
   void want_buffers() {
-    const auto is_base = [&](NodeIndex n) {
-      const Op op = graph_[n].op;
-      return wanted_[n] || (op != Op::Reshape && op != Op::Permute && op != Op::Expand &&
-                            op != Op::Slice);
-    };
     for (NodeIndex n = 0; n < graph_.nodes.size(); ++n) {
       const GraphNode& node = graph_[n];
       if (node.op == Op::Argsort) wanted_[node.operands[0]] = 1;
       if (node.op == Op::DotGeneral) {
         for (NodeIndex operand : node.operands) {
-          const auto view = strided_view(graph_, algebra_, is_base, operand);
-          const bool good = view && graph_[view->base].op != Op::Constant;
-          wanted_[good ? view->base : operand] = 1;
+          wanted_[matrix_view(graph_, algebra_, operand).base] = 1;
         }
       }
       if (node.op == Op::Reshape) {

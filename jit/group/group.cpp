@@ -3,6 +3,7 @@
 #include "core/error.h"
 #include "jit/group/fuse.h"
 #include "jit/group/place.h"
+#include "jit/schedule/access.h"
 
 namespace tenon::jit {
 namespace {
@@ -33,7 +34,10 @@ Grouping make_groups(const Graph& graph, Algebra& algebra, const GroupOptions& o
   } else {
     for (NodeIndex n = 0; n < count; ++n) {
       if (!needs_buffers(graph, n)) continue;
-      for (NodeIndex operand : graph[n].operands) wanted[operand] = 1;
+      for (NodeIndex operand : graph[n].operands) {
+        if (graph[n].op == Op::DotGeneral) operand = matrix_view(graph, algebra, operand).base;
+        wanted[operand] = 1;
+      }
     }
     grouping = make_unfused(graph, std::move(grouping), wanted);
   }

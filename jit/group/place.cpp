@@ -103,6 +103,16 @@ void place_alone(const Graph& graph, Grouping& grouping, NodeIndex n) {
   if (is_pointwise(graph, n) || node.op == Op::Constant) {
     group.kind = GroupKind::Map;
     own_loops();
+    if (node.layout.kind == Layout::Permuted) {
+      // Loops in the order of memory.
+      group.loops.clear();
+      for (uint8_t d : node.layout.order) {
+        for (int i = node.starts[d]; i < node.starts[d + 1]; ++i) {
+          grouping.loops_of[n][i] = static_cast<uint8_t>(group.loops.size());
+          group.loops.push_back(node.atoms[i]);
+        }
+      }
+    }
   } else {
     switch (info(node.op).group) {
       case PrimitiveClass::Reduction: {

@@ -29,12 +29,13 @@ Hash128 key_of(const Program& program) {
     words.push_back(uint64_t{static_cast<uint16_t>(node.op)} |
                     uint64_t{static_cast<uint8_t>(type.dtype)} << 16 | uint64_t{type.rank} << 24 |
                     uint64_t{node.operand_count} << 32 | uint64_t{node.axes_count & 0xffffu} << 40 |
-                    uint64_t{type.numel == 0} << 56);
+                    uint64_t{type.numel == 0} << 56 | uint64_t{!type.contiguous} << 57);
     const uint64_t ones = ones_mask(type);
     if (ones) words.push_back(ones);
     words.back() ^= uint64_t{ones != 0} << 63;
     for (uint32_t operand : program.operands_of(node)) words.push_back(i - operand);
     for (int64_t axis : program.axes_of(node)) words.push_back(static_cast<uint64_t>(axis));
+    if (node.op != Op::Input && !type.contiguous) write_layout(type, words);
     switch (node.op) {
       case Op::Input:
         write_layout(type_of(program.inputs[inputs++].type), words);

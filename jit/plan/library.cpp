@@ -190,28 +190,30 @@ void multiply(DType dtype, const MatrixOperand& a, const MatrixOperand& b, void*
   args.ldb = matrix_b.leading, args.transpose_b = matrix_b.transposed;
   args.ldc = args.n;
   args.stride_c = args.m * args.n;
-  const int64_t item = static_cast<int64_t>(size_of(dtype));
-  // The last batch dimension is the library's, those before it are a loop here.
-  int64_t outer = 1;
-  if (!batch_a.empty()) {
-    args.batch = batch_a.back().extent;
-    args.stride_a = batch_a.back().stride;
-    args.stride_b = batch_b.back().stride;
-    outer = count / args.batch;
-  }
-  for (int64_t i = 0; i < outer; ++i) {
-    int64_t rest = i, offset_a = 0, offset_b = 0;
-    for (size_t d = batch_a.empty() ? 0 : batch_a.size() - 1; d-- > 0;) {
-      const int64_t at = rest % batch_a[d].extent;
-      rest /= batch_a[d].extent;
-      offset_a += at * batch_a[d].stride;
-      offset_b += at * batch_b[d].stride;
+  args.a = data_a;
+  args.b = data_b;
+  args.c = result;
+  args.batch = count;
+  SmallVector<int64_t, 64> offsets_a, offsets_b;
+  if (batch_a.size() == 1) {
+    args.stride_a = batch_a[0].stride;
+    args.stride_b = batch_b[0].stride;
+  } else if (batch_a.size() > 1) {
+    for (int64_t i = 0; i < count; ++i) {
+      int64_t rest = i, offset_a = 0, offset_b = 0;
+      for (size_t d = batch_a.size(); d-- > 0;) {
+        const int64_t at = rest % batch_a[d].extent;
+        rest /= batch_a[d].extent;
+        offset_a += at * batch_a[d].stride;
+        offset_b += at * batch_b[d].stride;
+      }
+      offsets_a.push_back(offset_a);
+      offsets_b.push_back(offset_b);
     }
-    args.a = static_cast<const std::byte*>(data_a) + offset_a * item;
-    args.b = static_cast<const std::byte*>(data_b) + offset_b * item;
-    args.c = static_cast<std::byte*>(result) + i * args.batch * args.stride_c * item;
-    kernels::gemm(args);
+    args.offsets_a = offsets_a.data();
+    args.offsets_b = offsets_b.data();
   }
+  kernels::gemm(args);
 }
 
 void sort_along(DType dtype, const void* values, int64_t* result, std::span<const int64_t> dims,

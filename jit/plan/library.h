@@ -16,8 +16,8 @@ struct MatrixOperand {
   std::span<const uint8_t> batch, free, contract;
 };
 
-// result[batch, free of a, free of b], dense, from any strides: as one library call where they
-// allow, else in several, or from a packed copy.
+// result[batch, free of a, free of b], dense, from any strides: operands whose strides the library
+// can't take are packed first.
 void multiply(DType dtype, const MatrixOperand& a, const MatrixOperand& b, void* result);
 
 // argsort of a dense tensor along any axis.

@@ -35,27 +35,21 @@ uint32_t Plan::buffer_of(NodeIndex n, bool partial) {
   return id;
 }
 
-StridedOperand Plan::strided(const Placement& placement, uint32_t group, NodeIndex n) {
-  (void)group;
-  const auto has_buffer = [&](NodeIndex m) {
-    return graph_[m].op == Op::Input || grouping_.stored[m];
-  };
-  const auto view = strided_view(graph_, algebra_, has_buffer, n);
-  check(view.has_value(), ErrorKind::Internal, "a matrix operand has no strides");
-  (void)placement;
-  StridedOperand operand{buffer_of(view->base, false), view->offset, view->strides, {}};
+StridedOperand Plan::strided(NodeIndex n) {
+  const StridedView view = matrix_view(graph_, algebra_, n);
+  StridedOperand operand{buffer_of(view.base, false), view.offset, view.strides, {}};
   for (Symbol atom : graph_[n].atoms) operand.extents.push_back(algebra_.extent(atom));
   return operand;
 }
 
-void Plan::add_gemm(const Placement& placement, uint32_t group) {
+void Plan::add_gemm(uint32_t group) {
   const NodeIndex n = grouping_.groups[group].stores[0];
   const GraphNode& node = graph_[n];
   const GraphNode &a = graph_[node.operands[0]], &b = graph_[node.operands[1]];
   GemmStep step;
   step.dtype = node.dtype;
-  step.a = strided(placement, group, node.operands[0]);
-  step.b = strided(placement, group, node.operands[1]);
+  step.a = strided(node.operands[0]);
+  step.b = strided(node.operands[1]);
   step.result = buffer_of(n, false);
   const auto& axes = node.axes;
   const size_t nb = axes[0], nc = axes[1 + 2 * nb];
@@ -106,14 +100,14 @@ void Plan::add_sort(uint32_t group) {
 void Plan::make_steps(const Program& program) {
   (void)program;
   buffer_ids_.assign(2 * graph_.nodes.size(), kNone);
-  Placement placement{graph_, grouping_, graph_.layouts};
+  Placement placement{graph_, grouping_};
   std::vector<loop::Kernel> kernels;
   std::vector<size_t> kernel_steps;
   for (uint32_t g = 0; g < grouping_.groups.size(); ++g) {
     const Group& group = grouping_.groups[g];
     if (group.stores.empty()) continue;
     if (group.kind == GroupKind::Gemm) {
-      add_gemm(placement, g);
+      add_gemm(g);
       continue;
     }
     if (group.kind == GroupKind::Sort) {
@@ -222,7 +216,7 @@ void Plan::find_reuse() {
             std::find(taken.begin(), taken.end(), from) != taken.end()) {
           continue;
         }
-        if (graph_.layouts[in.node].kind == Layout::Strided) continue;
+        if (graph_[in.node].layout.kind == Layout::Strided) continue;
         bool same_place = true;
         for (const auto& load : loads_[s]) {
           if (load.node != in.node) continue;

@@ -88,10 +88,10 @@ class Plan {
   struct Binding;
   struct Running;
   void make_steps(const Program& program);
-  void add_gemm(const Placement& placement, uint32_t group);
+  void add_gemm(uint32_t group);
   void add_sort(uint32_t group);
   uint32_t buffer_of(NodeIndex n, bool partial);
-  StridedOperand strided(const Placement& placement, uint32_t group, NodeIndex n);
+  StridedOperand strided(NodeIndex n);
   void find_lifetimes();
   void find_reuse();
   std::shared_ptr<const Binding> bind(const Program& program);
@@ -108,7 +108,6 @@ class Plan {
   Graph graph_;
   Algebra algebra_;
   Grouping grouping_;
-  std::vector<Layout> layouts_;
   std::vector<PlanBuffer> buffers_;
   std::vector<uint32_t> buffer_ids_;  // node * 2 + partial -> position
   std::vector<Step> steps_;

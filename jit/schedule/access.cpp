@@ -215,7 +215,8 @@ Access operand_access(const Graph& graph, Algebra& algebra, NodeIndex n, int k, 
   }
 }
 
-ExprId address_of(Algebra& algebra, const GraphNode& node, const Layout& layout, IndexId index) {
+ExprId address_of(Algebra& algebra, const GraphNode& node, IndexId index) {
+  const Layout& layout = node.layout;
   const Parts parts = algebra.index(index);
   if (layout.kind == Layout::Contiguous) return algebra.join(parts, node.atoms);
   if (layout.kind == Layout::Permuted) {
@@ -240,33 +241,32 @@ ExprId address_of(Algebra& algebra, const GraphNode& node, const Layout& layout,
   return sum;
 }
 
-std::optional<StridedView> strided_view(const Graph& graph, Algebra& algebra,
-                                        const std::function<bool(NodeIndex)>& has_buffer,
-                                        NodeIndex n) {
+StridedView matrix_view(const Graph& graph, Algebra& algebra, NodeIndex n) {
   const size_t rank = graph[n].atoms.size();
-  if (rank >= kMaxLoops) return std::nullopt;
+  check(rank < kMaxLoops, ErrorKind::NotImplemented, "matrix products of {} dimensions", rank);
   Parts parts;
   for (uint32_t l = 0; l < rank; ++l) parts.push_back(algebra.loop(l));
-  Access at{algebra.index(parts), 0};
-  while (!has_buffer(n)) {
-    switch (graph[n].op) {
-      case Op::Reshape:
-      case Op::Permute:
-      case Op::Expand:
-      case Op::Slice:
-        at = operand_access(graph, algebra, n, 0, at);
-        n = graph[n].operands[0];
-        break;
-      default:
-        return std::nullopt;
+  const Access start{algebra.index(parts), 0};
+  // Whether the element at `at` of `base` has strides in n's loops.
+  const auto view_of = [&](NodeIndex base, Access at, StridedView& view) {
+    const ExprId address = address_of(algebra, graph[base], at.index);
+    view = {base, algebra.expr(address).constant, std::vector<PolyId>(rank, 0)};
+    for (uint64_t t : Expr(algebra.expr(address)).terms) {
+      if (t >> 32 >= rank) return false;  // a digit of a split index
+      view.strides[t >> 32] = static_cast<PolyId>(t);
     }
+    return true;
+  };
+  NodeIndex base = n;
+  Access at = start;
+  while (graph[base].op == Op::Reshape || graph[base].op == Op::Permute ||
+         graph[base].op == Op::Expand || graph[base].op == Op::Slice) {
+    at = operand_access(graph, algebra, base, 0, at);
+    base = graph[base].operands[0];
   }
-  const ExprId address = address_of(algebra, graph[n], graph.layouts[n], at.index);
-  StridedView view{n, algebra.expr(address).constant, std::vector<PolyId>(rank, 0)};
-  for (uint64_t t : Expr(algebra.expr(address)).terms) {
-    if (t >> 32 >= rank) return std::nullopt;  // a digit or a loaded index
-    view.strides[t >> 32] = static_cast<PolyId>(t);
-  }
+  StridedView view;
+  if (graph[base].op != Op::Constant && view_of(base, at, view)) return view;
+  view_of(n, start, view);
   return view;
 }
 

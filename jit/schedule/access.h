@@ -1,8 +1,6 @@
 // Which element of an operand an element of a result reads, as expressions of loop variables.
 #pragma once
 
-#include <optional>
-
 #include "jit/group/algebra.h"
 
 namespace tenon::jit {
@@ -16,22 +14,22 @@ struct Access {
 // indexing nodes. For Pad, operand 0; for Concatenate under the condition that it is operand k's.
 Access operand_access(const Graph& graph, Algebra& algebra, NodeIndex n, int k, Access at);
 
-// Offset in elements of an element in a buffer laid out so.
-ExprId address_of(Algebra& algebra, const GraphNode& node, const Layout& layout, IndexId index);
+// Offset in elements of an element in the node's buffer.
+ExprId address_of(Algebra& algebra, const GraphNode& node, IndexId index);
 
 // Dimension d of an index as one expression.
 ExprId dim_of(Algebra& algebra, const GraphNode& node, IndexId index, int d);
 
-// A node as a strided view of a buffer: its own, or that of the node it is a view of through
-// movement that strides can express. `has_buffer` says which nodes have one.
+// A node as a strided view of a buffer.
 struct StridedView {
   NodeIndex base;
   PolyId offset = 0;
   std::vector<PolyId> strides;  // by atom
 };
-std::optional<StridedView> strided_view(const Graph& graph, Algebra& algebra,
-                                        const std::function<bool(NodeIndex)>& has_buffer,
-                                        NodeIndex n);
+// How a library call reads node n: through the movement that strides can express, from what is
+// moved, else from n's own buffer. The same however the program is grouped, for a library's bits
+// depend on which operands are transposed.
+StridedView matrix_view(const Graph& graph, Algebra& algebra, NodeIndex n);
 
 // Number of elements.
 PolyId elements_of(Algebra& algebra, const GraphNode& node);

@@ -81,7 +81,7 @@ KernelCode schedule_column(const Placement& placement, Algebra& algebra, uint32_
     }
     for (NodeIndex s : group.stores) {
       addresses.push_back(
-          address_of(algebra, e.graph[s], placement.layouts[s], nest.index_of(s)));
+          address_of(algebra, e.graph[s], nest.index_of(s)));
     }
   };
   refresh();
@@ -153,7 +153,7 @@ KernelCode schedule_scan(const Placement& placement, Algebra& algebra, uint32_t 
   ExprId address;
   const auto refresh = [&] {
     root = {operand, {nest.operand_index_of(n), 0}};
-    address = address_of(algebra, node, placement.layouts[n], nest.index_of(n));
+    address = address_of(algebra, node, nest.index_of(n));
   };
   refresh();
   std::vector<ExprId> exprs{address};
@@ -287,7 +287,7 @@ KernelCode schedule_scatter(const Placement& placement, Algebra& algebra, uint32
                                      : dim_of(algebra, updates, update.index, from);
       algebra.split(value, {node.atoms.data() + first, atoms}, place);
     }
-    address = address_of(algebra, node, placement.layouts[n], algebra.index(place));
+    address = address_of(algebra, node, algebra.index(place));
   };
   refresh();
   std::vector<Root> roots{{node.operands[2], update}, {node.operands[1], where}};

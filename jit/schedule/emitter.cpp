@@ -208,7 +208,7 @@ void Emitter::hoist(NodeIndex n, Access at, uint64_t loops) {
     int_param(algebra.condition(c).b);
   }
   if (is_loaded(n)) {
-    hoist_expr(address_of(algebra, graph[n], placement.layouts[n], at.index), loops);
+    hoist_expr(address_of(algebra, graph[n], at.index), loops);
     return;
   }
   const GraphNode& node = graph[n];
@@ -249,7 +249,7 @@ void Emitter::collect(NodeIndex n, Access at, std::vector<ExprId>& exprs) {
   const GraphNode& node = graph[n];
   if (is_loaded(n)) {
     collected_cost_ += 1;
-    collect_expr(address_of(algebra, node, placement.layouts[n], at.index), exprs);
+    collect_expr(address_of(algebra, node, at.index), exprs);
     return;
   }
   collected_cost_ += cost_of(node.op);

@@ -78,8 +78,7 @@ KernelCode copy_into(const Placement& placement, Algebra& algebra, uint32_t grou
   for (size_t l = 0; l < e.loops.size(); ++l) loops.push_back(static_cast<uint8_t>(l));
   emit_map(e, [&](const Nest& nest) {
     const IndexId index = nest.index_of(loops);
-    const ExprId address = address_of(algebra, placement.graph[n], placement.layouts[n],
-                                      index_in_result(e, index));
+    const ExprId address = address_of(algebra, placement.graph[n], index_in_result(e, index));
     return std::vector<MapStore>{{n, {from, {index, 0}}, address}};
   });
   return std::move(e.code);
@@ -95,7 +94,7 @@ KernelCode schedule_map(const Placement& placement, Algebra& algebra, uint32_t g
       const IndexId index = nest.index_of(n);
       stores.push_back({n,
                         {n, {index, 0}},
-                        address_of(algebra, e.graph[n], placement.layouts[n], index)});
+                        address_of(algebra, e.graph[n], index)});
     }
     return stores;
   });

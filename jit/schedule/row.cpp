@@ -289,7 +289,7 @@ KernelCode schedule_row(const Placement& placement, Algebra& algebra, uint32_t g
     std::vector<ExprId> addresses;
     for (NodeIndex n : stores) {
       addresses.push_back(
-          address_of(algebra, e.graph[n], placement.layouts[n], nest.index_of(n)));
+          address_of(algebra, e.graph[n], nest.index_of(n)));
     }
     return addresses;
   };

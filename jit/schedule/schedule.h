@@ -44,7 +44,6 @@ struct KernelCode {
 struct Placement {
   const Graph& graph;
   const Grouping& grouping;
-  std::vector<Layout> layouts;  // by node, of stored values and inputs
 };
 
 inline constexpr int64_t kFullChunk = 32768;  // elements of a chunk of a full reduction

@@ -68,7 +68,7 @@ Emitter::Pack Emitter::load_at(uint32_t buffer, ExprId address, ConditionId cond
 }
 
 Emitter::Pack Emitter::load(NodeIndex n, Access at) {
-  const ExprId address = address_of(algebra, graph[n], placement.layouts[n], at.index);
+  const ExprId address = address_of(algebra, graph[n], at.index);
   code.loads.push_back({n, address, !has_stored});
   return load_at(buffer(n, loop::Access::Read), address, at.condition);
 }
@@ -250,7 +250,7 @@ Emitter::Pack Emitter::value(NodeIndex n, Access at) {
       const Pack base = rest == 0 ? vector_base_ : b.add(vector_base_, scalar_expr(rest));
       result = b.scratch_load(type, int_param(from.offset), base, kLanes, mask_);
     } else {
-      const ExprId address = address_of(algebra, graph[n], placement.layouts[n], at.index);
+      const ExprId address = address_of(algebra, graph[n], at.index);
       code.loads.push_back({n, address, false});
       result = load_at(buffer(n, loop::Access::Read), address, at.condition);
     }

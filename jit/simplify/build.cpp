@@ -23,18 +23,18 @@ class GraphMaker {
     for (uint32_t i = 0; i < program_.nodes.size(); ++i) add(i);
     for (uint32_t output : program_.outputs) {
       graph_.outputs.push_back(placed_[output]);
-      graph_.output_layouts.push_back(layout_of(type_of(program_.nodes[output].type)));
     }
-    for (const Buffer& input : program_.inputs) {
-      graph_.input_layouts.push_back(layout_of(type_of(input.type)));
+    for (size_t k = 0; k < graph_.outputs.size(); ++k) {
+      const Layout wanted = layout_of(type_of(program_.nodes[program_.outputs[k]].type));
+      if (graph_.nodes[graph_.outputs[k]].op == Op::Input) {
+        graph_.outputs[k] = laid_out(graph_.outputs[k], wanted);
+      }
     }
-    for (size_t k = 0; k < graph_.outputs.size(); ++k) copy_input(k);
     for (GraphNode& node : graph_.nodes) {
       for (Symbol& s : node.dims) s = find(s);
     }
     for (const Product& product : products_) relate(product);
     for (GraphNode& node : graph_.nodes) place_atoms(node);
-    set_layouts(graph_);
     return std::move(graph_);
   }
 
@@ -247,8 +247,14 @@ class GraphMaker {
     const auto axes = program_.axes_of(source);
     node_.axes.append(axes.begin(), axes.end());
     node_.axes.append(words.begin(), words.end());
-    if (node_.op == Op::Input) node_.input = inputs_++;
+    if (node_.op == Op::Input) {
+      node_.input = inputs_++;
+      node_.layout = layout_of(type_of(program_.inputs[node_.input].type));
+    } else {
+      node_.layout = dense_layout_of(*type_);
+    }
     infer(source);
+    if (node_.op == Op::Argsort) node_.operands[0] = laid_out(node_.operands[0], Layout{});
     if (node_.empty && node_.op != Op::Input) {
       // Nothing is computed; only its extents matter.
       node_.op = Op::Constant;
@@ -259,23 +265,21 @@ class GraphMaker {
     graph_.nodes.push_back(std::move(node_));
   }
 
-  // An input wanted in another layout is copied by a reshape that changes nothing.
-  void copy_input(size_t output) {
-    const NodeIndex n = graph_.outputs[output];
-    const GraphNode& node = graph_.nodes[n];
-    if (node.op != Op::Input) return;
-    if (graph_.input_layouts[node.input] == graph_.output_layouts[output]) return;
-    GraphNode copy = node;
+  // n in that layout: itself, or a copy by a reshape that changes nothing.
+  NodeIndex laid_out(NodeIndex n, const Layout& wanted) {
+    if (graph_.nodes[n].layout == wanted) return n;
+    GraphNode copy = graph_.nodes[n];
     copy.op = Op::Reshape;
+    copy.layout = wanted;
     copy.operands = {n};
     copy.axes.clear();
-    for (Symbol s : node.dims) {
+    for (Symbol s : copy.dims) {
       if (s == kOne) continue;
       copy.axes.push_back(1);
       copy.axes.push_back(1);
     }
-    graph_.outputs[output] = static_cast<NodeIndex>(graph_.nodes.size());
     graph_.nodes.push_back(std::move(copy));
+    return static_cast<NodeIndex>(graph_.nodes.size() - 1);
   }
 
   void expand_factors(Symbol s, Symbols& out) {
@@ -326,17 +330,6 @@ class GraphMaker {
 };
 
 }  // namespace
-
-void set_layouts(Graph& graph) {
-  graph.layouts.assign(graph.nodes.size(), Layout{});
-  for (size_t k = 0; k < graph.outputs.size(); ++k) {
-    graph.layouts[graph.outputs[k]] = graph.output_layouts[k];
-  }
-  for (NodeIndex n = 0; n < graph.nodes.size(); ++n) {
-    const GraphNode& node = graph.nodes[n];
-    if (node.op == Op::Input) graph.layouts[n] = graph.input_layouts[node.input];
-  }
-}
 
 Graph make_graph(const Program& program) { return GraphMaker(program).make(); }
 

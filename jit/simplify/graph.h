@@ -27,22 +27,6 @@ inline constexpr uint32_t kNone = ~uint32_t{0};
 
 using Symbols = SmallVector<Symbol, 6>;
 
-struct GraphNode {
-  Op op = Op::Constant;
-  DType dtype = DType::Float32;
-  bool empty = false;          // no elements: its value is never read
-  uint32_t source = 0;         // the program node that binds it
-  uint32_t input = 0;          // Op::Input: position in Program::inputs
-  SmallVector<NodeIndex, 4> operands;
-  SmallVector<int64_t, 6> axes;    // as the program's, then what structure_of() adds
-  Symbols dims;                    // one a dimension
-  Symbols atoms;                   // the atoms of all dims, in order
-  SmallVector<uint8_t, 6> starts;  // starts[d]: first atom of dimension d; one more at the end
-
-  int rank() const { return static_cast<int>(dims.size()); }
-  int atoms_in(int dim) const { return starts[dim + 1] - starts[dim]; }
-};
-
 // How the elements of a buffer lie in memory, as far as structure says.
 struct Layout {
   enum Kind : uint8_t { Contiguous, Permuted, Strided } kind = Contiguous;
@@ -51,6 +35,25 @@ struct Layout {
   friend bool operator==(const Layout&, const Layout&) = default;
 };
 Layout layout_of(const Type& type);
+// That of a new buffer for the type: contiguous where its strides are not dense.
+Layout dense_layout_of(const Type& type);
+
+struct GraphNode {
+  Op op = Op::Constant;
+  DType dtype = DType::Float32;
+  bool empty = false;          // no elements: its value is never read
+  uint32_t source = 0;         // the program node that binds it
+  uint32_t input = 0;          // Op::Input: position in Program::inputs
+  SmallVector<NodeIndex, 4> operands;
+  SmallVector<int64_t, 6> axes;    // as the program's, then what structure_of() adds
+  Layout layout;                   // of its buffer, should it have one
+  Symbols dims;                    // one a dimension
+  Symbols atoms;                   // the atoms of all dims, in order
+  SmallVector<uint8_t, 6> starts;  // starts[d]: first atom of dimension d; one more at the end
+
+  int rank() const { return static_cast<int>(dims.size()); }
+  int atoms_in(int dim) const { return starts[dim + 1] - starts[dim]; }
+};
 
 struct SymbolInfo {
   uint32_t source;  // program node and dimension that have the extent
@@ -61,9 +64,6 @@ struct SymbolInfo {
 struct Graph {
   std::vector<GraphNode> nodes;
   std::vector<NodeIndex> outputs;  // one a program output
-  std::vector<Layout> output_layouts;
-  std::vector<Layout> input_layouts;  // by input number
-  std::vector<Layout> layouts;        // by node: its buffer's, should it have one
   std::vector<SymbolInfo> symbols;    // [0] is kOne
 
   const GraphNode& operator[](NodeIndex n) const { return nodes[n]; }
@@ -79,8 +79,6 @@ uint64_t ones_mask(const Type& type);
 bool has_zero(const Type& type);
 
 Graph make_graph(const Program& program);
-// Fills layouts: of inputs as they come, of outputs as they are wanted, else contiguous.
-void set_layouts(Graph& graph);
 
 // Readable text, one node a line: "%3 = add(%1, %2): float32[s4, 1]".
 std::string print(const Graph& graph);

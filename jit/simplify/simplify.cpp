@@ -78,7 +78,9 @@ class Simplifier {
   NodeIndex identity(const GraphNode& node) const {
     const auto operand = [&](int k) {
       const GraphNode& x = at(node.operands[k]);
-      return x.dims == node.dims && x.dtype == node.dtype ? node.operands[k] : kNone;
+      return x.dims == node.dims && x.dtype == node.dtype && x.layout == node.layout
+                 ? node.operands[k]
+                 : kNone;
     };
     const bool floating = is_floating(node.dtype);
     switch (node.op) {
@@ -145,6 +147,8 @@ class Simplifier {
     append(key, static_cast<uint32_t>(node.axes.size()));
     for (int64_t axis : node.axes) append(key, axis);
     for (Symbol s : node.dims) append(key, s);
+    append(key, node.layout.kind);
+    for (uint8_t d : node.layout.order) append(key, d);
     const auto [it, is_new] = known_.try_emplace(std::move(key), n);
     return is_new ? kNone : it->second;
   }
@@ -167,7 +171,6 @@ class Simplifier {
     }
     graph_.nodes.resize(count);
     for (NodeIndex& output : graph_.outputs) output = place[output];
-    set_layouts(graph_);
   }
 
   Graph& graph_;

@@ -123,4 +123,9 @@ Layout layout_of(const Type& type) {
   return layout;
 }
 
+Layout dense_layout_of(const Type& type) {
+  Layout layout = layout_of(type);
+  return layout.kind == Layout::Strided ? Layout{} : layout;
+}
+
 }  // namespace tenon::jit
