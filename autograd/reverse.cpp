@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/error.h"
+#include "trace/cut.h"
 
 namespace tenon::autograd {
 
@@ -85,7 +86,9 @@ Place place_of(Cell& cell) {
   return place;
 }
 
-ReverseWalk::ReverseWalk(int depth, bool retain) : bit_(reverse_bit(depth)), retain_(retain) {}
+ReverseWalk::ReverseWalk(int depth, bool retain) : bit_(reverse_bit(depth)), retain_(retain) {
+  resolve_sources(*recorder().segment);  // a cut whose run failed left the way back open
+}
 
 ReverseWalk::Level& ReverseWalk::level_of(const Place& place) {
   const uint64_t sequence = place.graph ? place.graph->sequence : recorder().segment->sequence;

@@ -86,6 +86,7 @@ void open_segment(Recorder& recorder, Ref<Segment> segment) {
   recorder.segment = std::move(segment);
 }
 
+void start_sequences_at(uint64_t sequence) { next_sequence = sequence; }
 uint64_t reserve_sequences(size_t count) { return next_sequence.fetch_add(count); }
 
 TraceLock::TraceLock() {

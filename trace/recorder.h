@@ -94,6 +94,7 @@ bool is_dense(const Type& type);  // its elements fill its storage range, in som
 Ref<Segment> next_segment(Recorder& recorder);  // seals the open segment, opens another
 void open_segment(Recorder& recorder, Ref<Segment> segment);
 uint64_t reserve_sequences(size_t count);  // numbers of segments to come; the first
+void start_sequences_at(uint64_t sequence);  // so that tests needn't count that far
 // Runs what the cell needs; afterwards its root has a buffer (or its segment has its value).
 Buffer evaluate(Cell& cell);
 void copy_buffer(const Buffer& from, const Buffer& into);  // same extents, each in its own layout
