@@ -16,17 +16,24 @@ llvm::Value* Lowering::unary(const Node& node) {
   V x = operand(0);
   const bool is_float = loop::is_float(node.type);
   switch (static_cast<UnaryOp>(node.detail)) {
-    case UnaryOp::Neg: return is_float ? b_.CreateFNeg(x) : b_.CreateNeg(x);
-    case UnaryOp::Not: return b_.CreateNot(x);
+    case UnaryOp::Neg:
+      return is_float ? b_.CreateFNeg(x) : b_.CreateNeg(x);
+    case UnaryOp::Not:
+      return b_.CreateNot(x);
     case UnaryOp::Abs:
       if (is_float) return b_.CreateUnaryIntrinsic(Intrinsic::fabs, x);
       if (!loop::is_signed(node.type)) return x;
       return b_.CreateSelect(b_.CreateICmpSLT(x, integer(x->getType(), 0)), b_.CreateNeg(x), x);
-    case UnaryOp::Sqrt: return b_.CreateUnaryIntrinsic(Intrinsic::sqrt, x);
-    case UnaryOp::Floor: return b_.CreateUnaryIntrinsic(Intrinsic::floor, x);
-    case UnaryOp::Ceil: return b_.CreateUnaryIntrinsic(Intrinsic::ceil, x);
-    case UnaryOp::Round: return b_.CreateUnaryIntrinsic(Intrinsic::roundeven, x);
-    case UnaryOp::Trunc: return b_.CreateUnaryIntrinsic(Intrinsic::trunc, x);
+    case UnaryOp::Sqrt:
+      return b_.CreateUnaryIntrinsic(Intrinsic::sqrt, x);
+    case UnaryOp::Floor:
+      return b_.CreateUnaryIntrinsic(Intrinsic::floor, x);
+    case UnaryOp::Ceil:
+      return b_.CreateUnaryIntrinsic(Intrinsic::ceil, x);
+    case UnaryOp::Round:
+      return b_.CreateUnaryIntrinsic(Intrinsic::roundeven, x);
+    case UnaryOp::Trunc:
+      return b_.CreateUnaryIntrinsic(Intrinsic::trunc, x);
   }
   return nullptr;
 }
@@ -35,12 +42,18 @@ llvm::Value* Lowering::unary(const Node& node) {
 // one blend more.
 llvm::Value* Lowering::float_binary(BinaryOp op, V x, V y) {
   switch (op) {
-    case BinaryOp::Add: return b_.CreateFAdd(x, y);
-    case BinaryOp::Sub: return b_.CreateFSub(x, y);
-    case BinaryOp::Mul: return b_.CreateFMul(x, y);
-    case BinaryOp::Div: return b_.CreateFDiv(x, y);
-    case BinaryOp::CopySign: return b_.CreateBinaryIntrinsic(Intrinsic::copysign, x, y);
-    case BinaryOp::Scale: return scale(x, y);
+    case BinaryOp::Add:
+      return b_.CreateFAdd(x, y);
+    case BinaryOp::Sub:
+      return b_.CreateFSub(x, y);
+    case BinaryOp::Mul:
+      return b_.CreateFMul(x, y);
+    case BinaryOp::Div:
+      return b_.CreateFDiv(x, y);
+    case BinaryOp::CopySign:
+      return b_.CreateBinaryIntrinsic(Intrinsic::copysign, x, y);
+    case BinaryOp::Scale:
+      return scale(x, y);
     default: {
       V first = op == BinaryOp::Max ? b_.CreateFCmpOGT(x, y) : b_.CreateFCmpOLT(x, y);
       return b_.CreateSelect(b_.CreateFCmpUNO(x, x), x, b_.CreateSelect(first, x, y));
@@ -48,9 +61,9 @@ llvm::Value* Lowering::float_binary(BinaryOp op, V x, V y) {
   }
 }
 
-// x * 2^y, rounded once. AVX-512 has it; elsewhere f32 goes through f64, where the product is exact,
-// and f64 in three steps whose intermediate results lose nothing (as in C libraries' scalbn: down
-// by 2^-969, so that 53 bits stay above the denormals until the last product).
+// x * 2^y, rounded once. AVX-512 has it; elsewhere f32 goes through f64, where the product is
+// exact, and f64 in three steps whose intermediate results lose nothing (as in C libraries' scalbn:
+// down by 2^-969, so that 53 bits stay above the denormals until the last product).
 llvm::Value* Lowering::scale(V x, V y) {
   llvm::Type* type = x->getType();
   const auto* vector = llvm::dyn_cast<llvm::FixedVectorType>(type);
@@ -62,8 +75,9 @@ llvm::Value* Lowering::scale(V x, V y) {
     const auto once = [&](V a, V b) {
       return b_.CreateIntrinsic(is_single ? Intrinsic::x86_avx512_mask_scalef_ps_512
                                           : Intrinsic::x86_avx512_mask_scalef_pd_512,
-                                {}, {a, b, llvm::PoisonValue::get(part), integer(mask, -1),
-                                     b_.getInt32(4 /* current rounding */)});
+                                {},
+                                {a, b, llvm::PoisonValue::get(part), integer(mask, -1),
+                                 b_.getInt32(4 /* current rounding */)});
     };
     if (is_single) return once(x, y);
     const std::vector<int> low{0, 1, 2, 3, 4, 5, 6, 7}, high{8, 9, 10, 11, 12, 13, 14, 15};
@@ -108,12 +122,18 @@ llvm::Value* Lowering::integer_binary(BinaryOp op, Scalar type, V x, V y) {
   const bool is_signed = loop::is_signed(type);
   V zero = integer(t, 0);
   switch (op) {
-    case BinaryOp::Add: return b_.CreateAdd(x, y);
-    case BinaryOp::Sub: return b_.CreateSub(x, y);
-    case BinaryOp::Mul: return b_.CreateMul(x, y);
-    case BinaryOp::And: return b_.CreateAnd(x, y);
-    case BinaryOp::Or: return b_.CreateOr(x, y);
-    case BinaryOp::Xor: return b_.CreateXor(x, y);
+    case BinaryOp::Add:
+      return b_.CreateAdd(x, y);
+    case BinaryOp::Sub:
+      return b_.CreateSub(x, y);
+    case BinaryOp::Mul:
+      return b_.CreateMul(x, y);
+    case BinaryOp::And:
+      return b_.CreateAnd(x, y);
+    case BinaryOp::Or:
+      return b_.CreateOr(x, y);
+    case BinaryOp::Xor:
+      return b_.CreateXor(x, y);
     case BinaryOp::Max:
       return b_.CreateSelect(is_signed ? b_.CreateICmpSGT(x, y) : b_.CreateICmpUGT(x, y), x, y);
     case BinaryOp::Min:
@@ -138,12 +158,14 @@ llvm::Value* Lowering::integer_binary(BinaryOp op, Scalar type, V x, V y) {
     case BinaryOp::Shr: {
       const int bits = 8 * loop::size_of(type);
       V fits = b_.CreateICmpULT(y, integer(t, bits));
-      V count = b_.CreateSelect(fits, y, integer(t, op == BinaryOp::Shr && is_signed ? bits - 1 : 0));
+      V count =
+          b_.CreateSelect(fits, y, integer(t, op == BinaryOp::Shr && is_signed ? bits - 1 : 0));
       if (op == BinaryOp::Shr && is_signed) return b_.CreateAShr(x, count);
       V shifted = op == BinaryOp::Shl ? b_.CreateShl(x, count) : b_.CreateLShr(x, count);
       return b_.CreateSelect(fits, shifted, zero);
     }
-    default: break;
+    default:
+      break;
   }
   return nullptr;
 }
@@ -180,8 +202,8 @@ llvm::Value* Lowering::reduce(const Node& node) {
       high.push_back(i + half);
     }
     V a = b_.CreateShuffleVector(lanes, low), c = b_.CreateShuffleVector(lanes, high);
-    lanes = loop::is_float(node.type) ? float_binary(op, a, c)
-                                      : integer_binary(op, node.type, a, c);
+    lanes =
+        loop::is_float(node.type) ? float_binary(op, a, c) : integer_binary(op, node.type, a, c);
   }
   return b_.CreateExtractElement(lanes, uint64_t{0});
 }

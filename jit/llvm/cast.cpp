@@ -59,8 +59,8 @@ llvm::Value* Lowering::float_to_integer(Scalar to, V x) {
   llvm::Type* i32 = shaped(llvm::Type::getInt32Ty(context_), lanes);
   switch (to) {
     case Scalar::I64: {
-      V fits = b_.CreateAnd(b_.CreateFCmpOGE(x, number(f, -k63)),
-                            b_.CreateFCmpOLT(x, number(f, k63)));
+      V fits =
+          b_.CreateAnd(b_.CreateFCmpOGE(x, number(f, -k63)), b_.CreateFCmpOLT(x, number(f, k63)));
       return b_.CreateSelect(fits, b_.CreateFPToSI(x, i64), integer(i64, INT64_MIN));
     }
     case Scalar::U64: {

@@ -19,6 +19,8 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "core/threads.h"
+#include "jit/cache/disk_cache.h"
+#include "jit/llvm/generator_hash.h"
 #include "jit/llvm/lower.h"
 #include "jit/llvm/target.h"
 #include "jit/loop/math.h"
@@ -46,8 +48,8 @@ void report_checks(loop::ErrorSlot* slot, uint32_t code, uint32_t site, uint32_t
   namespace fs = std::filesystem;
   std::error_code ignored;
   const fs::path folder = fs::temp_directory_path(ignored);
-  const fs::path path = (ignored ? fs::path(".") : folder) /
-                        fmt::format("tenon-{}-{}.kernel", kernel.name, getpid());
+  const fs::path path =
+      (ignored ? fs::path(".") : folder) / fmt::format("tenon-{}-{}.kernel", kernel.name, getpid());
   std::ofstream(path) << "# " << message << "\n" << loop::print(kernel);
   fail(ErrorKind::Internal,
        "compiling the kernel {} failed: {}. The kernel and the log are kept in {}; please report "
@@ -70,15 +72,21 @@ class Loader {
     return *loader;
   }
 
-  loop::KernelFunction load(const loop::Kernel& kernel, std::unique_ptr<llvm::MemoryBuffer> object,
-                            const std::string& symbol) {
+  void load(CompiledCode& code, const loop::Kernel& kernel,
+            std::unique_ptr<llvm::MemoryBuffer> object, const std::string& symbol) {
     orc::JITDylib& library =
         jit_->getExecutionSession().createBareJITDylib(fmt::format("kernel{}", next_++));
+    code.library = &library;
     library.addToLinkOrder(*hosts_);
     if (auto error = jit_->addObjectFile(library, std::move(object))) {
       fail_compilation(kernel, llvm::toString(std::move(error)));
     }
-    return take(jit_->lookup(library, symbol), kernel).toPtr<loop::KernelFunction>();
+    code.function = take(jit_->lookup(library, symbol), kernel).toPtr<loop::KernelFunction>();
+  }
+
+  void unload(void* library) {
+    llvm::consumeError(
+        jit_->getExecutionSession().removeJITDylib(*static_cast<orc::JITDylib*>(library)));
   }
 
  private:
@@ -100,8 +108,10 @@ class Loader {
     };
     define(kReportSymbol, &report_checks);
     for (const loop::HostFunction& function : loop::host_functions()) {
-      if (function.unary) define(std::string(kHostPrefix) + function.name, function.unary);
-      else define(std::string(kHostPrefix) + function.name, function.binary);
+      if (function.unary)
+        define(std::string(kHostPrefix) + function.name, function.unary);
+      else
+        define(std::string(kHostPrefix) + function.name, function.binary);
     }
     llvm::cantFail(hosts_->define(orc::absoluteSymbols(std::move(symbols))));
     // What code generation may call on its own account (memset, conversions).
@@ -133,7 +143,8 @@ llvm::SmallVector<char, 0> emit(const loop::Kernel& kernel, llvm::TargetMachine&
       &problem);
   auto module = lower(kernel, context, symbol, has_avx512(machine.getTargetFeatureString()));
   module->setDataLayout(machine.createDataLayout());
-  module->setTargetTriple(machine.getTargetTriple()
+  module->setTargetTriple(machine
+                              .getTargetTriple()
 #if LLVM_VERSION_MAJOR < 21
                               .str()
 #endif
@@ -151,24 +162,78 @@ llvm::SmallVector<char, 0> emit(const loop::Kernel& kernel, llvm::TargetMachine&
 
 constexpr const char* kSymbol = "tenon_kernel";
 
-Ref<CompiledCode> compile_one(const loop::Kernel& kernel, Tier tier) {
-  const auto begin = std::chrono::steady_clock::now();
+// The cache of this process; replaced only by tests and settings.
+struct Cache {
+  std::mutex mutex;
+  bool is_known = false;
+  std::shared_ptr<jit::DiskCache> disk;
+};
+Cache& cache() {
+  static Cache* const instance = new Cache;
+  return *instance;
+}
+
+std::shared_ptr<jit::DiskCache> open_cache(const std::filesystem::path& folder) {
+  const Hash128 maker = hash128(host_description() + " " TENON_GENERATOR_HASH);
+  return std::make_shared<jit::DiskCache>(folder, jit::cache_limit_bytes(), maker);
+}
+
+std::shared_ptr<jit::DiskCache> disk_cache() {
+  Cache& c = cache();
+  const std::lock_guard lock(c.mutex);
+  if (!c.is_known) {
+    if (const auto folder = jit::cache_folder()) c.disk = open_cache(*folder);
+    c.is_known = true;
+  }
+  return c.disk;
+}
+
+Hash128 cache_key(const loop::Kernel& kernel, Tier tier) {
+  static const Hash128 maker = hash128(host_description() + " " TENON_GENERATOR_HASH);
+  Hash128 key = combine(hash128(loop::canonical_form(kernel)), maker);
+  key.low ^= static_cast<uint64_t>(tier);
+  return key;
+}
+
+std::unique_ptr<llvm::MemoryBuffer> generate(const loop::Kernel& kernel, Tier tier) {
   thread_local std::unique_ptr<llvm::TargetMachine> machines[2];
   auto& machine = machines[static_cast<int>(tier)];
   if (!machine) machine = make_machine(host(), tier);
-  auto object = emit(kernel, *machine, kSymbol);
+  return std::make_unique<llvm::SmallVectorMemoryBuffer>(emit(kernel, *machine, kSymbol), false);
+}
+
+Ref<CompiledCode> compile_one(const loop::Kernel& kernel, Tier tier) {
+  const auto begin = std::chrono::steady_clock::now();
+  const auto disk = disk_cache();
+  const Hash128 key = disk ? cache_key(kernel, tier) : Hash128{};
   auto code = make_ref<CompiledCode>();
-  code->object_bytes = object.size();
-  code->function = Loader::instance().load(
-      kernel, std::make_unique<llvm::SmallVectorMemoryBuffer>(std::move(object), false), kSymbol);
-  code->milliseconds =
+  std::unique_ptr<llvm::MemoryBuffer> object;
+  if (const auto kept = disk ? disk->load(key) : std::nullopt) {
+    code->from_disk = true;
+    object = llvm::MemoryBuffer::getMemBufferCopy(
+        {reinterpret_cast<const char*>(kept->data()), kept->size()}, kernel.name);
+  } else {
+    object = generate(kernel, tier);
+    if (disk) {
+      disk->store(key, std::as_bytes(std::span(object->getBufferStart(), object->getBufferSize())));
+    }
+  }
+  code->object_bytes = object->getBufferSize();
+  Loader::instance().load(*code, kernel, std::move(object), kSymbol);
+  const double milliseconds =
       std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
-  log(Category::Kernels, "compiled {} ({} nodes) in {:.2f} ms, {} bytes", kernel.name,
-      kernel.nodes.size(), code->milliseconds, code->object_bytes);
+  if (!code->from_disk) code->milliseconds = milliseconds;
+  log(code->from_disk ? Category::Cache : Category::Kernels,
+      "{} {} ({} nodes) in {:.2f} ms, {} bytes", code->from_disk ? "loaded" : "compiled",
+      kernel.name, kernel.nodes.size(), milliseconds, code->object_bytes);
   return code;
 }
 
 }  // namespace
+
+CompiledCode::~CompiledCode() {
+  if (library) Loader::instance().unload(library);
+}
 
 std::vector<Ref<CompiledCode>> compile(std::span<const loop::Kernel* const> kernels, Tier tier) {
   std::vector<Ref<CompiledCode>> result(kernels.size());
@@ -196,6 +261,14 @@ std::string llvm_text(const loop::Kernel& kernel) {
   llvm::raw_string_ostream stream(text);
   module->print(stream, nullptr);
   return text;
+}
+
+void set_cache_folder(const std::optional<std::filesystem::path>& folder) {
+  Cache& c = cache();
+  auto disk = folder ? open_cache(*folder) : nullptr;
+  const std::lock_guard lock(c.mutex);
+  c.is_known = true;
+  c.disk = std::move(disk);
 }
 
 void fail_next_compilations(int count) { planned_failures = count; }

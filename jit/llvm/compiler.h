@@ -7,6 +7,8 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -19,10 +21,13 @@ namespace tenon::llvm_jit {
 // Loaded machine code of one kernel.
 class CompiledCode : public RefCounted {
  public:
+  ~CompiledCode() override;  // frees the code: nothing may be running it
+
   loop::KernelFunction function = nullptr;
   size_t object_bytes = 0;
   double milliseconds = 0;  // spent compiling; 0 when it came from the disk
   bool from_disk = false;
+  void* library = nullptr;  // the loader's handle
 };
 
 enum class Tier : uint8_t {
@@ -30,8 +35,9 @@ enum class Tier : uint8_t {
   Hot,    // the full instruction selector: for kernels that turn out to cost
 };
 
-// Compiles all kernels, on every core. Error (Internal) where LLVM fails: the kernel's text and
-// LLVM's message are kept in a file that the error names.
+// Compiles all kernels, on every core; those found in the disk cache (jit/cache) are only loaded.
+// Error (Internal) where LLVM fails: the kernel's text and LLVM's message are kept in a file that
+// the error names.
 std::vector<Ref<CompiledCode>> compile(std::span<const loop::Kernel* const> kernels,
                                        Tier tier = Tier::Quick);
 
@@ -43,6 +49,9 @@ std::string llvm_text(const loop::Kernel& kernel);
 
 // What compiled code depends on besides the kernel: part of the key of cached objects.
 std::string host_description();
+
+// Uses another cache folder than the environment names; nothing: no cache.
+void set_cache_folder(const std::optional<std::filesystem::path>& folder);
 
 // Fault injection for tests: the next `count` compilations fail.
 void fail_next_compilations(int count);

@@ -11,13 +11,18 @@ using loop::Scalar;
 
 Lowering::Lowering(const loop::Kernel& kernel, llvm::Module& module, const std::string& symbol,
                    bool has_avx512)
-    : kernel_(kernel), has_avx512_(has_avx512), module_(module), context_(module.getContext()), entry_(context_),
-      b_(context_), values_(kernel.nodes.size()) {
+    : kernel_(kernel),
+      has_avx512_(has_avx512),
+      module_(module),
+      context_(module.getContext()),
+      entry_(context_),
+      b_(context_),
+      values_(kernel.nodes.size()) {
   llvm::Type* pointer = llvm::PointerType::get(context_, 0);
   llvm::Type* i64 = llvm::Type::getInt64Ty(context_);
-  auto* type = llvm::FunctionType::get(
-      llvm::Type::getVoidTy(context_), {pointer, pointer, pointer, pointer, i64, i64, pointer},
-      false);
+  auto* type =
+      llvm::FunctionType::get(llvm::Type::getVoidTy(context_),
+                              {pointer, pointer, pointer, pointer, i64, i64, pointer}, false);
   function_ = llvm::Function::Create(type, llvm::Function::ExternalLinkage, symbol, module);
   function_->addFnAttr(llvm::Attribute::NoUnwind);
   function_->addFnAttr("no-frame-pointer-elim", "false");
@@ -37,15 +42,30 @@ void Lowering::run() {
     const Node& node = kernel_.nodes[v];
     operands_ = kernel_.operands_of(node);
     switch (node.op) {
-      case Op::For: begin_for(node, v); break;
-      case Op::EndFor: end_for(); break;
-      case Op::If: begin_if(node, v); break;
-      case Op::Else: begin_else(); break;
-      case Op::EndIf: end_if(); break;
+      case Op::For:
+        begin_for(node, v);
+        break;
+      case Op::EndFor:
+        end_for();
+        break;
+      case Op::If:
+        begin_if(node, v);
+        break;
+      case Op::Else:
+        begin_else();
+        break;
+      case Op::EndIf:
+        end_if();
+        break;
       case Op::Store:
-      case Op::ScratchStore: store(node); break;
-      case Op::Check: check(node); break;
-      default: values_[v] = lower_node(node);
+      case Op::ScratchStore:
+        store(node);
+        break;
+      case Op::Check:
+        check(node);
+        break;
+      default:
+        values_[v] = lower_node(node);
     }
   }
   b_.CreateRetVoid();
@@ -54,10 +74,14 @@ void Lowering::run() {
 
 llvm::Type* Lowering::element(Scalar type) const {
   switch (type) {
-    case Scalar::I1: return llvm::Type::getInt1Ty(context_);
-    case Scalar::F32: return llvm::Type::getFloatTy(context_);
-    case Scalar::F64: return llvm::Type::getDoubleTy(context_);
-    default: return llvm::Type::getIntNTy(context_, 8 * loop::size_of(type));
+    case Scalar::I1:
+      return llvm::Type::getInt1Ty(context_);
+    case Scalar::F32:
+      return llvm::Type::getFloatTy(context_);
+    case Scalar::F64:
+      return llvm::Type::getDoubleTy(context_);
+    default:
+      return llvm::Type::getIntNTy(context_, 8 * loop::size_of(type));
   }
 }
 
@@ -117,45 +141,63 @@ llvm::Value* Lowering::parameter(const Node& node) {
   b_.SetInsertPoint(entry_.GetInsertBlock());
   const bool is_float = loop::is_float(node.type);
   llvm::Type* payload = is_float ? llvm::Type::getDoubleTy(context_) : i64;
-  value = cast(node.type, is_float ? Scalar::F64 : Scalar::I64,
-               b_.CreateLoad(payload, slot, "scalar"));
+  value =
+      cast(node.type, is_float ? Scalar::F64 : Scalar::I64, b_.CreateLoad(payload, slot, "scalar"));
   return value;
 }
 
 llvm::Value* Lowering::lower_node(const Node& node) {
   switch (node.op) {
-    case Op::Constant: return constant(node);
+    case Op::Constant:
+      return constant(node);
     case Op::IntParam:
-    case Op::ScalarParam: return parameter(node);
-    case Op::RangeBegin: return function_->getArg(kBegin);
-    case Op::RangeEnd: return function_->getArg(kEnd);
+    case Op::ScalarParam:
+      return parameter(node);
+    case Op::RangeBegin:
+      return function_->getArg(kBegin);
+    case Op::RangeEnd:
+      return function_->getArg(kEnd);
     case Op::LaneIndex: {
       std::vector<llvm::Constant*> lanes;
       for (int i = 0; i < loop::kLanes; ++i) {
-        lanes.push_back(llvm::cast<llvm::Constant>(
-            loop::is_float(node.type) ? number(element(node.type), i)
-                                      : integer(element(node.type), i)));
+        lanes.push_back(llvm::cast<llvm::Constant>(loop::is_float(node.type)
+                                                       ? number(element(node.type), i)
+                                                       : integer(element(node.type), i)));
       }
       return llvm::ConstantVector::get(lanes);
     }
-    case Op::Unary: return unary(node);
-    case Op::Binary: return binary(node);
-    case Op::Compare: return compare(node);
+    case Op::Unary:
+      return unary(node);
+    case Op::Binary:
+      return binary(node);
+    case Op::Compare:
+      return compare(node);
     case Op::Fma:
       return b_.CreateIntrinsic(llvm::Intrinsic::fma, {type_of(node)},
                                 {operand(0), operand(1), operand(2)});
-    case Op::Select: return b_.CreateSelect(operand(0), operand(1), operand(2));
-    case Op::Cast: return cast(node.type, operand_node(0).type, operand(0));
-    case Op::Bitcast: return b_.CreateBitCast(operand(0), type_of(node));
-    case Op::Broadcast: return b_.CreateVectorSplat(loop::kLanes, operand(0));
-    case Op::Extract: return b_.CreateExtractElement(operand(0), uint64_t{node.index});
-    case Op::Reduce: return reduce(node);
-    case Op::Call: return call(node);
+    case Op::Select:
+      return b_.CreateSelect(operand(0), operand(1), operand(2));
+    case Op::Cast:
+      return cast(node.type, operand_node(0).type, operand(0));
+    case Op::Bitcast:
+      return b_.CreateBitCast(operand(0), type_of(node));
+    case Op::Broadcast:
+      return b_.CreateVectorSplat(loop::kLanes, operand(0));
+    case Op::Extract:
+      return b_.CreateExtractElement(operand(0), uint64_t{node.index});
+    case Op::Reduce:
+      return reduce(node);
+    case Op::Call:
+      return call(node);
     case Op::Load:
-    case Op::ScratchLoad: return load(node);
-    case Op::Carried: return brackets_.back().carried[node.index];
-    case Op::Result: return results_[node.index];
-    default: fail(ErrorKind::Internal, "the loop IR has an operation LLVM code can't be made for");
+    case Op::ScratchLoad:
+      return load(node);
+    case Op::Carried:
+      return brackets_.back().carried[node.index];
+    case Op::Result:
+      return results_[node.index];
+    default:
+      fail(ErrorKind::Internal, "the loop IR has an operation LLVM code can't be made for");
   }
 }
 
@@ -201,8 +243,8 @@ void Lowering::end_for() {
 }
 
 void Lowering::begin_if(const Node& node, loop::Value number) {
-  Bracket bracket{&node,         operands_,     number, b_.GetInsertBlock(), block("then"),
-                  block("else"), block("endif")};
+  Bracket bracket{&node,         operands_,     number,        b_.GetInsertBlock(),
+                  block("then"), block("else"), block("endif")};
   b_.CreateCondBr(operand(0), bracket.body, bracket.after);
   b_.SetInsertPoint(bracket.body);
   brackets_.push_back(std::move(bracket));

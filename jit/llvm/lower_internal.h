@@ -29,7 +29,7 @@ class Lowering {
   V operand(size_t i) const { return values_[operands_[i]]; }
   const loop::Node& operand_node(size_t i) const { return kernel_[operands_[i]]; }
   V splat(V scalar_constant, int lanes);
-  V integer(llvm::Type* type, int64_t value) const;   // in every lane
+  V integer(llvm::Type* type, int64_t value) const;  // in every lane
   V number(llvm::Type* type, double value) const;
 
   V lower_node(const loop::Node& node);

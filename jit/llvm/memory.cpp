@@ -109,8 +109,8 @@ void Lowering::check(const Node& node) {
   V value = entry_.CreateAlloca(lane_array);
   b_.CreateStore(operand(1), index);
   b_.CreateStore(operand(2), value);
-  const auto callee = module_.getOrInsertFunction(
-      kReportSymbol, llvm::Type::getVoidTy(context_), pointer, i32, i32, i32, pointer, pointer);
+  const auto callee = module_.getOrInsertFunction(kReportSymbol, llvm::Type::getVoidTy(context_),
+                                                  pointer, i32, i32, i32, pointer, pointer);
   b_.CreateCall(callee, {function_->getArg(kError), integer(i32, node.payload),
                          integer(i32, node.index), bits, index, value});
   b_.CreateBr(after);
