@@ -33,9 +33,9 @@ Value scaled(Value a, double factor) {  // a.mul(factor)
   return ops::cast(x * argument(x, factor), dtype(a));
 }
 
-Value add_scaled(Value a, Value b, double factor) {  // a.add(b, alpha=factor)
-  const Value x = wide(a), y = wide(b);
-  return ops::cast(x + argument(x, factor) * y, dtype(a));
+// a.add(b, alpha=factor), where PyTorch first rounds the factor to the dtype of a.
+Value add_scaled(Value a, Value b, double factor) {
+  return ops::cast(wide(a) + wide(argument(a, factor)) * wide(b), dtype(a));
 }
 
 Value add_product(Value a, Value b, Value c, double factor) {  // a.addcmul(b, c, value=factor)

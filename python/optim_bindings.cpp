@@ -87,10 +87,11 @@ class StateWriter {
 };
 
 template <class Rule>
-void step(nb::list groups, nb::object state) {
+void step(nb::list groups, nb::dict state) {
   struct Item {
     Tensor param;
-    nb::object dict;
+    nb::object key;
+    nb::object dict;  // of its state; null until there is some
     typename Rule::State state;
     size_t group;
   };
@@ -102,11 +103,12 @@ void step(nb::list groups, nb::object state) {
     for (nb::handle param : params) {
       const Tensor& tensor = to_tensor(param.ptr());
       if (!tensor.grad().defined()) continue;
-      nb::object dict = nb::steal(PyObject_GetItem(state.ptr(), param.ptr()));
-      if (!dict.is_valid()) throw nb::python_error();
-      auto own = read_fields<typename Rule::State>(dict.ptr());
+      nb::object dict = nb::borrow(PyDict_GetItemWithError(state.ptr(), param.ptr()));
+      typename Rule::State own;
+      if (dict.is_valid()) own = read_fields<typename Rule::State>(dict.ptr());
       Rule::prepare(tensor, own, options.back());
-      items.push_back({tensor, std::move(dict), std::move(own), options.size() - 1});
+      items.push_back(
+          {tensor, nb::borrow(param), std::move(dict), std::move(own), options.size() - 1});
     }
   }
   {
@@ -117,7 +119,15 @@ void step(nb::list groups, nb::object state) {
     }
   }
   StateWriter writer;
-  for (Item& item : items) writer.write(item.dict.ptr(), item.state);
+  for (Item& item : items) {
+    if (!item.dict.is_valid()) {
+      nb::dict dict;
+      writer.write(dict.ptr(), item.state);
+      if (dict.size() > 0) state[item.key] = dict;
+    } else {
+      writer.write(item.dict.ptr(), item.state);
+    }
+  }
   flush();
 }
 

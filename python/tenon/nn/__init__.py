@@ -2,7 +2,7 @@
 
 from . import functional, init, utils
 from ._layers import *  # noqa: F403
-from ._layers import __all__ as _layers
+from ._layers import __all__ as _layer_names
 from .containers import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
 from .module import Module
 from .parameter import Buffer, Parameter
@@ -19,5 +19,5 @@ __all__ = [
     "functional",
     "init",
     "utils",
-    *_layers,
+    *_layer_names,
 ]

@@ -1,0 +1,223 @@
+"""Layers of spec/layers.toml against PyTorch's: text, state, values, gradients; and their examples."""
+
+import doctest
+
+import numpy as np
+import pytest
+
+import tenon
+import tenon as tn
+from tenon import nn
+from tenon.nn import _layers
+
+torch = pytest.importorskip("torch")
+
+F, I = "float", "index"  # kinds of inputs
+
+# name, constructor's arguments, inputs: (kind, shape) or (kind, shape, below)
+CASES = [
+    ("Identity", (54, "unused"), [(F, (2, 3))]),
+    ("Linear", (4, 3), [(F, (2, 4))]),
+    ("Linear", (4, 3, False), [(F, (5, 2, 4))]),
+    ("Flatten", (), [(F, (2, 3, 4))]),
+    ("Unflatten", (1, (2, 3)), [(F, (4, 6))]),
+    ("Embedding", (10, 3), [(I, (2, 4), 10)]),
+    ("Embedding", (10, 3, 2), [(I, (7,), 10)]),
+    ("LayerNorm", (4,), [(F, (3, 4))]),
+    ("LayerNorm", ((3, 4), 1e-3), [(F, (2, 3, 4))]),
+    ("LayerNorm", (4, 1e-5, False), [(F, (3, 4))]),
+    ("LayerNorm", (4, 1e-5, True, False), [(F, (3, 4))]),
+    ("RMSNorm", (4,), [(F, (3, 4))]),
+    ("RMSNorm", ((3, 4), 1e-3, False), [(F, (2, 3, 4))]),
+    ("Dropout", (0.0,), [(F, (3, 4))]),
+    ("ReLU", (), [(F, (3, 4))]),
+    ("ReLU", (True,), [(F, (3, 4))]),
+    ("ReLU6", (), [(F, (3, 4))]),
+    ("LeakyReLU", (0.2,), [(F, (3, 4))]),
+    ("ELU", (0.5,), [(F, (3, 4))]),
+    ("ELU", (0.5, True), [(F, (3, 4))]),
+    ("SELU", (), [(F, (3, 4))]),
+    ("CELU", (0.7,), [(F, (3, 4))]),
+    ("GELU", (), [(F, (3, 4))]),
+    ("GELU", ("tanh",), [(F, (3, 4))]),
+    ("SiLU", (), [(F, (3, 4))]),
+    ("Mish", (), [(F, (3, 4))]),
+    ("Hardtanh", (-0.5, 0.7), [(F, (3, 4))]),
+    ("Hardsigmoid", (), [(F, (3, 4))]),
+    ("Hardswish", (), [(F, (3, 4))]),
+    ("Sigmoid", (), [(F, (3, 4))]),
+    ("Tanh", (), [(F, (3, 4))]),
+    ("LogSigmoid", (), [(F, (3, 4))]),
+    ("Softplus", (2.0, 1.0), [(F, (3, 4))]),
+    ("Softsign", (), [(F, (3, 4))]),
+    ("Tanhshrink", (), [(F, (3, 4))]),
+    ("Softmax", (1,), [(F, (3, 4))]),
+    ("LogSoftmax", (0,), [(F, (3, 4))]),
+    ("Softmin", (1,), [(F, (3, 4))]),
+    ("GLU", (), [(F, (3, 4))]),
+    ("CosineSimilarity", (), [(F, (3, 4)), (F, (3, 4))]),
+    ("CrossEntropyLoss", (), [(F, (5, 3)), (I, (5,), 3)]),
+    ("CrossEntropyLoss", (None, None, 1, None, "sum", 0.1), [(F, (5, 3)), (I, (5,), 3)]),
+    ("CrossEntropyLoss", (None, False), [(F, (5, 3)), (I, (5,), 3)]),
+    ("NLLLoss", (), [(F, (5, 3)), (I, (5,), 3)]),
+    ("MSELoss", (), [(F, (5, 3)), (F, (5, 3))]),
+    ("MSELoss", (None, None, "none"), [(F, (5, 3)), (F, (5, 3))]),
+    ("L1Loss", (), [(F, (5, 3)), (F, (5, 3))]),
+    ("SmoothL1Loss", (None, None, "mean", 0.5), [(F, (5, 3)), (F, (5, 3))]),
+    ("HuberLoss", ("sum", 0.5), [(F, (5, 3)), (F, (5, 3))]),
+    ("BCEWithLogitsLoss", (), [(F, (5, 3)), ("unit", (5, 3))]),
+    ("BCELoss", (), [("unit", (5, 3)), ("unit", (5, 3))]),
+    ("KLDivLoss", (None, None, "batchmean"), [(F, (5, 3)), ("unit", (5, 3))]),
+]
+
+
+def make_inputs(kinds, rng):
+    arrays = []
+    for kind, shape, *below in kinds:
+        if kind == I:
+            arrays.append(rng.integers(0, below[0], shape))
+        elif kind == "unit":
+            arrays.append(rng.uniform(0.05, 0.95, shape).astype(np.float32))
+        else:
+            arrays.append(rng.standard_normal(shape).astype(np.float32))
+    return arrays
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda c: f"{c[0]}{c[1]}")
+def test_layer_agrees_with_pytorch(case):
+    name, arguments, kinds = case
+    rng = np.random.default_rng(len(name))
+    theirs, ours = getattr(torch.nn, name)(*arguments), getattr(nn, name)(*arguments)
+    assert repr(ours) == repr(theirs)
+    expected_state = {k: tuple(v.shape) for k, v in theirs.state_dict().items()}
+    assert {k: tuple(v.shape) for k, v in ours.state_dict().items()} == expected_state
+    ours.load_state_dict({k: tn.from_numpy(v.numpy().copy()) for k, v in theirs.state_dict().items()})
+
+    arrays = make_inputs(kinds, rng)
+    is_leaf = [a.dtype == np.float32 for a in arrays]
+    inplace = getattr(ours, "inplace", False)
+
+    def run(package, layer):
+        xs = [package.tensor(a) for a in arrays]
+        for x, leaf in zip(xs, is_leaf, strict=True):
+            x.requires_grad_(leaf)
+        y = layer(*[x * 1 if inplace else x for x in xs])
+        if any(is_leaf) or list(layer.parameters()):
+            # Weighed: the squares of a normalized row sum to a constant, whose gradient is noise.
+            weights = np.linspace(0.5, 1.5, y.numel(), dtype=np.float32).reshape(tuple(y.shape))
+            (y.square() * package.tensor(weights)).sum().backward()
+        grads = [x.grad for x, leaf in zip(xs, is_leaf, strict=True) if leaf]
+        grads += [p.grad for p in layer.parameters()]
+        return [v.detach().numpy() for v in [y, *grads]]
+
+    for expected, found in zip(run(torch, theirs), run(tenon, ours), strict=True):
+        assert found.shape == expected.shape
+        np.testing.assert_allclose(found, expected, rtol=2e-5, atol=2e-6)
+
+
+def test_every_layer_has_a_case():
+    assert set(_layers.__all__) == {name for name, *_ in CASES}
+
+
+@pytest.mark.parametrize(
+    "name", [n for n in (*_layers.__all__, "Module", "Sequential", "Parameter") if ">>>" in (getattr(nn, n).__doc__ or "")]
+)
+def test_examples_run(name):
+    finder = doctest.DocTestFinder(recurse=False)
+    for test in finder.find(getattr(nn, name), name, globs={"tn": tn, "nn": nn}):
+        if name in _layers.__all__:  # examples of the spec show a call, not its result
+            for example in test.examples:
+                exec(example.source, test.globs)
+        else:
+            assert doctest.DocTestRunner().run(test).failed == 0
+
+
+def test_dtype_of_parameters():
+    layer = nn.Linear(2, 3, dtype=tn.float64)
+    assert layer.weight.dtype == layer.bias.dtype == tn.float64
+    assert layer(tn.ones(1, 2, dtype=tn.float64)).dtype == tn.float64
+
+
+def test_initial_values_are_distributed_as_pytorchs():
+    tn.manual_seed(3)
+    for make in (lambda p: p.nn.Linear(300, 200), lambda p: p.nn.Embedding(300, 200)):
+        ours, theirs = make(tenon), make(torch)
+        for (name, a), (_, b) in zip(ours.named_parameters(), theirs.named_parameters(), strict=True):
+            a, b = a.detach().numpy().ravel(), b.detach().numpy().ravel()
+            assert abs(a.mean() - b.mean()) < 6 * b.std() / np.sqrt(b.size), name
+            assert abs(a.std() / b.std() - 1) < 6 / np.sqrt(b.size), name
+            assert a.std() > 0 and len(np.unique(a)) > 0.9 * min(a.size, 2**20)
+
+
+INITIALIZERS = [
+    ("uniform_", (-2.0, 3.0)),
+    ("normal_", (1.0, 2.0)),
+    ("trunc_normal_", (0.0, 1.0, -0.5, 2.0)),
+    ("xavier_uniform_", (2.0,)),
+    ("xavier_normal_", ()),
+    ("kaiming_uniform_", (0.5, "fan_out")),
+    ("kaiming_normal_", (0.0, "fan_in", "relu")),
+    ("constant_", (2.5,)),
+    ("zeros_", ()),
+    ("ones_", ()),
+    ("eye_", ()),
+]
+
+
+@pytest.mark.parametrize("name, arguments", INITIALIZERS)
+def test_initializers_follow_pytorchs_distribution(name, arguments):
+    from scipy.stats import ks_2samp
+
+    torch.manual_seed(0)
+    tn.manual_seed(0)
+    ours, theirs = tn.empty(150, 200), torch.empty(150, 200)
+    assert getattr(nn.init, name)(ours, *arguments) is ours
+    getattr(torch.nn.init, name)(theirs, *arguments)
+    a, b = ours.numpy().ravel(), theirs.numpy().ravel()
+    assert ks_2samp(a, b).pvalue > 1e-4
+    assert not ours.requires_grad
+
+
+def test_gains_and_fans():
+    for name in ("linear", "conv2d", "sigmoid", "tanh", "relu", "leaky_relu", "selu"):
+        assert nn.init.calculate_gain(name) == pytest.approx(torch.nn.init.calculate_gain(name))
+    assert nn.init.calculate_gain("leaky_relu", 0.3) == torch.nn.init.calculate_gain("leaky_relu", 0.3)
+    assert nn.init._calculate_fan_in_and_fan_out(tn.empty(2, 3, 5, 7)) == (105, 70)
+    with pytest.raises(ValueError):
+        nn.init.calculate_gain("swish")
+    with pytest.raises(ValueError):
+        nn.init.xavier_uniform_(tn.empty(3))
+
+
+def test_initial_values_leave_a_parameter_a_leaf():
+    p = nn.Parameter(tn.empty(2, 2))
+    nn.init.kaiming_uniform_(p)
+    assert p.is_leaf and p.requires_grad and p.grad is None
+
+
+def test_loss_weights_are_buffers():
+    weight = np.array([0.2, 1.0, 3.0], dtype=np.float32)
+    x = np.random.default_rng(0).standard_normal((6, 3)).astype(np.float32)
+    y = np.array([0, 1, 2, 2, 1, 0])
+    ours = nn.CrossEntropyLoss(weight=tn.tensor(weight))
+    theirs = torch.nn.CrossEntropyLoss(weight=torch.tensor(weight))
+    assert list(ours.state_dict()) == list(theirs.state_dict()) == ["weight"]
+    found = ours(tn.tensor(x), tn.tensor(y)).item()
+    assert found == pytest.approx(theirs(torch.tensor(x), torch.tensor(y)).item(), rel=1e-6)
+
+
+def test_from_pretrained():
+    table = nn.Embedding.from_pretrained(tn.arange(6.0).reshape(3, 2))
+    assert table(tn.tensor([2])).tolist() == [[4, 5]]
+    assert not table.weight.requires_grad
+
+
+def test_bad_options():
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        nn.Dropout(-0.1)
+    with pytest.raises(TypeError):
+        nn.Linear(3)
+    with pytest.raises(RuntimeError):
+        nn.Linear(3, 4)(tn.ones(2, 5))
+    with pytest.raises(IndexError):
+        nn.Embedding(3, 2)(tn.tensor([3])).tolist()
