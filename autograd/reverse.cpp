@@ -101,7 +101,29 @@ ReverseWalk::Level& ReverseWalk::level_of(const Place& place) {
   return level;
 }
 
+// Cotangents are summed where the value was computed (for a leaf: at the leaf), however many
+// segments it was used in since: so the order of summation, and with it the bits of a gradient,
+// don't depend on where the trace was cut.
 void ReverseWalk::add(Level& level, uint32_t node, Value cotangent) {
+  if (!level.graph) {
+    const Segment& segment = *recorder().segment;
+    const Node& to = segment.nodes[node];
+    if (to.op == Op::Input) {
+      const GraphRef& derivative = segment.sources[to.attributes].derivative;
+      if (derivative) seed({derivative.graph(), derivative.node()}, cotangent);
+      return;
+    }
+    if ((to.flags & Node::kLeaf) && bit_ == reverse_bit(0)) {
+      return arrive_at_leaf(segment.leaves[to.attributes], cotangent);
+    }
+  } else {
+    const GraphNode& to = level.graph->nodes[node];
+    if (to.op == Op::Input) {
+      if (to.link) seed({to.link, to.link_node}, cotangent);
+      return;
+    }
+    if (to.leaf && bit_ == reverse_bit(0)) return arrive_at_leaf(to.leaf, cotangent);
+  }
   if (node >= level.cotangents.size()) level.cotangents.resize(node + 1);
   Value& sum = level.cotangents[node];
   sum = sum ? sum + cotangent : cotangent;
@@ -153,23 +175,10 @@ void ReverseWalk::visit(Level& level, uint32_t node) {
     const GraphNode& from = level.graph->nodes[node];
     flags = from.flags;
     r.origin = from.origin;
-    if (from.leaf && bit_ == reverse_bit(0)) return arrive_at_leaf(from.leaf, cotangent);
-    if (from.op == Op::Input) {
-      if (from.link) seed({from.link, from.link_node}, cotangent);
-      return;
-    }
   } else {
     const Node& from = r.segment->nodes[node];
     flags = from.flags;
     r.origin = from.origin;
-    if ((from.flags & Node::kLeaf) && bit_ == reverse_bit(0)) {
-      return arrive_at_leaf(r.segment->leaves[from.attributes], cotangent);
-    }
-    if (from.op == Op::Input) {
-      const GraphRef& derivative = r.segment->sources[from.attributes].derivative;
-      if (derivative) seed({derivative.graph(), derivative.node()}, cotangent);
-      return;
-    }
   }
   check(!(flags & Node::kFreed), ErrorKind::Runtime,
         "Trying to backward through the graph a second time: the values that {} saved were freed "

@@ -86,6 +86,8 @@ class Chooser {
   }
 
   void need_value(NodeId id) {
+    // An alias shares its operand's buffer, so that operand has to have one.
+    const bool is_aliased = segment_.nodes[id].op == Op::Alias;
     while (segment_.nodes[id].op == Op::Alias && !(segment_.nodes[id].flags & Node::kValued)) {
       result_.marks[id] |= Residuals::kValue | Residuals::kRecompute;
       id = segment_.operands_of(segment_.nodes[id])[0];
@@ -93,8 +95,9 @@ class Chooser {
     result_.marks[id] |= Residuals::kValue;
     const Node& node = segment_.nodes[id];
     if (node.op == Op::Input || (node.flags & Node::kValued)) return;
-    if (result_.marks[id] & (Residuals::kRecompute | kStored)) return;
-    if (is_free_to_recompute(node.op)) {
+    if (result_.marks[id] & kStored) return;
+    if (!is_aliased && (result_.marks[id] & Residuals::kRecompute)) return;
+    if (!is_aliased && is_free_to_recompute(node.op)) {
       const auto operands = segment_.operands_of(node);
       // One level only: recomputing never becomes a long chain.
       const bool deep = !operands.empty() && is_free_to_recompute(segment_.nodes[operands[0]].op) &&
@@ -105,7 +108,7 @@ class Chooser {
         return;
       }
     }
-    result_.marks[id] |= kStored;
+    result_.marks[id] = (result_.marks[id] | kStored) & ~Residuals::kRecompute;
     result_.must_store.push_back(id);
   }
 

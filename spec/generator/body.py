@@ -93,6 +93,7 @@ HELPERS: dict[str, tuple[tuple[str, ...], str, str]] = {
     "index_of_extreme": ((VALUE, INT, BOOL), VALUE, "index_of_extreme({0}, {1}, {2})"),
     "pick": ((VALUE, VALUE, INT), VALUE, "pick({0}, {1}, {2})"),
     "running": ((VALUE, INT, STR), VALUE, "running({0}, {1}, {2})"),
+    "running_index": ((VALUE, VALUE, INT), VALUE, "running_index({0}, {1}, {2})"),
     "ones_of": ((INT,), INTS, "Dims(static_cast<size_t>({0}), 1)"),
     "non_negative": ((FLOAT,), FLOAT, "std::max(0.0, {0})"),
     "check_same_size": ((VALUE, VALUE), NONE, "check_same_size({0}, {1})"),

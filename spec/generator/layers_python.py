@@ -17,13 +17,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import tenon as _tn
+from tenon._C import Tensor
 
 from . import functional as F
 from . import init
 from ._bases import {bases}
 from .parameter import Parameter
-
-Tensor = _tn.Tensor
 
 
 def _ints(value: int | Sequence[int]) -> tuple[int, ...]:

@@ -44,7 +44,9 @@ void check_not_empty(Value x, std::span<const int64_t> axes);   // for reduction
 void check_same_size(Value target, Value input);                // of losses
 Value index_of_extreme(Value x, int64_t dim, bool largest);     // keeps the dimension, as size 1
 Value pick(Value x, Value index, int64_t dim);                  // take_along, 0-d included
-Value running(Value x, int64_t dim, std::string_view kind);     // "sum" or "product"
+Value running(Value x, int64_t dim, std::string_view kind);     // "sum", "product", "max", "min"
+// Where each element of a running extremum came from: the latest place that attains it (or is NaN).
+Value running_index(Value x, Value extremum, int64_t dim);
 Value reduce_loss(Value loss, std::string_view reduction);      // "none", "mean", "sum"
 int64_t softmax_dim(int64_t rank);                              // PyTorch's choice where none is given
 Dims trailing_axes(Value x, const IntList& normalized_shape);

@@ -70,7 +70,20 @@ Value pick(Value x, Value index, int64_t dim) {
 Value running(Value x, int64_t dim, std::string_view kind) {
   const int64_t axis = normalize_dim(dim, rank(x));
   if (rank(x) == 0) return x;
-  return ops::cumulative(kind == "sum" ? Op::Cumsum : Op::Cumprod, x, axis);
+  const Op op = kind == "sum"       ? Op::Cumsum
+                : kind == "product" ? Op::Cumprod
+                : kind == "max"     ? Op::Cummax
+                                    : Op::Cummin;
+  return ops::cumulative(op, x, axis);
+}
+
+Value running_index(Value x, Value extremum, int64_t dim) {
+  const int64_t axis = normalize_dim(dim, rank(x));
+  if (rank(x) == 0) return ops::literal(0, DType::Int64);
+  const Value at = ops::iota(dims(x), axis);
+  Value attains = ops::binary(Op::Eq, x, extremum);
+  if (is_floating(dtype(x))) attains = attains | ops::unary(Op::IsNan, x);
+  return ops::cumulative(Op::Cummax, ops::select(attains, at, ops::literal_like(at, 0)), axis);
 }
 
 Value reduce_loss(Value loss, std::string_view reduction) {
