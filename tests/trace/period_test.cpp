@@ -7,7 +7,7 @@
 #include <string_view>
 
 #include "autograd/autograd.h"
-#include "tests/trace/reference/executor.h"
+#include "tests/trace/counting_executor.h"
 #include "tests/trace/values.h"
 #include "trace/recorder.h"
 
@@ -49,10 +49,10 @@ struct Ran {
 template <class Body>
 Ran count_plans(Body&& body) {
   flush();
-  reference::installed().keys.clear();
-  reference::installed().runs = 0;
+  executor_under_test().keys.clear();
+  executor_under_test().runs = 0;
   body();
-  return {reference::installed().keys.size(), reference::installed().runs};
+  return {executor_under_test().keys.size(), executor_under_test().runs};
 }
 
 Tensor step(const Tensor& x, const Tensor& y) {

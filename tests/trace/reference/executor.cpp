@@ -4,23 +4,7 @@
 
 namespace tenon::reference {
 
-std::string ReferenceExecutor::key_of(const Program& program) {
-  std::string key;
-  for (size_t id = 0; id < program.nodes.size(); ++id) {
-    const ProgramNode& node = program.nodes[id];
-    key += fmt::format("{}:{}{}", info(node.op).name, name_of(type_of(node.type).dtype),
-                       type_of(node.type).rank);
-    for (uint32_t operand : program.operands_of(node)) key += fmt::format(" -{}", id - operand);
-    for (int64_t axis : program.axes_of(node)) key += fmt::format(" {}", axis);
-    key += ';';
-  }
-  return key;
-}
-
 std::vector<Buffer> ReferenceExecutor::run(Program& program) {
-  ++runs;
-  keys.insert(key_of(program));
-  nodes += program.nodes.size();
   std::vector<Array> values;
   values.reserve(program.nodes.size());
   size_t next_input = 0;
@@ -41,11 +25,6 @@ std::vector<Buffer> ReferenceExecutor::run(Program& program) {
     outputs.push_back(store(values[output], program.nodes[output].type));
   }
   return outputs;
-}
-
-ReferenceExecutor& installed() {
-  static ReferenceExecutor executor;
-  return executor;
 }
 
 }  // namespace tenon::reference
