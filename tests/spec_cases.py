@@ -25,7 +25,7 @@ def load_cases() -> list[dict[str, Any]]:
 
 
 class Samples:
-    """Makers of the letters in samples: F floats, P positive, U in (-1, 1), A above 1, I integers,
+    """Makers of the letters in samples: F floats, P positive, U in (-1, 1), Q in (0, 1), A above 1, I integers,
     B bools. The same text gives the same numbers in every framework."""
 
     def __init__(self, framework: Any, text: str, dtype: Any = None, integer: Any = None) -> None:
@@ -40,6 +40,8 @@ class Samples:
 
     def _float(self, values: np.ndarray) -> Any:
         dtype = self.dtype or self.framework.float32
+        if not dtype.is_floating_point:  # whole numbers that every dtype holds
+            values = np.abs(np.round(np.asarray(values)))
         x = self.framework.tensor(np.asarray(values).tolist(), dtype=dtype)
         x = x.reshape(values.shape)  # nested lists forget sizes behind a zero
         self.made.append(x)
@@ -66,6 +68,7 @@ class Samples:
         names = {
             "F": letter(lambda r, s: r.normal(size=s)),
             "P": letter(lambda r, s: r.uniform(0.3, 3, s)),
+            "Q": letter(lambda r, s: r.uniform(0.05, 0.95, s)),
             "U": letter(lambda r, s: r.uniform(-0.9, 0.9, s)),
             "A": letter(lambda r, s: r.uniform(1.2, 4, s)),
             "I": integers,

@@ -105,7 +105,11 @@ class Layer:
     @property
     def attributes(self) -> list[Parameter]:
         """Options that the object keeps: not those that only say whether a parameter exists."""
-        return [o for o in self.options if o.type.base not in ("ignored", "Tensor") and not self.state(o.name)]
+        return [
+            o
+            for o in self.options
+            if o.type.base not in ("ignored", "Tensor") and not self.state(o.name)
+        ]
 
     @property
     def tensors(self) -> list[Parameter]:
@@ -140,7 +144,9 @@ def _state(entry: Entry, key: str, table: Any, options: list[Parameter]) -> Stat
         call, _, condition = text.partition(" if ")
         node = _expression(entry, key, call)
         when = _expression(entry, key, condition) if condition else None
-        name = node.func.id if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) else ""
+        name = (
+            node.func.id if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) else ""
+        )
         if not isinstance(node, ast.Call) or name not in INITIALIZERS:
             raise entry.error(f"'{call}' calls none of {', '.join(INITIALIZERS)}", key)
         initializers.append(Initializer(name, _bind_initializer(entry, key, node, name), when))
@@ -224,7 +230,9 @@ def _read(entry: Entry, operations: dict[str, list[Operation]]) -> Layer:
         states=tuple(states),
         forward=_expression(entry, "forward", entry.require("forward", str)),
         repr=_repr(entry, "repr", entry.get("repr", str, ""), known),
-        check=_expression(entry, "check", entry.get("check", str, "")) if "check" in entry.values else None,
+        check=_expression(entry, "check", entry.get("check", str, ""))
+        if "check" in entry.values
+        else None,
         message=_repr(entry, "message", entry.get("message", str, ""), known),
         base=entry.get("base", str, "Module"),
         doc=entry.require("doc", str).strip(),
@@ -272,10 +280,14 @@ def bind_call(
         required = {p.name for p in parameters if p.default is UNSET and not p.variadic}
         if required <= set(bound) <= {p.name for p in parameters}:
             return operation, bound
-    raise layer.entry.error(f"'{ast.unparse(node)}' fits no signature of '{node.func.id}'", "forward")
+    raise layer.entry.error(
+        f"'{ast.unparse(node)}' fits no signature of '{node.func.id}'", "forward"
+    )
 
 
-def read_layers(path: Path, operations: list[Operation]) -> tuple[list[Layer], dict[str, list[Operation]]]:
+def read_layers(
+    path: Path, operations: list[Operation]
+) -> tuple[list[Layer], dict[str, list[Operation]]]:
     by_name: dict[str, list[Operation]] = {}
     for operation in operations:
         by_name.setdefault(operation.name, []).append(operation)

@@ -28,7 +28,11 @@ def _constructor_parameters(layer: Layer, declaration: bool) -> str:
         default = o.cpp_default(False) if declaration else ""
         parts.append(f"{o.type.cpp(False)} {name}" + (f" = {default}" if default else ""))
     if layer.states:
-        parts.append("std::optional<DType> dtype = std::nullopt" if declaration else "std::optional<DType> dtype_")
+        parts.append(
+            "std::optional<DType> dtype = std::nullopt"
+            if declaration
+            else "std::optional<DType> dtype_"
+        )
     return ", ".join(parts)
 
 
@@ -39,7 +43,9 @@ def _forward_parameters(layer: Layer) -> str:
 class _Expressions:
     """Expressions of the spec as C++ inside a member function."""
 
-    def __init__(self, layer: Layer, operations: dict[str, list[Operation]], in_constructor: bool = False) -> None:
+    def __init__(
+        self, layer: Layer, operations: dict[str, list[Operation]], in_constructor: bool = False
+    ) -> None:
         self.layer = layer
         self.operations = operations
         self.in_constructor = in_constructor
@@ -55,10 +61,21 @@ class _Expressions:
             return f"!{self.condition(node.operand)}"
         if isinstance(node, ast.Compare) and len(node.ops) == 1:
             left, right = node.left, node.comparators[0]
-            if isinstance(right, ast.Constant) and right.value is None and isinstance(left, ast.Name):
+            if (
+                isinstance(right, ast.Constant)
+                and right.value is None
+                and isinstance(left, ast.Name)
+            ):
                 has = f"{self.name(left.id)}.has_value()"
                 return has if isinstance(node.ops[0], ast.IsNot) else f"!{has}"
-            symbols = {ast.Eq: "==", ast.NotEq: "!=", ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">="}
+            symbols = {
+                ast.Eq: "==",
+                ast.NotEq: "!=",
+                ast.Lt: "<",
+                ast.LtE: "<=",
+                ast.Gt: ">",
+                ast.GtE: ">=",
+            }
             symbol = symbols.get(type(node.ops[0]))
             if symbol:
                 return f"{self.value(left)} {symbol} {self.value(right)}"
@@ -135,7 +152,9 @@ def _class(layer: Layer) -> list[str]:
         lines += [
             "  using Module::forward;",
             f"  Tensor forward({_forward_parameters(layer)});",
-            f"  Tensor operator()({_forward_parameters(layer)}) {{ return forward({', '.join(layer.inputs)}); }}",
+            f"  Tensor operator()({_forward_parameters(layer)}) {{",
+            f"    return forward({', '.join(layer.inputs)});",
+            "  }",
         ]
     lines.append(f'  std::string name() const override {{ return "{layer.name}"; }}')
     if layer.repr:
@@ -184,7 +203,9 @@ def _constructor(layer: Layer, operations: dict[str, list[Operation]]) -> list[s
     if layer.check is not None:
         texts = "".join(p.text if not p.name else "{}" for p in layer.message)
         values = "".join(f", {p.name}_" for p in layer.message if p.name)
-        body.append(f'check({expressions.condition(layer.check)}, ErrorKind::Value, "{texts}"{values});')
+        body.append(
+            f'check({expressions.condition(layer.check)}, ErrorKind::Value, "{texts}"{values});'
+        )
     for o in layer.tensors:
         body.append(f'{o.name} = register_buffer("{o.name}", {o.name}_);')
     for s in layer.states:
@@ -214,7 +235,9 @@ def _reset(layer: Layer, operations: dict[str, list[Operation]]) -> list[str]:
             for argument in i.arguments:
                 text = expressions.value(argument)
                 option = layer.option(text)
-                arguments.append(f"*{text}" if option is not None and option.type.optional else text)
+                arguments.append(
+                    f"*{text}" if option is not None and option.type.optional else text
+                )
             lines.append(f"  {guard}{when}init::{i.function}({', '.join(arguments)});")
     return [*lines, "}", ""]
 
@@ -231,7 +254,7 @@ def _shown(layer: Layer, part: ReprPart) -> str:
     if not part.name:
         return f'"{part.text}"'
     text = f"show({part.name})"
-    return f"\"'\" + {text} + \"'\"" if part.quoted else text
+    return f'"\'" + {text} + "\'"' if part.quoted else text
 
 
 def _extra_repr(layer: Layer) -> list[str]:

@@ -82,7 +82,9 @@ def _docstring(layer: Layer) -> list[str]:
 
 
 class _Expressions:
-    def __init__(self, layer: Layer, operations: dict[str, list[Operation]], in_constructor: bool = False) -> None:
+    def __init__(
+        self, layer: Layer, operations: dict[str, list[Operation]], in_constructor: bool = False
+    ) -> None:
         self.layer = layer
         self.operations = operations
         self.in_constructor = in_constructor
@@ -109,7 +111,9 @@ class _Expressions:
                     module = ast.Name("_tn", ast.Load())
                 else:
                     module, arguments = arguments[0], arguments[1:]
-                return ast.Call(ast.Attribute(module, operation.name, ast.Load()), arguments, keywords)
+                return ast.Call(
+                    ast.Attribute(module, operation.name, ast.Load()), arguments, keywords
+                )
 
         return Rewrite().visit(ast.parse(ast.unparse(node), mode="eval").body)  # type: ignore[no-any-return]
 
@@ -120,7 +124,10 @@ def _class(layer: Layer, operations: dict[str, list[Operation]]) -> list[str]:
         names = ", ".join(f'"{o.name}"' for o in layer.attributes)
         lines.append(f"    __constants__ = [{names}]")
         lines += [f"    {o.name}: {_held(o)}" for o in layer.attributes]
-        lines += [f"    {s.name}: Tensor" + (" | None" if s.when is not None else "") for s in layer.states]
+        lines += [
+            f"    {s.name}: Tensor" + (" | None" if s.when is not None else "")
+            for s in layer.states
+        ]
         lines.append("")
     lines += _constructor(layer, operations)
     lines += _reset(layer, operations)
@@ -128,7 +135,10 @@ def _class(layer: Layer, operations: dict[str, list[Operation]]) -> list[str]:
     inputs = ", ".join(f"{name}: Tensor" for name in layer.inputs)
     lines += ["", f"    def forward(self, {inputs}) -> Tensor:"]
     if layer.inplace:
-        lines += ["        if self.inplace:", f"            return {layer.inputs[0]}.copy_({value})"]
+        lines += [
+            "        if self.inplace:",
+            f"            return {layer.inputs[0]}.copy_({value})",
+        ]
     lines.append(f"        return {value}")
     if layer.repr:
         lines += ["", "    def extra_repr(self) -> str:", *_extra_repr(layer)]
@@ -146,13 +156,18 @@ def _constructor(layer: Layer, operations: dict[str, list[Operation]]) -> list[s
     body = ["super().__init__()"]
     if layer.check is not None:
         message = "".join(f"{{{p.name}}}" if p.name else p.text for p in layer.message)
-        body += [f"if not ({expressions.text(layer.check)}):", f'    raise ValueError(f"{message}")']
+        body += [
+            f"if not ({expressions.text(layer.check)}):",
+            f'    raise ValueError(f"{message}")',
+        ]
     if layer.option("size_average") and layer.option("reduce"):
         body.append("reduction = _legacy_reduction(size_average, reduce, reduction)")
     for o in layer.attributes:
         value = o.name
         if o.type.is_list:
-            value = f"_ints({o.name})" + (f" if {o.name} is not None else None" if o.type.optional else "")
+            value = f"_ints({o.name})" + (
+                f" if {o.name} is not None else None" if o.type.optional else ""
+            )
         body.append(f"self.{o.name} = {value}")
     for o in layer.tensors:
         body.append(f'self.register_buffer("{o.name}", {o.name})')

@@ -109,6 +109,14 @@ def _call(o: Operation, inplace: bool) -> list[str]:
         return [f"{call};", "Py_RETURN_NONE;"]
     if o.self_returning:
         return [f"return wrap_or_same({call}, slots[0]);"]
+    flags = [i for i, p in enumerate(o.signature.parameters) if p.name == "inplace"]
+    if flags:  # of the functionals: the result is stored in the input
+        return [
+            f"Tensor result = {call};",
+            f"if (slots[{flags[0]}] == nullptr || !to_bool(slots[{flags[0]}])) return wrap(std::move(result));",
+            "tenon::copy_(to_tensor(slots[0]), result);",
+            "return Py_NewRef(slots[0]);",
+        ]
     return [f"return wrap({call});"]
 
 

@@ -142,6 +142,8 @@ def test_gradient(case, sample):
     weights = [tn.tensor(rng.normal(size=tuple(y.shape))) for y in outputs]
     loss = sum((y * w).sum() for y, w in zip(outputs, weights, strict=True))
     loss.backward()
+    if not np.isfinite(float(loss)):
+        pytest.skip("no difference of infinities")
     directions = [rng.normal(size=tuple(x.shape)) for x in inputs]
     expected = sum(
         float((numbers(x.grad) * d).sum())
@@ -193,6 +195,8 @@ def test_vmap(case, sample):
         np.testing.assert_allclose(numbers(got), want, rtol=1e-5, atol=1e-6)
 
 
+# What PyTorch computes and Tenon refuses.
+MISSING = {("nextafter", "float16"), ("nextafter", "bfloat16")}
 DTYPES = ("bool", "uint8", "int32", "int64", "float16", "bfloat16", "float64")
 
 
@@ -206,14 +210,23 @@ def test_dtype(case, dtype):
     sample = case["samples"][0]
     floating = dtype in ("float16", "bfloat16", "float64")
     options = (getattr(torch, dtype), None) if floating else (getattr(torch, dtype),) * 2
-    args, kwargs = Samples(torch, sample.replace("F(", "I(") if not floating else sample, *options).evaluate()
+    sample = sample if floating else sample.replace("F(", "I(")
     try:
+        args, kwargs = Samples(torch, sample, *options).evaluate()
         expected = theirs(case)(*spread(case, args), **kwargs)
     except (RuntimeError, NotImplementedError, TypeError, IndexError) as error:
         pytest.skip(f"PyTorch: {str(error)[:60]}")
     options = (getattr(tn, dtype), None) if floating else (getattr(tn, dtype),) * 2
-    args, kwargs = Samples(tn, sample.replace("F(", "I(") if not floating else sample, *options).evaluate()
-    agree(ours(case)(*args, **kwargs), expected)
+    args, kwargs = Samples(tn, sample, *options).evaluate()
+    result = ours(case)
+    if (case["name"], dtype) in MISSING:
+        with pytest.raises(NotImplementedError):
+            result(*args, **kwargs)
+        return
+    result = result(*args, **kwargs)
+    if case["name"] == "topk":  # PyTorch leaves open which of equal elements it takes
+        result, expected = result[0], expected[0]
+    agree(result, expected)
 
 
 ERRORS = [(case, error) for case in CASES for error in case["errors"]]
