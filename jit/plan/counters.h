@@ -36,4 +36,8 @@ enum class Mode : uint8_t { Fused, Unfused, Interpret };
 void set_mode(Mode mode);  // default: TENON_JIT=fused|unfused|interpret
 Mode mode();
 
+// Operations in a chunk of a parallel launch, at least; tests make it small, so that everything
+// runs in parallel. Results don't depend on it.
+void set_chunk_work(int64_t operations);
+
 }  // namespace tenon::jit

@@ -1,4 +1,5 @@
 // Running plans: launches, library calls, errors.
+#include <atomic>
 #include <chrono>
 #include <memory>
 
@@ -24,7 +25,7 @@ struct Plan::Running {
 namespace {
 
 // Work of one chunk, in operations: below it a launch costs more than it brings.
-constexpr int64_t kChunkWork = 1 << 16;
+std::atomic<int64_t> chunk_work{1 << 16};
 
 // Scratch of the calling worker.
 void* scratch_of_worker(int64_t bytes) {
@@ -40,6 +41,8 @@ void* scratch_of_worker(int64_t bytes) {
 }
 
 }  // namespace
+
+void set_chunk_work(int64_t operations) { chunk_work = operations; }
 
 void Plan::fail_at(const KernelStep& step, const Running& running) const {
   const uint32_t source = step.sites[running.error.site];
@@ -84,7 +87,7 @@ void Plan::run_kernel(const KernelStep& step, const Step& info, Running& running
   const int64_t scratch = kernel.code.scratch.bytes(ints.data());
   const int64_t work = std::max<int64_t>(binding[step.work], 1);
   const double unit = static_cast<double>(work) / static_cast<double>(range) * step.cost;
-  int64_t grain = std::max<int64_t>(1, static_cast<int64_t>(kChunkWork / unit));
+  int64_t grain = std::max<int64_t>(1, static_cast<int64_t>(static_cast<double>(chunk_work.load(std::memory_order_relaxed)) / unit));
   if (step.unit_elements) grain = (grain + 63) / 64 * 64;
   count_launch();
   loop::ErrorSlot* error = info.can_fail ? &running.error : nullptr;

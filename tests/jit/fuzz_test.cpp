@@ -44,6 +44,18 @@ class RandomProgram {
     Ints shape;
     for (int64_t r = pick(4); r > 0; --r) shape.push_back(extent());
     Array array = random_array(shape, random_());
+    if (chance(15)) {
+      const uint32_t narrow = p_.input(
+          random_array(shape, random_(), chance(50) ? DType::BFloat16 : DType::Float16));
+      nodes_.push_back(p_.cast(p_.binary(Op::Mul, narrow, narrow), DType::Float32));
+      return nodes_.back();
+    }
+    if (chance(10)) {
+      const uint32_t whole = p_.input(random_array(shape, random_(), DType::Int32, -9, 9));
+      nodes_.push_back(p_.cast(p_.binary(Op::Maximum, whole, p_.scalar(2, DType::Int32)),
+                               DType::Float32));
+      return nodes_.back();
+    }
     if (shape.size() >= 2 && chance(20)) {
       Ints order;
       for (size_t d = 0; d < shape.size(); ++d) order.insert(order.begin(), static_cast<int64_t>(d));
@@ -82,7 +94,7 @@ class RandomProgram {
     const Ints shape = dims(x);
     const size_t rank = shape.size();
     const int64_t axis = rank ? pick(static_cast<int64_t>(rank)) : 0;
-    switch (pick(22)) {
+    switch (pick(24)) {
       case 0: case 1: {
         constexpr Op kOps[] = {Op::Neg, Op::Tanh, Op::Sin, Op::Abs, Op::Exp, Op::Floor, Op::Erf};
         const Op op = kOps[pick(7)];
@@ -214,6 +226,14 @@ class RandomProgram {
         if (rank == 0) return add_input();
         return p_.cast(p_.node(chance(50) ? Op::Argmax : Op::Argmin, {x}, {axis}), DType::Float32);
       }
+      case 21: {  // half types round after every operation
+        const DType half = chance(50) ? DType::BFloat16 : DType::Float16;
+        const uint32_t y = p_.cast(x, half);
+        return p_.cast(p_.binary(Op::Add, bounded(y), y), DType::Float32);
+      }
+      case 22:
+        return p_.binary(Op::Mul, x, p_.cast(p_.iota(shape.empty() ? Ints{3} : shape, axis),
+                                             DType::Float32));
       default: {
         if (rank < 2) return add_input();
         // x x^T over the last dimension, the first ones batched or not.

@@ -18,6 +18,7 @@ inline std::vector<Buffer> run(const Build& build, jit::Mode mode, int threads =
   build(p);
   const int before = num_threads();
   set_num_threads(threads);
+  jit::set_chunk_work(threads > 1 ? 1 : 1 << 16);
   jit::set_mode(mode);
   std::vector<Buffer> result;
   try {
