@@ -190,7 +190,7 @@ def check(results: dict[str, np.ndarray], tolerance: float) -> None:
 def compare(case: str, peers: Sequence[str], options: Options) -> None:
     processes = [Process(peer, case) for peer in peers]
     with tempfile.TemporaryDirectory() as folder:
-        results = {}
+        results: dict[str, np.ndarray] = {}
         for p in processes:
             path = str(Path(folder) / f"{len(results)}.npy")
             p.ask(f"result {path}")
