@@ -12,7 +12,11 @@ from . import _C
 from ._C import Tensor
 
 
-def save(tensors: Mapping[str, Tensor], path: str | os.PathLike[str], metadata: Mapping[str, str] | None = None) -> None:
+def save(
+    tensors: Mapping[str, Tensor],
+    path: str | os.PathLike[str],
+    metadata: Mapping[str, str] | None = None,
+) -> None:
     """Writes tensors with their names, for example a module's state_dict.
 
     ValueError: a name that is no text, a dtype that the format lacks. OSError: what the file system
@@ -42,7 +46,7 @@ def load_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
 
 def _load(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, str]]:
     os.stat(path)  # FileNotFoundError and the like, as Python has them
-    return _C._load_safetensors(os.fspath(path))  # type: ignore[no-any-return]
+    return _C._load_safetensors(os.fspath(path))
 
 
 save_safetensors = save

@@ -76,9 +76,9 @@ class _Expressions:
                 ast.Gt: ">",
                 ast.GtE: ">=",
             }
-            symbol = symbols.get(type(node.ops[0]))
-            if symbol:
-                return f"{self.value(left)} {symbol} {self.value(right)}"
+            operator = symbols.get(type(node.ops[0]))
+            if operator:
+                return f"{self.value(left)} {operator} {self.value(right)}"
         if isinstance(node, ast.Name):
             return self.name(node.id)
         raise self.layer.entry.error(f"'{ast.unparse(node)}' is no condition")

@@ -115,7 +115,7 @@ class _Expressions:
                     ast.Attribute(module, operation.name, ast.Load()), arguments, keywords
                 )
 
-        return Rewrite().visit(ast.parse(ast.unparse(node), mode="eval").body)  # type: ignore[no-any-return]
+        return Rewrite().visit(ast.parse(ast.unparse(node), mode="eval").body)
 
 
 def _class(layer: Layer, operations: dict[str, list[Operation]]) -> list[str]:

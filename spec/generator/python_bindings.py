@@ -181,10 +181,10 @@ def write_bindings(topic: str, operations: list[Operation]) -> str:
         for o in group:
             if len(o.signature.returns) > 1 and _return_type(o) not in seen_returns:
                 seen_returns.add(_return_type(o))
-                names = ", ".join(f'"{n}"' for n in o.signature.return_names)
+                fields = ", ".join(f'"{n}"' for n in o.signature.return_names)
                 lines += [
                     f"PyObject* {_return_type(o)} {{",
-                    f'  static PyObject* type = make_return_type("{o.name}", {{{names}}});',
+                    f'  static PyObject* type = make_return_type("{o.name}", {{{fields}}});',
                     "  return type;",
                     "}",
                     "",

@@ -1,5 +1,7 @@
-"""Module: PyTorch's dictionaries, attribute rules, hooks, state and text. The judge is PyTorch: each
-program runs in both packages, and what it says must be equal."""
+"""Module: PyTorch's dictionaries, attribute rules, hooks, state and text.
+
+The judge is PyTorch: each program runs in both packages, and what it says must be equal.
+"""
 
 import copy
 import io
@@ -98,7 +100,9 @@ def test_names_of_everything():
 def test_modules_print_alike():
     def program(p):
         nn = p.nn
-        sequential = nn.Sequential(OrderedDict(a=nn.Linear(1, 2), b=nn.Sequential(nn.ReLU(), nn.Tanh())))
+        sequential = nn.Sequential(
+            OrderedDict(a=nn.Linear(1, 2), b=nn.Sequential(nn.ReLU(), nn.Tanh()))
+        )
         return [repr(p.net()), repr(sequential), repr(nn.Sequential()), repr(nn.ModuleList())]
 
     same_in_both(program)
@@ -258,7 +262,9 @@ def test_hooks():
         net.register_forward_pre_hook(lambda m, a: (a[0] * 3,))
         net.register_forward_hook(lambda m, a, y: log.append(("post", y.tolist())))
         net.register_forward_hook(lambda m, a, y: y + 1)
-        net.register_forward_hook(lambda m, a, k, y: log.append(sorted(k)), prepend=True, with_kwargs=True)
+        net.register_forward_hook(
+            lambda m, a, k, y: log.append(sorted(k)), prepend=True, with_kwargs=True
+        )
         one = net(x).tolist()
         first.remove()
         return one, net(x).tolist(), log
@@ -295,7 +301,7 @@ def test_zero_grad():
     same_in_both(program)
 
 
-# ---- state ------------------------------------------------------------------------------------------
+# ---- state --------------------------------------------------------------------------------------
 
 
 def numbers(state):
@@ -399,7 +405,9 @@ def test_state_dict_hooks():
         net = p.nn.Sequential(p.nn.Linear(1, 1))
         log = []
         net.register_state_dict_pre_hook(lambda m, prefix, keep: log.append(prefix))
-        net._register_state_dict_hook(lambda m, state, prefix, meta: state.update(extra=p.root.ones(1)))
+        net._register_state_dict_hook(
+            lambda m, state, prefix, meta: state.update(extra=p.root.ones(1))
+        )
         net.register_load_state_dict_pre_hook(lambda m, state, *rest: state.pop("extra"))
         net.register_load_state_dict_post_hook(lambda m, keys: log.append(list(keys.missing_keys)))
         state = net.state_dict()
@@ -425,7 +433,7 @@ def test_deepcopy_and_pickle_make_modules_of_their_own():
     assert isinstance(loaded[0].weight, nn.Parameter)
 
 
-# ---- parameters and containers ----------------------------------------------------------------------
+# ---- parameters and containers ------------------------------------------------------------------
 
 
 def test_parameters():
@@ -475,7 +483,7 @@ def test_containers():
     raised(lambda p: p.nn.ModuleDict()["x"])
 
 
-# ---- utilities --------------------------------------------------------------------------------------
+# ---- utilities ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("norm_type", [2.0, 1.0, float("inf")])

@@ -1,4 +1,4 @@
-"""Layers of spec/layers.toml against PyTorch's: text, state, values, gradients; and their examples."""
+"""Layers of spec/layers.toml against PyTorch's: text, state, values, gradients, examples."""
 
 import doctest
 
@@ -12,69 +12,69 @@ from tenon.nn import _layers
 
 torch = pytest.importorskip("torch")
 
-F, I = "float", "index"  # kinds of inputs
+FLOAT, INDEX = "float", "index"  # kinds of inputs
 
 # name, constructor's arguments, inputs: (kind, shape) or (kind, shape, below)
 CASES = [
-    ("Identity", (54, "unused"), [(F, (2, 3))]),
-    ("Linear", (4, 3), [(F, (2, 4))]),
-    ("Linear", (4, 3, False), [(F, (5, 2, 4))]),
-    ("Flatten", (), [(F, (2, 3, 4))]),
-    ("Unflatten", (1, (2, 3)), [(F, (4, 6))]),
-    ("Embedding", (10, 3), [(I, (2, 4), 10)]),
-    ("Embedding", (10, 3, 2), [(I, (7,), 10)]),
-    ("LayerNorm", (4,), [(F, (3, 4))]),
-    ("LayerNorm", ((3, 4), 1e-3), [(F, (2, 3, 4))]),
-    ("LayerNorm", (4, 1e-5, False), [(F, (3, 4))]),
-    ("LayerNorm", (4, 1e-5, True, False), [(F, (3, 4))]),
-    ("RMSNorm", (4,), [(F, (3, 4))]),
-    ("RMSNorm", ((3, 4), 1e-3, False), [(F, (2, 3, 4))]),
-    ("Dropout", (0.0,), [(F, (3, 4))]),
-    ("ReLU", (), [(F, (3, 4))]),
-    ("ReLU", (True,), [(F, (3, 4))]),
-    ("ReLU6", (), [(F, (3, 4))]),
-    ("LeakyReLU", (0.2,), [(F, (3, 4))]),
-    ("ELU", (0.5,), [(F, (3, 4))]),
-    ("ELU", (0.5, True), [(F, (3, 4))]),
-    ("SELU", (), [(F, (3, 4))]),
-    ("CELU", (0.7,), [(F, (3, 4))]),
-    ("GELU", (), [(F, (3, 4))]),
-    ("GELU", ("tanh",), [(F, (3, 4))]),
-    ("SiLU", (), [(F, (3, 4))]),
-    ("Mish", (), [(F, (3, 4))]),
-    ("Hardtanh", (-0.5, 0.7), [(F, (3, 4))]),
-    ("Hardsigmoid", (), [(F, (3, 4))]),
-    ("Hardswish", (), [(F, (3, 4))]),
-    ("Sigmoid", (), [(F, (3, 4))]),
-    ("Tanh", (), [(F, (3, 4))]),
-    ("LogSigmoid", (), [(F, (3, 4))]),
-    ("Softplus", (2.0, 1.0), [(F, (3, 4))]),
-    ("Softsign", (), [(F, (3, 4))]),
-    ("Tanhshrink", (), [(F, (3, 4))]),
-    ("Softmax", (1,), [(F, (3, 4))]),
-    ("LogSoftmax", (0,), [(F, (3, 4))]),
-    ("Softmin", (1,), [(F, (3, 4))]),
-    ("GLU", (), [(F, (3, 4))]),
-    ("CosineSimilarity", (), [(F, (3, 4)), (F, (3, 4))]),
-    ("CrossEntropyLoss", (), [(F, (5, 3)), (I, (5,), 3)]),
-    ("CrossEntropyLoss", (None, None, 1, None, "sum", 0.1), [(F, (5, 3)), (I, (5,), 3)]),
-    ("CrossEntropyLoss", (None, False), [(F, (5, 3)), (I, (5,), 3)]),
-    ("NLLLoss", (), [(F, (5, 3)), (I, (5,), 3)]),
-    ("MSELoss", (), [(F, (5, 3)), (F, (5, 3))]),
-    ("MSELoss", (None, None, "none"), [(F, (5, 3)), (F, (5, 3))]),
-    ("L1Loss", (), [(F, (5, 3)), (F, (5, 3))]),
-    ("SmoothL1Loss", (None, None, "mean", 0.5), [(F, (5, 3)), (F, (5, 3))]),
-    ("HuberLoss", ("sum", 0.5), [(F, (5, 3)), (F, (5, 3))]),
-    ("BCEWithLogitsLoss", (), [(F, (5, 3)), ("unit", (5, 3))]),
+    ("Identity", (54, "unused"), [(FLOAT, (2, 3))]),
+    ("Linear", (4, 3), [(FLOAT, (2, 4))]),
+    ("Linear", (4, 3, False), [(FLOAT, (5, 2, 4))]),
+    ("Flatten", (), [(FLOAT, (2, 3, 4))]),
+    ("Unflatten", (1, (2, 3)), [(FLOAT, (4, 6))]),
+    ("Embedding", (10, 3), [(INDEX, (2, 4), 10)]),
+    ("Embedding", (10, 3, 2), [(INDEX, (7,), 10)]),
+    ("LayerNorm", (4,), [(FLOAT, (3, 4))]),
+    ("LayerNorm", ((3, 4), 1e-3), [(FLOAT, (2, 3, 4))]),
+    ("LayerNorm", (4, 1e-5, False), [(FLOAT, (3, 4))]),
+    ("LayerNorm", (4, 1e-5, True, False), [(FLOAT, (3, 4))]),
+    ("RMSNorm", (4,), [(FLOAT, (3, 4))]),
+    ("RMSNorm", ((3, 4), 1e-3, False), [(FLOAT, (2, 3, 4))]),
+    ("Dropout", (0.0,), [(FLOAT, (3, 4))]),
+    ("ReLU", (), [(FLOAT, (3, 4))]),
+    ("ReLU", (True,), [(FLOAT, (3, 4))]),
+    ("ReLU6", (), [(FLOAT, (3, 4))]),
+    ("LeakyReLU", (0.2,), [(FLOAT, (3, 4))]),
+    ("ELU", (0.5,), [(FLOAT, (3, 4))]),
+    ("ELU", (0.5, True), [(FLOAT, (3, 4))]),
+    ("SELU", (), [(FLOAT, (3, 4))]),
+    ("CELU", (0.7,), [(FLOAT, (3, 4))]),
+    ("GELU", (), [(FLOAT, (3, 4))]),
+    ("GELU", ("tanh",), [(FLOAT, (3, 4))]),
+    ("SiLU", (), [(FLOAT, (3, 4))]),
+    ("Mish", (), [(FLOAT, (3, 4))]),
+    ("Hardtanh", (-0.5, 0.7), [(FLOAT, (3, 4))]),
+    ("Hardsigmoid", (), [(FLOAT, (3, 4))]),
+    ("Hardswish", (), [(FLOAT, (3, 4))]),
+    ("Sigmoid", (), [(FLOAT, (3, 4))]),
+    ("Tanh", (), [(FLOAT, (3, 4))]),
+    ("LogSigmoid", (), [(FLOAT, (3, 4))]),
+    ("Softplus", (2.0, 1.0), [(FLOAT, (3, 4))]),
+    ("Softsign", (), [(FLOAT, (3, 4))]),
+    ("Tanhshrink", (), [(FLOAT, (3, 4))]),
+    ("Softmax", (1,), [(FLOAT, (3, 4))]),
+    ("LogSoftmax", (0,), [(FLOAT, (3, 4))]),
+    ("Softmin", (1,), [(FLOAT, (3, 4))]),
+    ("GLU", (), [(FLOAT, (3, 4))]),
+    ("CosineSimilarity", (), [(FLOAT, (3, 4)), (FLOAT, (3, 4))]),
+    ("CrossEntropyLoss", (), [(FLOAT, (5, 3)), (INDEX, (5,), 3)]),
+    ("CrossEntropyLoss", (None, None, 1, None, "sum", 0.1), [(FLOAT, (5, 3)), (INDEX, (5,), 3)]),
+    ("CrossEntropyLoss", (None, False), [(FLOAT, (5, 3)), (INDEX, (5,), 3)]),
+    ("NLLLoss", (), [(FLOAT, (5, 3)), (INDEX, (5,), 3)]),
+    ("MSELoss", (), [(FLOAT, (5, 3)), (FLOAT, (5, 3))]),
+    ("MSELoss", (None, None, "none"), [(FLOAT, (5, 3)), (FLOAT, (5, 3))]),
+    ("L1Loss", (), [(FLOAT, (5, 3)), (FLOAT, (5, 3))]),
+    ("SmoothL1Loss", (None, None, "mean", 0.5), [(FLOAT, (5, 3)), (FLOAT, (5, 3))]),
+    ("HuberLoss", ("sum", 0.5), [(FLOAT, (5, 3)), (FLOAT, (5, 3))]),
+    ("BCEWithLogitsLoss", (), [(FLOAT, (5, 3)), ("unit", (5, 3))]),
     ("BCELoss", (), [("unit", (5, 3)), ("unit", (5, 3))]),
-    ("KLDivLoss", (None, None, "batchmean"), [(F, (5, 3)), ("unit", (5, 3))]),
+    ("KLDivLoss", (None, None, "batchmean"), [(FLOAT, (5, 3)), ("unit", (5, 3))]),
 ]
 
 
 def make_inputs(kinds, rng):
     arrays = []
     for kind, shape, *below in kinds:
-        if kind == I:
+        if kind == INDEX:
             arrays.append(rng.integers(0, below[0], shape))
         elif kind == "unit":
             arrays.append(rng.uniform(0.05, 0.95, shape).astype(np.float32))
@@ -91,7 +91,9 @@ def test_layer_agrees_with_pytorch(case):
     assert repr(ours) == repr(theirs)
     expected_state = {k: tuple(v.shape) for k, v in theirs.state_dict().items()}
     assert {k: tuple(v.shape) for k, v in ours.state_dict().items()} == expected_state
-    ours.load_state_dict({k: tn.from_numpy(v.numpy().copy()) for k, v in theirs.state_dict().items()})
+    ours.load_state_dict(
+        {k: tn.from_numpy(v.numpy().copy()) for k, v in theirs.state_dict().items()}
+    )
 
     arrays = make_inputs(kinds, rng)
     is_leaf = [a.dtype == np.float32 for a in arrays]
@@ -120,7 +122,12 @@ def test_every_layer_has_a_case():
 
 
 @pytest.mark.parametrize(
-    "name", [n for n in (*_layers.__all__, "Module", "Sequential", "Parameter") if ">>>" in (getattr(nn, n).__doc__ or "")]
+    "name",
+    [
+        n
+        for n in (*_layers.__all__, "Module", "Sequential", "Parameter")
+        if ">>>" in (getattr(nn, n).__doc__ or "")
+    ],
 )
 def test_examples_run(name):
     finder = doctest.DocTestFinder(recurse=False)
@@ -142,7 +149,9 @@ def test_initial_values_are_distributed_as_pytorchs():
     tn.manual_seed(3)
     for make in (lambda p: p.nn.Linear(300, 200), lambda p: p.nn.Embedding(300, 200)):
         ours, theirs = make(tenon), make(torch)
-        for (name, a), (_, b) in zip(ours.named_parameters(), theirs.named_parameters(), strict=True):
+        for (name, a), (_, b) in zip(
+            ours.named_parameters(), theirs.named_parameters(), strict=True
+        ):
             a, b = a.detach().numpy().ravel(), b.detach().numpy().ravel()
             assert abs(a.mean() - b.mean()) < 6 * b.std() / np.sqrt(b.size), name
             assert abs(a.std() / b.std() - 1) < 6 / np.sqrt(b.size), name
@@ -181,7 +190,9 @@ def test_initializers_follow_pytorchs_distribution(name, arguments):
 def test_gains_and_fans():
     for name in ("linear", "conv2d", "sigmoid", "tanh", "relu", "leaky_relu", "selu"):
         assert nn.init.calculate_gain(name) == pytest.approx(torch.nn.init.calculate_gain(name))
-    assert nn.init.calculate_gain("leaky_relu", 0.3) == torch.nn.init.calculate_gain("leaky_relu", 0.3)
+    assert nn.init.calculate_gain("leaky_relu", 0.3) == torch.nn.init.calculate_gain(
+        "leaky_relu", 0.3
+    )
     assert nn.init._calculate_fan_in_and_fan_out(tn.empty(2, 3, 5, 7)) == (105, 70)
     with pytest.raises(ValueError):
         nn.init.calculate_gain("swish")
@@ -221,3 +232,11 @@ def test_bad_options():
         nn.Linear(3, 4)(tn.ones(2, 5))
     with pytest.raises(IndexError):
         nn.Embedding(3, 2)(tn.tensor([3])).tolist()
+
+
+def test_functionals_in_place():
+    for name, arguments in (("relu", ()), ("leaky_relu", (0.2,)), ("silu", ()), ("dropout", (0.0,))):
+        x = tn.tensor([-1.0, 2.0])
+        expected = getattr(nn.functional, name)(x, *arguments)
+        assert getattr(nn.functional, name)(x, *arguments, inplace=True) is x
+        assert x.tolist() == expected.tolist()

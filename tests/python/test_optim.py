@@ -34,7 +34,9 @@ def values(params):
 
 
 def compare(ours, theirs, ulps, dtype="float32"):
-    epsilon = {"float32": 2.0**-23, "float64": 2.0**-52, "bfloat16": 2.0**-7, "float16": 2.0**-10}[dtype]
+    epsilon = {"float32": 2.0**-23, "float64": 2.0**-52, "bfloat16": 2.0**-7, "float16": 2.0**-10}[
+        dtype
+    ]
     for a, b in zip(values(ours), values(theirs), strict=True):
         scale = np.maximum(np.abs(b), 0.5)  # of what is added up, not of what remains
         assert np.max(np.abs(a - b) / scale, initial=0.0) <= ulps * epsilon
@@ -84,8 +86,12 @@ def test_every_step_agrees(name, options, dtype):
 def test_text_and_groups_agree():
     def program(package):
         a, b = parameters(package)[:2]
-        optimizer = package.optim.AdamW([{"params": [a]}, {"params": b, "lr": 0.5}], weight_decay=0.3)
-        optimizer.add_param_group({"params": [package.nn.Parameter(package.ones(2))], "betas": (0.5, 0.6)})
+        optimizer = package.optim.AdamW(
+            [{"params": [a]}, {"params": b, "lr": 0.5}], weight_decay=0.3
+        )
+        optimizer.add_param_group(
+            {"params": [package.nn.Parameter(package.ones(2))], "betas": (0.5, 0.6)}
+        )
         sgd = package.optim.SGD([a], lr=1.0)
         return [repr(optimizer), repr(sgd), optimizer.state_dict(), sgd.defaults]
 
@@ -150,7 +156,8 @@ def test_states_of_pytorch_load():
         optimizer.step()
     state = copy.deepcopy(optimizer.state_dict())
     state["state"] = {
-        n: {k: tn.from_numpy(v.numpy().copy()) for k, v in s.items()} for n, s in state["state"].items()
+        n: {k: tn.from_numpy(v.numpy().copy()) for k, v in s.items()}
+        for n, s in state["state"].items()
     }
     for p, q in zip(ours, theirs, strict=True):
         p.data = tn.from_numpy(q.detach().numpy().copy())
@@ -221,7 +228,7 @@ def test_hooks_and_copies():
     assert p.tolist() == [0.5]
 
 
-# ---- schedules --------------------------------------------------------------------------------------
+# ---- schedules ----------------------------------------------------------------------------------
 
 SCHEDULES = [
     ("StepLR", {"step_size": 3, "gamma": 0.5}),
@@ -236,7 +243,16 @@ SCHEDULES = [
     ("LambdaLR", {"lr_lambda": lambda epoch: 0.9**epoch}),
     ("MultiplicativeLR", {"lr_lambda": lambda epoch: 0.9}),
     ("OneCycleLR", {"max_lr": 1.0, "total_steps": 14}),
-    ("OneCycleLR", {"max_lr": 1.0, "epochs": 2, "steps_per_epoch": 7, "three_phase": True, "anneal_strategy": "linear"}),
+    (
+        "OneCycleLR",
+        {
+            "max_lr": 1.0,
+            "epochs": 2,
+            "steps_per_epoch": 7,
+            "three_phase": True,
+            "anneal_strategy": "linear",
+        },
+    ),
     ("OneCycleLR", {"max_lr": [1.0, 2.0], "total_steps": 13, "cycle_momentum": False}),
 ]
 
@@ -244,7 +260,9 @@ SCHEDULES = [
 def two_groups(package, name="SGD"):
     a, b = parameters(package)[:2]
     options = {"momentum": 0.9} if name == "SGD" else {}
-    return getattr(package.optim, name)([{"params": [a]}, {"params": [b], "lr": 0.05}], lr=0.5, **options)
+    return getattr(package.optim, name)(
+        [{"params": [a]}, {"params": [b], "lr": 0.05}], lr=0.5, **options
+    )
 
 
 def follow(package, make, steps=12, name="SGD"):
@@ -253,7 +271,10 @@ def follow(package, make, steps=12, name="SGD"):
     rows = []
     for _ in range(steps):
         row = [group["lr"] for group in optimizer.param_groups]
-        row += [group.get("momentum", group.get("betas", (0,))[0] if "betas" in group else 0) for group in optimizer.param_groups]
+        row += [
+            group.get("momentum", group.get("betas", (0,))[0] if "betas" in group else 0)
+            for group in optimizer.param_groups
+        ]
         assert schedule.get_last_lr() == row[:2]
         rows.append(row)
         optimizer.step()
@@ -275,7 +296,9 @@ def test_schedules_agree(name, options, optimizer):
 def test_composed_schedules_agree():
     def sequential(module, o):
         warm = module.LinearLR(o, 0.1, total_iters=3)
-        return module.SequentialLR(o, [warm, module.CosineAnnealingLR(o, 8), module.StepLR(o, 1)], [3, 9])
+        return module.SequentialLR(
+            o, [warm, module.CosineAnnealingLR(o, 8), module.StepLR(o, 1)], [3, 9]
+        )
 
     def chained(module, o):
         return module.ChainedScheduler([module.LinearLR(o, 0.1), module.ExponentialLR(o, 0.9)])
@@ -297,7 +320,12 @@ def test_plateaus_agree():
             rows.append(schedule.get_last_lr())
         return rows
 
-    for options in ({}, {"cooldown": 2, "factor": 0.5}, {"mode": "max", "threshold_mode": "abs"}, {"min_lr": [0.1, 0.01]}):
+    for options in (
+        {},
+        {"cooldown": 2, "factor": 0.5},
+        {"mode": "max", "threshold_mode": "abs"},
+        {"min_lr": [0.1, 0.01]},
+    ):
         assert program(tenon, **options) == program(torch, **options)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any, Generic, TypeVar
 
-import tenon as _tn
+from tenon._C import Tensor
 
 from .module import Module, _indented
 from .parameter import Parameter
@@ -74,7 +74,8 @@ class _List(Module, Generic[T]):
     def extend(self, members: Iterable[Any]) -> Any:
         if isinstance(members, (str, bytes)) or not isinstance(members, Iterable):
             raise TypeError(
-                f"{type(self).__name__}.extend should be called with an iterable, but got {type(members).__name__}"
+                f"{type(self).__name__}.extend should be called with an iterable, but got "
+                f"{type(members).__name__}"
             )
         for member in members:
             self.append(member)
@@ -118,6 +119,7 @@ class Sequential(_List[Module]):
         return super().__getitem__(index)
 
     def forward(self, input: Any) -> Any:
+        module: Any
         for module in self._modules.values():
             input = module(input)
         return input
@@ -143,7 +145,11 @@ class ModuleList(_List[Module]):
                 runs.append((i, i, text))
         lines = []
         for first, last, text in runs:
-            shown = f"({first}): {text}" if first == last else f"({first}-{last}): {last - first + 1} x {text}"
+            shown = (
+                f"({first}): {text}"
+                if first == last
+                else f"({first}-{last}): {last - first + 1} x {text}"
+            )
             lines.append(_indented(shown))
         return f"{self._get_name()}(\n  " + "\n  ".join(lines) + "\n)"
 
@@ -204,13 +210,13 @@ class ModuleDict(_Dict):
 
 
 def _as_parameter(value: Any) -> Any:
-    if isinstance(value, _tn.Tensor) and not isinstance(value, Parameter):
+    if isinstance(value, Tensor) and not isinstance(value, Parameter):
         return Parameter(value, requires_grad=value.requires_grad)
     return value
 
 
 def _describe(parameter: Any) -> str:
-    if not isinstance(parameter, _tn.Tensor):
+    if not isinstance(parameter, Tensor):
         return f"Object of type: {type(parameter).__name__}"
     size = "x".join(str(n) for n in parameter.shape)
     kind = "Parameter" if isinstance(parameter, Parameter) else "Tensor"

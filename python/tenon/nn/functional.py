@@ -5,8 +5,12 @@ All of them are declared in spec/ops/ and generated; `help()` on one shows its d
 
 from __future__ import annotations
 
-from tenon import _C as _C
+from typing import Any
+
+from tenon import _C
 
 globals().update({name: f for name, f in vars(_C._functional).items() if not name.startswith("_")})
-tanh = _C._all["tanh"]
-sigmoid = _C._all["sigmoid"]
+
+
+def __getattr__(name: str) -> Any:
+    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")

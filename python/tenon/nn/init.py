@@ -11,17 +11,16 @@ from typing import Any
 
 import tenon as _tn
 from tenon import _C
-
-Tensor = _tn.Tensor
+from tenon._C import Tensor
 
 
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     """The recommended gain of a nonlinearity, by its functional's name."""
-    return _C._init_gain(nonlinearity, 0.01 if param is None else param)  # type: ignore[no-any-return]
+    return _C._init_gain(nonlinearity, 0.01 if param is None else param)
 
 
 def _calculate_fan_in_and_fan_out(tensor: Tensor) -> tuple[int, int]:
-    return _C._init_fans(tensor)  # type: ignore[no-any-return]
+    return _C._init_fans(tensor)
 
 
 def _fill(name: str, tensor: Tensor, *arguments: Any) -> Tensor:
@@ -62,7 +61,12 @@ def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Any 
 
 
 def trunc_normal_(
-    tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0, generator: Any = None
+    tensor: Tensor,
+    mean: float = 0.0,
+    std: float = 1.0,
+    a: float = -2.0,
+    b: float = 2.0,
+    generator: Any = None,
 ) -> Tensor:
     """Normal, restricted to [a, b]."""
     if mean < a - 2 * std or mean > b + 2 * std:
@@ -84,7 +88,11 @@ def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> 
 
 
 def kaiming_uniform_(
-    tensor: Tensor, a: float = 0, mode: str = "fan_in", nonlinearity: str = "leaky_relu", generator: Any = None
+    tensor: Tensor,
+    a: float = 0,
+    mode: str = "fan_in",
+    nonlinearity: str = "leaky_relu",
+    generator: Any = None,
 ) -> Tensor:
     """He et al. 2015: keeps the variance through rectifiers."""
     if tensor.numel() == 0:
@@ -94,7 +102,11 @@ def kaiming_uniform_(
 
 
 def kaiming_normal_(
-    tensor: Tensor, a: float = 0, mode: str = "fan_in", nonlinearity: str = "leaky_relu", generator: Any = None
+    tensor: Tensor,
+    a: float = 0,
+    mode: str = "fan_in",
+    nonlinearity: str = "leaky_relu",
+    generator: Any = None,
 ) -> Tensor:
     if tensor.numel() == 0:
         warnings.warn("Initializing zero-element tensors is a no-op", stacklevel=2)

@@ -6,11 +6,10 @@ from typing import Any
 
 import tenon as _tn
 from tenon import _C
+from tenon._C import Tensor
 
-Tensor = _tn.Tensor
 
-
-class Parameter(Tensor):  # type: ignore[misc]
+class Parameter(Tensor):
     """A tensor that is a parameter of the module it is assigned to, and requires grad.
 
     Example::
@@ -21,11 +20,11 @@ class Parameter(Tensor):  # type: ignore[misc]
 
     def __new__(cls, data: Tensor | None = None, requires_grad: bool = True) -> Parameter:
         empty = _tn.empty(0) if data is None else data
-        return _C._make_parameter(cls, empty, requires_grad)  # type: ignore[no-any-return]
+        return _C._make_parameter(cls, empty, requires_grad)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
         if id(self) in memo:
-            return memo[id(self)]  # type: ignore[no-any-return]
+            return memo[id(self)]
         copied = type(self)(self.detach().clone(), self.requires_grad)
         memo[id(self)] = copied
         return copied

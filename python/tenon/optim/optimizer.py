@@ -6,15 +6,14 @@ The update itself is written once, in C++ (optim/rules.h): a step hands it the d
 from __future__ import annotations
 
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from copy import deepcopy
 from itertools import chain
 from typing import Any
 
 import tenon as _tn
-from tenon.nn.module import RemovableHandle, _add_hook
-
-Tensor = _tn.Tensor
+from tenon._C import Tensor
+from tenon.nn.hooks import RemovableHandle, add_hook
 
 
 class _Required:
@@ -33,6 +32,12 @@ class Optimizer:
     """
 
     _rule: Any = None  # tenon._C._optim.<name>
+    _optimizer_step_pre_hooks: OrderedDict[int, Any]
+    _optimizer_step_post_hooks: OrderedDict[int, Any]
+    _optimizer_state_dict_pre_hooks: OrderedDict[int, Any]
+    _optimizer_state_dict_post_hooks: OrderedDict[int, Any]
+    _optimizer_load_state_dict_pre_hooks: OrderedDict[int, Any]
+    _optimizer_load_state_dict_post_hooks: OrderedDict[int, Any]
 
     def __init__(self, params: Any, defaults: dict[str, Any]) -> None:
         self.defaults = defaults
@@ -41,7 +46,8 @@ class Optimizer:
         self._make_hooks()
         if isinstance(params, Tensor):
             raise TypeError(
-                "params argument given to the optimizer should be an iterable of Tensors or dicts, but "
+                "params argument given to the optimizer should be an iterable of Tensors or "
+                "dicts, but "
                 f"got {type(params).__name__}"
             )
         groups = list(params)
@@ -69,10 +75,12 @@ class Optimizer:
         text = type(self).__name__ + " ("
         for i, group in enumerate(self.param_groups):
             text += f"\nParameter Group {i}\n"
-            text += "".join(f"    {key}: {group[key]}\n" for key in sorted(group) if key != "params")
+            text += "".join(
+                f"    {key}: {group[key]}\n" for key in sorted(group) if key != "params"
+            )
         return text + ")"
 
-    # ---- groups -------------------------------------------------------------------------------------
+    # ---- groups ---------------------------------------------------------------------------------
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """A further group; options it doesn't name have the optimizer's defaults."""
@@ -81,7 +89,8 @@ class Optimizer:
         given = param_group["params"]
         if isinstance(given, set):
             raise TypeError(
-                "optimizer parameters need to be organized in ordered collections, but the ordering of "
+                "optimizer parameters need to be organized in ordered collections, but the "
+                "ordering of "
                 "tensors in sets will change between runs. Please use a list instead."
             )
         entries = [given] if isinstance(given, Tensor) else list(given)
@@ -94,7 +103,8 @@ class Optimizer:
         for param in params:
             if not isinstance(param, Tensor):
                 raise TypeError(
-                    f"optimizer can only optimize Tensors, but one of the params is {type(param).__name__}"
+                    "optimizer can only optimize Tensors, but one of the params is "
+                    f"{type(param).__name__}"
                 )
             if not param.is_leaf:
                 raise ValueError("can't optimize a non-leaf Tensor")
@@ -104,7 +114,8 @@ class Optimizer:
         for name, default in self.defaults.items():
             if default is required and name not in param_group:
                 raise ValueError(
-                    f"parameter group didn't specify a value of required optimization parameter {name}"
+                    "parameter group didn't specify a value of required optimization parameter "
+                    f"{name}"
                 )
             param_group.setdefault(name, default)
         seen = {id(param) for group in self.param_groups for param in group["params"]}
@@ -126,7 +137,7 @@ class Optimizer:
                     with _tn.no_grad():
                         param.grad.zero_()
 
-    # ---- step ---------------------------------------------------------------------------------------
+    # ---- step -----------------------------------------------------------------------------------
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Updates every parameter that has a gradient, and runs what is pending.
@@ -152,12 +163,12 @@ class Optimizer:
 
     def register_step_pre_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
         """hook(optimizer, args, kwargs) before every step."""
-        return _add_hook(self._optimizer_step_pre_hooks, hook, False)
+        return add_hook(self._optimizer_step_pre_hooks, hook, False)
 
     def register_step_post_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
-        return _add_hook(self._optimizer_step_post_hooks, hook, False)
+        return add_hook(self._optimizer_step_post_hooks, hook, False)
 
-    # ---- state --------------------------------------------------------------------------------------
+    # ---- state ----------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
         """{"state": {parameter's number: {name: value}}, "param_groups": [options]}."""
@@ -172,7 +183,8 @@ class Optimizer:
             packed["params"] = [numbers[id(param)] for param in group["params"]]
             groups.append(packed)
         state = {
-            (numbers[id(key)] if isinstance(key, Tensor) else key): value for key, value in self.state.items()
+            (numbers[id(key)] if isinstance(key, Tensor) else key): value
+            for key, value in self.state.items()
         }
         result: dict[str, Any] = {"state": state, "param_groups": groups}
         for hook in self._optimizer_state_dict_post_hooks.values():
@@ -191,9 +203,13 @@ class Optimizer:
         saved = deepcopy(state_dict["param_groups"])
         if len(saved) != len(self.param_groups):
             raise ValueError("loaded state dict has a different number of parameter groups")
-        if any(len(a["params"]) != len(b["params"]) for a, b in zip(self.param_groups, saved, strict=True)):
+        if any(
+            len(a["params"]) != len(b["params"])
+            for a, b in zip(self.param_groups, saved, strict=True)
+        ):
             raise ValueError(
-                "loaded state dict contains a parameter group that doesn't match the size of optimizer's group"
+                "loaded state dict contains a parameter group that doesn't match the size of "
+                "optimizer's group"
             )
         params = dict(
             zip(
@@ -216,25 +232,29 @@ class Optimizer:
         for hook in self._optimizer_load_state_dict_post_hooks.values():
             hook(self)
 
-    def register_state_dict_pre_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
-        return _add_hook(self._optimizer_state_dict_pre_hooks, hook, prepend)
+    def register_state_dict_pre_hook(
+        self, hook: Callable[..., Any], prepend: bool = False
+    ) -> RemovableHandle:
+        return add_hook(self._optimizer_state_dict_pre_hooks, hook, prepend)
 
-    def register_state_dict_post_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
-        return _add_hook(self._optimizer_state_dict_post_hooks, hook, prepend)
+    def register_state_dict_post_hook(
+        self, hook: Callable[..., Any], prepend: bool = False
+    ) -> RemovableHandle:
+        return add_hook(self._optimizer_state_dict_post_hooks, hook, prepend)
 
     def register_load_state_dict_pre_hook(
         self, hook: Callable[..., Any], prepend: bool = False
     ) -> RemovableHandle:
-        return _add_hook(self._optimizer_load_state_dict_pre_hooks, hook, prepend)
+        return add_hook(self._optimizer_load_state_dict_pre_hooks, hook, prepend)
 
     def register_load_state_dict_post_hook(
         self, hook: Callable[..., Any], prepend: bool = False
     ) -> RemovableHandle:
-        return _add_hook(self._optimizer_load_state_dict_post_hooks, hook, prepend)
+        return add_hook(self._optimizer_load_state_dict_post_hooks, hook, prepend)
 
 
 def _own(value: Any, param: Tensor, key: Any = None) -> Any:
-    """A copy of a state's value, tensors with their parameter's dtype (but not the step's number)."""
+    """A copy of a state's value, tensors with their parameter's dtype (except the step's)."""
     if isinstance(value, Tensor):
         if key == "step" or not param.is_floating_point():
             return value.detach().clone()
@@ -244,5 +264,3 @@ def _own(value: Any, param: Tensor, key: Any = None) -> Any:
     if isinstance(value, (list, tuple)):
         return type(value)(_own(v, param) for v in value)
     return value
-
-

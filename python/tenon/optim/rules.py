@@ -1,6 +1,6 @@
 """The optimizers, with PyTorch's signatures. What each computes is in C++: optim/rules.h.
 
-Options may change from step to step, by hand or by a schedule, without anything being compiled anew.
+Options may change from step to step, by hand or by a schedule: nothing is compiled anew.
 `foreach`, `fused`, `capturable` and `differentiable` are accepted and mean nothing: all parameters
 are updated by a few kernels anyway.
 """
@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import tenon as _tn
 from tenon import _C
+from tenon._C import Tensor
 
 from .optimizer import Optimizer
 
 
 def _check_lr(lr: Any) -> None:
-    if isinstance(lr, _tn.Tensor) and lr.numel() != 1:
+    if isinstance(lr, Tensor) and lr.numel() != 1:
         raise ValueError("Tensor lr must be 1-element")
 
 
@@ -38,7 +38,7 @@ class SGD(Optimizer):
     def __init__(
         self,
         params: Any,
-        lr: float | _tn.Tensor = 1e-3,
+        lr: float | Tensor = 1e-3,
         momentum: float = 0,
         dampening: float = 0,
         weight_decay: float = 0,
@@ -75,7 +75,7 @@ class Adam(Optimizer):
     def __init__(
         self,
         params: Any,
-        lr: float | _tn.Tensor = 1e-3,
+        lr: float | Tensor = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0,
@@ -123,7 +123,7 @@ class AdamW(Adam):
     def __init__(
         self,
         params: Any,
-        lr: float | _tn.Tensor = 1e-3,
+        lr: float | Tensor = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 1e-2,

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import tenon as _tn
-
-Tensor = _tn.Tensor
+from tenon._C import Tensor
 
 
 def _with_grad(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
@@ -30,8 +29,10 @@ def get_total_norm(
         total = norms[0] if len(norms) == 1 else _tn.linalg.vector_norm(_tn.stack(norms), norm_type)
     if error_if_nonfinite and not bool(_tn.isfinite(total)):
         raise RuntimeError(
-            f"The total norm of order {norm_type} for gradients from `parameters` is non-finite, so it "
-            "cannot be clipped. To disable this error and scale the gradients by the non-finite norm "
+            f"The total norm of order {norm_type} for gradients from `parameters` is non-finite, "
+            "so it "
+            "cannot be clipped. To disable this error and scale the gradients by the non-finite "
+            "norm "
             "anyway, set `error_if_nonfinite=False`"
         )
     return total
@@ -44,7 +45,7 @@ def clip_grad_norm_(
     error_if_nonfinite: bool = False,
     foreach: bool | None = None,
 ) -> Tensor:
-    """Scales all gradients so that the norm of all together is at most max_norm; the norm before."""
+    """Scales all gradients so that their common norm is at most max_norm. The norm before."""
     grads = [p.grad for p in _with_grad(parameters)]
     total = get_total_norm(grads, norm_type, error_if_nonfinite)
     with _tn.no_grad():
@@ -54,7 +55,9 @@ def clip_grad_norm_(
     return total
 
 
-def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float, foreach: bool | None = None) -> None:
+def clip_grad_value_(
+    parameters: Tensor | Iterable[Tensor], clip_value: float, foreach: bool | None = None
+) -> None:
     """Brings every element of the gradients into [-clip_value, clip_value]."""
     clip_value = float(clip_value)
     with _tn.no_grad():

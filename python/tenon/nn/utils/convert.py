@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import tenon as _tn
-
-Tensor = _tn.Tensor
+from tenon._C import Tensor
 
 
 def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
