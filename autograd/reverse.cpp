@@ -74,6 +74,10 @@ class ReverseWalk::Context final : public RuleContext {
 Place place_of(Cell& cell) {
   Place place{nullptr, resolve(cell).id};
   const Segment& segment = *recorder().segment;
+  if (segment.nodes[place.node].op == Op::Redirect) {
+    const NodeId old = segment.nodes[place.node].operands[1];
+    if (segment.nodes[old].op == Op::Input) place.node = old;
+  }
   const Node& node = segment.nodes[place.node];
   if (node.op != Op::Input) return place;
   // A value from an earlier segment: its cotangent gathers where it was computed.
@@ -116,6 +120,9 @@ void ReverseWalk::add(Level& level, uint32_t node, Value cotangent) {
     if ((to.flags & Node::kLeaf) && bit_ == reverse_bit(0)) {
       return arrive_at_leaf(segment.leaves[to.attributes], cotangent);
     }
+    if (to.op == Op::Redirect && segment.nodes[to.operands[1]].op == Op::Input) {
+      return add(level, to.operands[1], cotangent);
+    }
   } else {
     const GraphNode& to = level.graph->nodes[node];
     if (to.op == Op::Input) {
@@ -123,6 +130,12 @@ void ReverseWalk::add(Level& level, uint32_t node, Value cotangent) {
       return;
     }
     if (to.leaf && bit_ == reverse_bit(0)) return arrive_at_leaf(to.leaf, cotangent);
+    if (to.op == Op::Redirect && !(to.flags & Node::kFreed)) {
+      const uint32_t old = level.graph->edges_of(to)[1].node;
+      if (old != kNoNode && level.graph->nodes[old].op == Op::Input) {
+        return add(level, old, cotangent);
+      }
+    }
   }
   if (node >= level.cotangents.size()) level.cotangents.resize(node + 1);
   Value& sum = level.cotangents[node];
@@ -226,7 +239,12 @@ Value ReverseWalk::import(Level& level, uint32_t node) {
                                              again.axes_count));
     const Dims sizes(std::span<const int64_t>(level.graph->attributes.data() + again.sizes,
                                               again.sizes_count));
-    value = append_masked(again.op, again.type, operands, axes, sizes, again.mask);
+    if (again.active != 0) {
+      value = append_masked(again.op, again.type, operands, axes, sizes, 0);
+      value = append_linked(value, GraphRef(level.graph, node));
+    } else {
+      value = append_masked(again.op, again.type, operands, axes, sizes, again.mask);
+    }
   }
   level.imported.emplace(node, value);
   return value;

@@ -114,7 +114,8 @@ class Split {
     NodeId result = kNoNode;
     if (!valued && (node.op == Op::Input || node.op == Op::Constant || node.op == Op::Iota)) {
       result = copy(id, {});
-    } else if (!valued && movements > 0 && is_free_movement(node)) {
+    } else if (!valued && movements > 0 && is_free_movement(node) &&
+               (node.active == 0 || (node.flags & Node::kLeaf))) {
       const NodeId operand = import(from_.operands_of(node)[0], movements - 1);
       result = copy(id, {&operand, 1});
     } else {

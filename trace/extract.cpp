@@ -10,6 +10,12 @@ bool is_concrete(const Node& node) {
   return node.op == Op::Input || (node.flags & Node::kValued);
 }
 
+// A redirect's second operand is only a place in the derivative graph.
+std::span<const NodeId> value_operands(const Segment& segment, const Node& node) {
+  const auto operands = segment.operands_of(node);
+  return node.op == Op::Redirect ? operands.first(1) : operands;
+}
+
 // A program's results are dense; the strides of views only matter to the cells that show them.
 TypeId dense_type(TypeId id) {
   const Type& type = type_of(id);
@@ -31,7 +37,7 @@ void extract_program(const Segment& segment, RunRecipe& recipe) {
     ++live;
     const Node& node = segment.nodes[id];
     if (is_concrete(node)) continue;
-    for (NodeId operand : segment.operands_of(node)) index[operand] = kLive;
+    for (NodeId operand : value_operands(segment, node)) index[operand] = kLive;
   }
   program.nodes.reserve(live);
   program.operands.reserve(2 * live);
@@ -50,7 +56,8 @@ void extract_program(const Segment& segment, RunRecipe& recipe) {
       out.op = Op::Input;
       recipe.inputs.push_back(id);
     } else {
-      const auto operands = segment.operands_of(node);
+      const auto operands = value_operands(segment, node);
+      if (node.op == Op::Redirect) out.op = Op::Alias;
       out.operand_count = static_cast<uint8_t>(operands.size());
       for (NodeId operand : operands) program.operands.push_back(index[operand]);
       const auto axes = segment.axes_of(node), sizes = segment.sizes_of(node);

@@ -72,9 +72,10 @@ void settle_cells(Segment& segment, const Ref<Graph>& graph, const std::vector<u
     const NodeId id = cell->node;
     const Node& node = segment.nodes[id];
     if (node.level != 0 || segment.is_poisoned(id)) continue;  // dead with its vmap, or failed
-    Buffer buffer = own_buffer(stored.find(id));
-    buffer.type = cell->type;
-    cell->buffer = std::move(buffer);
+    if (!cell->view) {
+      cell->buffer = own_buffer(stored.find(id));
+      cell->buffer.type = cell->type;
+    }
     cell->position = segment.positions.empty() ? 0 : segment.positions[id];
     if (graph && index[id] != kNoNode && (node.active & cell->wanted_derivatives())) {
       cell->derivative = GraphRef(graph, index[id]);
@@ -119,7 +120,7 @@ void run_sealed(const Ref<Segment>& segment) {
       if (residuals.marks[node] & Residuals::kValue) pinned.push_back(stored.find(node));
     }
     for (const Cell* cell = segment->cells; cell; cell = cell->next) {
-      pinned.push_back(stored.find(cell->node));
+      if (!cell->view) pinned.push_back(stored.find(cell->node));
     }
     segment->state = Segment::State::Running;
     bind_inputs(*recipe, *segment);

@@ -21,7 +21,7 @@ RunRecipe make_recipe(const Segment& segment) {
   RunRecipe recipe;
   recipe.residuals = choose_residuals(segment);
   for (const Cell* cell = segment.cells; cell; cell = cell->next) {
-    if (needs_run(segment, cell->node)) recipe.roots.push_back(cell->node);
+    if (!cell->view && needs_run(segment, cell->node)) recipe.roots.push_back(cell->node);
   }
   for (NodeId node : recipe.residuals.must_store) {
     if (needs_run(segment, node)) recipe.roots.push_back(node);

@@ -162,6 +162,23 @@ Value append_input(Buffer buffer, GraphRef derivative, uint64_t position) {
   return {static_cast<uint32_t>(segment.nodes.size() - 1)};
 }
 
+Value append_linked(Value value, GraphRef derivative) {
+  Recorder& r = recorder();
+  Segment& segment = *r.segment;
+  const TypeId type = segment.nodes[value.id].type;
+  Node ghost{};  // an input that is only a place in the derivative graph: nothing reads a value
+  ghost.op = Op::Input;
+  ghost.type = type;
+  ghost.mask = ~DerivativeMask{0};
+  ghost.active = derivative.graph()->nodes[derivative.node()].active;
+  ghost.origin = r.origin;
+  ghost.attributes = static_cast<uint32_t>(segment.sources.size());
+  segment.sources.push_back({Buffer{}, std::move(derivative)});
+  segment.nodes.push_back(ghost);
+  const Value operands[] = {value, {static_cast<uint32_t>(segment.nodes.size() - 1)}};
+  return append_masked(Op::Redirect, type, operands, {}, {}, ~DerivativeMask{0});
+}
+
 namespace {
 
 void check_level(const Recorder& r, uint32_t level) {
@@ -232,7 +249,18 @@ void emit_view(Recorder& r, Cell& cell, Value base) {
   const DerivativeMask all = (DerivativeMask{2} << r.depth) - 1;
   const DerivativeMask mask =
       view.detached ? 0 : (all & ~DerivativeMask{view.blocked}) | (all << 16);
-  cell.cached_node = append_masked(view.op, cell.type, {&base, 1}, view.axes, view.sizes, mask).id;
+  Segment::unbind(cell);
+  if (cell.cached_version != view.root->version) cell.derivative.reset();
+  Value value;
+  if (cell.derivative) {  // it was differentiated through before a cut: that place stays its own
+    value = append_masked(view.op, cell.type, {&base, 1}, view.axes, view.sizes, 0);
+    value = append_linked(value, cell.derivative);
+  } else {
+    value = append_masked(view.op, cell.type, {&base, 1}, view.axes, view.sizes, mask);
+    const Node& node = r.segment->nodes[value.id];
+    if (node.active & reverse_bit(0)) r.segment->bind(cell, value.id);
+  }
+  cell.cached_node = value.id;
   cell.cached_sequence = r.segment->sequence;
   cell.cached_version = view.root->version;
   cell.leaf_depth = r.depth;

@@ -83,6 +83,10 @@ Value append_masked(Op op, TypeId type, std::span<const Value> operands,
                     std::span<const int64_t> axes, std::span<const int64_t> sizes,
                     DerivativeMask mask);
 Value append_input(Buffer buffer, GraphRef derivative, uint64_t position = 0);
+// `value`, recorded without derivative, with the derivative of a node of an earlier graph. What is
+// recorded again after a cut must not become a second place where cotangents gather: gradients would
+// be summed in another order, and their bits depend on the cut.
+Value append_linked(Value value, GraphRef derivative);
 
 // The node that stands for the cell now.
 Value resolve(Cell& cell);

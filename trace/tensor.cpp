@@ -126,6 +126,8 @@ void Tensor::set_requires_grad(bool on) const {
     cell.type = own->type;
     const NodeId node = own->node;
     Segment::unbind(*own);
+    Segment::unbind(cell);
+    cell.derivative.reset();
     recorder().segment->bind(cell, node);
   }
   cell.requires_grad = on;
