@@ -147,8 +147,8 @@ def _read(entry: Entry, topic: str, primitives: dict[str, Primitive]) -> Operati
     if method and (first is None or not first.type.is_value):
         raise entry.error("the first parameter of a method is a tensor", "method")
     errors = entry.get("errors", list, [])
-    for error in errors:
-        if not isinstance(error, dict) or not {"call", "raises"} <= set(error):
+    for table in errors:
+        if not isinstance(table, dict) or not {"call", "raises"} <= set(table):
             raise entry.error("expected tables with 'call' and 'raises'", "errors")
     return Operation(
         key=entry.name,
