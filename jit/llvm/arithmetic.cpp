@@ -117,6 +117,52 @@ llvm::Value* Lowering::scale(V x, V y) {
   return b_.CreateSelect(is_nan, y, scaled);
 }
 
+// Machines divide no vectors of integers. Up to 32 bits the quotient is taken in f64: where x / y
+// is no integer it is at least 1 / |y| away from one, which is 1 / |x| >= 2^-32 of it, far more
+// than rounding moves it (2^-53); so it truncates right. 64 bits go to a helper of the host.
+llvm::Value* Lowering::integer_divide(BinaryOp op, Scalar type, V x, V y) {
+  llvm::Type* t = x->getType();
+  const bool is_signed = loop::is_signed(type);
+  const bool is_vector = t->isVectorTy();
+  if (is_vector && loop::size_of(type) == 8) {
+    llvm::Type* pointer = llvm::PointerType::get(context_, 0);
+    const auto helper = module_.getOrInsertFunction(
+        division_symbol(op, type), llvm::Type::getVoidTy(context_), pointer, pointer, pointer);
+    std::vector<V> slots;
+    for (size_t i = 0; i < 3; ++i) slots.push_back(call_slot(i, type, t));
+    b_.CreateStore(x, slots[0]);
+    b_.CreateStore(y, slots[1]);
+    b_.CreateCall(helper, slots);
+    return b_.CreateLoad(t, slots[2]);
+  }
+  // The divisors that trap or overflow are replaced by 1, and their results put in.
+  V zero = integer(t, 0);
+  V is_zero = b_.CreateICmpEQ(y, zero);
+  V is_minus_one = is_signed ? b_.CreateICmpEQ(y, integer(t, -1)) : nullptr;
+  V is_special = is_signed ? b_.CreateOr(is_zero, is_minus_one) : is_zero;
+  V divisor = b_.CreateSelect(is_special, integer(t, 1), y);
+  V quotient;
+  if (is_vector) {
+    llvm::Type* f64 = shaped(llvm::Type::getDoubleTy(context_), loop::kLanes);
+    llvm::Type* i32 = shaped(llvm::Type::getInt32Ty(context_), loop::kLanes);
+    const auto wide = [&](V v) {
+      if (loop::size_of(type) < 4) v = is_signed ? b_.CreateSExt(v, i32) : b_.CreateZExt(v, i32);
+      return is_signed ? b_.CreateSIToFP(v, f64) : b_.CreateUIToFP(v, f64);
+    };
+    V ratio = b_.CreateFDiv(wide(x), wide(divisor));
+    quotient = is_signed ? b_.CreateFPToSI(ratio, i32) : b_.CreateFPToUI(ratio, i32);
+    quotient = b_.CreateTrunc(quotient, t);
+  } else {
+    quotient = is_signed ? b_.CreateSDiv(x, divisor) : b_.CreateUDiv(x, divisor);
+  }
+  if (op == BinaryOp::Rem) {
+    V rest = b_.CreateSub(x, b_.CreateMul(quotient, divisor));  // 0 where the divisor became 1
+    return b_.CreateSelect(is_zero, x, rest);
+  }
+  if (is_signed) quotient = b_.CreateSelect(is_minus_one, b_.CreateNeg(x), quotient);
+  return b_.CreateSelect(is_zero, zero, quotient);
+}
+
 llvm::Value* Lowering::integer_binary(BinaryOp op, Scalar type, V x, V y) {
   llvm::Type* t = x->getType();
   const bool is_signed = loop::is_signed(type);
@@ -139,21 +185,8 @@ llvm::Value* Lowering::integer_binary(BinaryOp op, Scalar type, V x, V y) {
     case BinaryOp::Min:
       return b_.CreateSelect(is_signed ? b_.CreateICmpSLT(x, y) : b_.CreateICmpULT(x, y), x, y);
     case BinaryOp::Div:
-    case BinaryOp::Rem: {
-      // The divisors the machine traps on are replaced by 1, and their results put in.
-      V is_zero = b_.CreateICmpEQ(y, zero);
-      V minus_one = integer(t, -1);
-      V is_minus_one = is_signed ? b_.CreateICmpEQ(y, minus_one) : nullptr;
-      V bad = is_signed ? b_.CreateOr(is_zero, is_minus_one) : is_zero;
-      V divisor = b_.CreateSelect(bad, integer(t, 1), y);
-      if (op == BinaryOp::Rem) {
-        V rem = is_signed ? b_.CreateSRem(x, divisor) : b_.CreateURem(x, divisor);
-        return b_.CreateSelect(is_zero, x, rem);
-      }
-      V quotient = is_signed ? b_.CreateSDiv(x, divisor) : b_.CreateUDiv(x, divisor);
-      if (is_signed) quotient = b_.CreateSelect(is_minus_one, b_.CreateNeg(x), quotient);
-      return b_.CreateSelect(is_zero, zero, quotient);
-    }
+    case BinaryOp::Rem:
+      return integer_divide(op, type, x, y);
     case BinaryOp::Shl:
     case BinaryOp::Shr: {
       const int bits = 8 * loop::size_of(type);
@@ -208,27 +241,39 @@ llvm::Value* Lowering::reduce(const Node& node) {
   return b_.CreateExtractElement(lanes, uint64_t{0});
 }
 
-// Lane by lane through a function of the host, in f64.
+llvm::Value* Lowering::call_slot(size_t number, Scalar scalar, llvm::Type* type) {
+  V& slot = call_slots_[{number, scalar}];
+  if (!slot) slot = entry_.CreateAlloca(type);
+  return slot;
+}
+
+// Through a function of the host, in f64. A vector goes through memory to a helper that loops over
+// the lanes: sixteen inlined calls would be most of a kernel's code.
 llvm::Value* Lowering::call(const Node& node) {
   const loop::HostFunction& host = loop::host_functions()[node.index];
   llvm::Type* f64 = llvm::Type::getDoubleTy(context_);
   const size_t count = host.unary ? 1 : 2;
   auto* type = llvm::FunctionType::get(f64, std::vector<llvm::Type*>(count, f64), false);
-  const auto callee = module_.getOrInsertFunction(std::string(kHostPrefix) + host.name, type);
-  const auto once = [&](V x, V y) {
-    std::vector<V> arguments{cast(Scalar::F64, node.type, x)};
-    if (count == 2) arguments.push_back(cast(Scalar::F64, node.type, y));
+  auto callee = module_.getOrInsertFunction(std::string(kHostPrefix) + host.name, type);
+  if (node.lanes == 1) {
+    std::vector<V> arguments;
+    for (size_t i = 0; i < count; ++i) {
+      arguments.push_back(cast(Scalar::F64, node.type, operand(i)));
+    }
     return cast(node.type, Scalar::F64, b_.CreateCall(callee, arguments));
-  };
-  V x = operand(0);
-  V y = count == 2 ? operand(1) : nullptr;
-  if (node.lanes == 1) return once(x, y);
-  V result = llvm::PoisonValue::get(type_of(node));
-  for (uint64_t i = 0; i < loop::kLanes; ++i) {
-    V lane = once(b_.CreateExtractElement(x, i), y ? b_.CreateExtractElement(y, i) : nullptr);
-    result = b_.CreateInsertElement(result, lane, i);
   }
-  return result;
+  // void helper(function, x, y, result); x again where there is no y.
+  llvm::Type* pointer = llvm::PointerType::get(context_, 0);
+  const auto helper =
+      module_.getOrInsertFunction(lanes_symbol(host, node.type), llvm::Type::getVoidTy(context_),
+                                  pointer, pointer, pointer, pointer);
+  std::vector<V> slots;
+  for (size_t i = 0; i < 3; ++i) {
+    slots.push_back(call_slot(i, node.type, type_of(node)));
+    if (i < count) b_.CreateStore(operand(i), slots.back());
+  }
+  b_.CreateCall(helper, {callee.getCallee(), slots[0], slots[count == 1 ? 0 : 1], slots[2]});
+  return b_.CreateLoad(type_of(node), slots[2]);
 }
 
 }  // namespace tenon::llvm_jit

@@ -11,6 +11,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
@@ -23,6 +24,7 @@
 #include "jit/llvm/generator_hash.h"
 #include "jit/llvm/lower.h"
 #include "jit/llvm/target.h"
+#include "jit/loop/evaluate.h"
 #include "jit/loop/math.h"
 
 namespace tenon::llvm_jit {
@@ -40,6 +42,23 @@ void report_checks(loop::ErrorSlot* slot, uint32_t code, uint32_t site, uint32_t
       loop::report_failure(*slot, static_cast<loop::CheckCode>(code), site, index[lane],
                            value[lane]);
     }
+  }
+}
+
+template <class T>
+void unary_lanes(double (*function)(double), const T* x, const T*, T* result) {
+  for (int i = 0; i < loop::kLanes; ++i) result[i] = static_cast<T>(function(x[i]));
+}
+
+template <class T>
+void binary_lanes(double (*function)(double, double), const T* x, const T* y, T* result) {
+  for (int i = 0; i < loop::kLanes; ++i) result[i] = static_cast<T>(function(x[i], y[i]));
+}
+
+template <loop::BinaryOp Op, loop::Scalar Type>
+void divide_lanes(const uint64_t* x, const uint64_t* y, uint64_t* result) {
+  for (int i = 0; i < loop::kLanes; ++i) {
+    result[i] = loop::evaluate_binary(Op, Type, x[i], y[i]);
   }
 }
 
@@ -107,6 +126,18 @@ class Loader {
                                               llvm::JITSymbolFlags::Exported};
     };
     define(kReportSymbol, &report_checks);
+    const loop::HostFunction unary{"", std::fabs, nullptr}, binary{"", nullptr, std::pow};
+    define(lanes_symbol(unary, loop::Scalar::F32), &unary_lanes<float>);
+    define(lanes_symbol(unary, loop::Scalar::F64), &unary_lanes<double>);
+    define(lanes_symbol(binary, loop::Scalar::F32), &binary_lanes<float>);
+    define(lanes_symbol(binary, loop::Scalar::F64), &binary_lanes<double>);
+    const auto define_division = [&]<loop::BinaryOp Op, loop::Scalar Type>() {
+      define(division_symbol(Op, Type), &divide_lanes<Op, Type>);
+    };
+    define_division.operator()<loop::BinaryOp::Div, loop::Scalar::I64>();
+    define_division.operator()<loop::BinaryOp::Div, loop::Scalar::U64>();
+    define_division.operator()<loop::BinaryOp::Rem, loop::Scalar::I64>();
+    define_division.operator()<loop::BinaryOp::Rem, loop::Scalar::U64>();
     for (const loop::HostFunction& function : loop::host_functions()) {
       if (function.unary)
         define(std::string(kHostPrefix) + function.name, function.unary);

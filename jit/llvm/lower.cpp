@@ -273,6 +273,15 @@ void Lowering::end_if() {
   }
 }
 
+std::string lanes_symbol(const loop::HostFunction& function, loop::Scalar type) {
+  return std::string("tenon_lanes_") + (function.unary ? "unary_" : "binary_") +
+         loop::name_of(type);
+}
+
+std::string division_symbol(loop::BinaryOp op, loop::Scalar type) {
+  return std::string(op == loop::BinaryOp::Div ? "tenon_div_" : "tenon_rem_") + loop::name_of(type);
+}
+
 std::unique_ptr<llvm::Module> lower(const loop::Kernel& kernel, llvm::LLVMContext& context,
                                     const std::string& symbol, bool has_avx512) {
   auto module = std::make_unique<llvm::Module>("tenon", context);

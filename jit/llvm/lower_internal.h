@@ -42,6 +42,8 @@ class Lowering {
   V float_binary(loop::BinaryOp op, V x, V y);
   V scale(V x, V y);
   V integer_binary(loop::BinaryOp op, loop::Scalar type, V x, V y);
+  V integer_divide(loop::BinaryOp op, loop::Scalar type, V x, V y);
+  V call_slot(size_t number, loop::Scalar scalar, llvm::Type* type);  // memory of vector calls
   V compare(const loop::Node& node);
   V reduce(const loop::Node& node);
   V call(const loop::Node& node);
@@ -91,6 +93,7 @@ class Lowering {
   std::vector<V> buffers_;
   std::map<uint32_t, V> ints_;
   std::map<uint32_t, V> scalars_;
+  std::map<std::pair<size_t, loop::Scalar>, V> call_slots_;
   std::vector<Bracket> brackets_;
   std::vector<V> results_;  // of the bracket that just ended
 };

@@ -9,6 +9,7 @@
 
 #include <mutex>
 
+#include "core/env.h"
 #include "core/error.h"
 
 namespace tenon::llvm_jit {
@@ -32,6 +33,9 @@ void initialize_targets() {
 
 const TargetSpec& host() {
   static const TargetSpec spec = [] {
+    // Code for an older processor than this one, to test what it would run (e.g. "haswell").
+    const std::string cpu = env_string("TENON_TARGET_CPU", "");
+    if (!cpu.empty()) return TargetSpec{llvm::sys::getProcessTriple(), cpu, ""};
     llvm::SubtargetFeatures features;
     for (const auto& feature : llvm::sys::getHostCPUFeatures()) {
       features.AddFeature(feature.getKey(), feature.getValue());
