@@ -96,10 +96,13 @@ def machine() -> str:
 
 
 def version_of(peer: str) -> str:
-    from importlib.metadata import version
+    from importlib.metadata import PackageNotFoundError, version
 
     name = package_of(peer)
-    return version({"tenon": "tenon-jit"}.get(name, name))
+    try:
+        return version({"tenon": "tenon-jit"}.get(name, name))
+    except PackageNotFoundError:
+        return "(not installed: from a path)"
 
 
 def environment(peer: str) -> dict[str, str]:
