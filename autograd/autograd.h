@@ -36,7 +36,7 @@ std::vector<Tensor> grad(std::span<const Tensor> outputs, std::span<const Tensor
 //   std::vector<Tensor> out = transform.exit({&y, 1});   // y, without the inner depth's marks
 //   std::vector<Tensor> gx = transform.pull({&cotangent, 1});
 //
-// A transform that is destroyed before exit() (an exception) restores the recorder.
+// close() (idempotent; the destructor calls it) restores the recorder when the function raised.
 class ReverseTransform {
  public:
   ReverseTransform();
@@ -45,6 +45,7 @@ class ReverseTransform {
 
   Tensor enter(const Tensor& primal);
   std::vector<Tensor> exit(std::span<const Tensor> outputs);
+  void close();
   // Zeros for an input on which no output depends. An undefined cotangent is zero.
   std::vector<Tensor> pull(std::span<const Tensor> cotangents);
 
@@ -69,6 +70,7 @@ class ForwardTransform {
     std::vector<Tensor> tangents;
   };
   Result exit(std::span<const Tensor> outputs);
+  void close();
 
  private:
   int depth_;

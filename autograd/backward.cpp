@@ -23,12 +23,12 @@ void seed_roots(OpScope& scope, ReverseWalk& walk, std::span<const Tensor> roots
       const Tensor& given = gradients[i];
       check(std::ranges::equal(given.dims(), root.dims()), ErrorKind::Runtime,
             "Mismatch in shape: grad_output[{}] has a shape of {} and output[{}] has a shape of {}.",
-            i, to_string(given.dims()), i, to_string(root.dims()));
+            i, shown(given.dims()), i, shown(root.dims()));
       gradient = ops::cast(scope.use(given), root.dtype());
     } else {
       check(root.numel() == 1, ErrorKind::Runtime,
             "grad can be implicitly created only for scalar outputs, not for one of size {}",
-            to_string(root.dims()));
+            shown(root.dims()));
       gradient = ops::full(root.dims(), ops::literal(1, root.dtype()));
     }
     walk.seed({nullptr, scope.use(root).id}, gradient);

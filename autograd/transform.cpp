@@ -1,5 +1,6 @@
 // func.vjp, func.grad and func.jvp: one depth deeper, over the same trace.
 #include <algorithm>
+#include <utility>
 
 #include "autograd/autograd.h"
 #include "autograd/reverse.h"
@@ -42,8 +43,10 @@ ReverseTransform::ReverseTransform() : blocked_(recorder().blocked) {
   depth_ = open_depth();
 }
 
-ReverseTransform::~ReverseTransform() {
-  if (!open_) return;
+ReverseTransform::~ReverseTransform() { close(); }
+
+void ReverseTransform::close() {
+  if (!std::exchange(open_, false)) return;
   TraceLock lock;
   close_depth(depth_, blocked_);
 }
@@ -82,7 +85,7 @@ std::vector<Tensor> ReverseTransform::pull(std::span<const Tensor> cotangents) {
     if (!cotangents[i].defined() || !is_differentiable(output.dtype())) continue;
     check(std::ranges::equal(cotangents[i].dims(), output.dims()), ErrorKind::Runtime,
           "vjp: the cotangent of output {} has size {}, the output {}", i,
-          to_string(cotangents[i].dims()), to_string(output.dims()));
+          shown(cotangents[i].dims()), shown(output.dims()));
     walk.seed({nullptr, scope.use(output).id}, ops::cast(scope.use(cotangents[i]), output.dtype()));
   }
   std::vector<size_t> numbers;
@@ -104,8 +107,10 @@ ForwardTransform::ForwardTransform() : blocked_(recorder().blocked) {
   depth_ = open_depth();
 }
 
-ForwardTransform::~ForwardTransform() {
-  if (!open_) return;
+ForwardTransform::~ForwardTransform() { close(); }
+
+void ForwardTransform::close() {
+  if (!std::exchange(open_, false)) return;
   TraceLock lock;
   close_depth(depth_, blocked_);
 }
@@ -113,8 +118,8 @@ ForwardTransform::~ForwardTransform() {
 Tensor ForwardTransform::enter(const Tensor& primal, const Tensor& tangent) {
   TraceLock lock;
   check(std::ranges::equal(primal.dims(), tangent.dims()), ErrorKind::Runtime,
-        "jvp: the tangent has size {}, its primal {}", to_string(tangent.dims()),
-        to_string(primal.dims()));
+        "jvp: the tangent has size {}, its primal {}", shown(tangent.dims()),
+        shown(primal.dims()));
   inputs_.emplace_back(enter_alias(primal, forward_bit(depth_)), tangent);
   OpScope scope("alias");
   return scope.result(scope.use(inputs_.back().first));

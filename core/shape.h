@@ -1,6 +1,8 @@
 // Arithmetic on dims and strides (both in elements), shared by everyone that knows shapes.
 #pragma once
 
+#include <fmt/core.h>
+
 #include <cstdint>
 #include <span>
 #include <string>
@@ -21,5 +23,18 @@ bool is_contiguous(std::span<const std::int64_t> dims, std::span<const std::int6
 Dims broadcast_dims(std::span<const std::int64_t> a, std::span<const std::int64_t> b);
 // "[2, 3]"
 std::string to_string(std::span<const std::int64_t> dims);
+// The same as an argument of check(): nothing is written unless the check fails.
+struct ShownDims {
+  std::span<const std::int64_t> dims;
+};
+inline ShownDims shown(std::span<const std::int64_t> dims) { return {dims}; }
 
 }  // namespace tenon
+
+template <>
+struct fmt::formatter<tenon::ShownDims> : fmt::formatter<fmt::string_view> {
+  template <class Context>
+  auto format(const tenon::ShownDims& shown, Context& context) const {
+    return fmt::formatter<fmt::string_view>::format(tenon::to_string(shown.dims), context);
+  }
+};

@@ -156,7 +156,7 @@ void Tensor::set_grad(const Tensor& grad) const {
   if (grad.defined()) {
     check(std::ranges::equal(grad.dims(), dims()), ErrorKind::Runtime,
           "assigned grad has data of a different size: {} for a tensor of {}",
-          to_string(grad.dims()), to_string(dims()));
+          shown(grad.dims()), shown(dims()));
     check(grad.dtype() == dtype(), ErrorKind::Runtime,
           "assigned grad has data of a different type: {} for {}", name_of(grad.dtype()),
           name_of(dtype()));
@@ -317,7 +317,7 @@ Tensor from_buffer(Buffer buffer) {
 Tensor from_bytes(DType dtype, std::span<const int64_t> dims, std::span<const std::byte> bytes) {
   const TypeId type = intern_contiguous(dtype, Device{}, dims);
   check(bytes.size() == static_cast<size_t>(dense_bytes(type_of(type))), ErrorKind::Value,
-        "{} bytes for a tensor of {} {}", bytes.size(), name_of(dtype), to_string(dims));
+        "{} bytes for a tensor of {} {}", bytes.size(), name_of(dtype), shown(dims));
   Buffer buffer{allocate(bytes.size()), 0, type};
   if (!bytes.empty()) std::memcpy(buffer.storage->data(), bytes.data(), bytes.size());
   return from_buffer(std::move(buffer));

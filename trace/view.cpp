@@ -74,8 +74,8 @@ ViewShape view_shape(const Type& type, Op op, Ints axes, Ints sizes, Ints dims) 
             "{}: view size is not compatible with input tensor's size and stride (at least one "
             "dimension spans across two contiguous subspaces): {} with strides {} as {}. Use "
             ".reshape(...) instead.",
-            current_operation(), to_string(type.dims()), to_string(type.strides()),
-            to_string(dims));
+            current_operation(), shown(type.dims()), shown(type.strides()),
+            shown(dims));
       shape.strides = *strides;
       break;
     }

@@ -202,7 +202,7 @@ const Tensor& write(OpScope& scope, const Tensor& target, Value value) {
   }
   check(fits, ErrorKind::Runtime,
         "{}: output with shape {} doesn't match the broadcast shape {}", current_operation(),
-        to_string(have), to_string(want));
+        shown(have), shown(want));
   return scope.write(target, value);
 }
 

@@ -122,7 +122,7 @@ void check_mask(const Tensor& x, int64_t dim, const Tensor& mask) {
     check(mask.dims()[i] == x.dims()[dim + i], ErrorKind::Index,
           "The shape of the mask {} at index {} does not match the shape of the indexed tensor {} at "
           "index {}",
-          to_string(mask.dims()), i, to_string(x.dims()), dim + i);
+          shown(mask.dims()), i, shown(x.dims()), dim + i);
   }
 }
 
@@ -268,7 +268,7 @@ void index_put(const Tensor& x, std::span<const Index> items, const Tensor& valu
   }
   check(fits, ErrorKind::Runtime,
         "shape mismatch: value tensor of shape {} cannot be broadcast to indexing result of shape {}",
-        to_string(have), to_string(result));
+        shown(have), shown(result));
   const Value updates = ops::expand(update, result);
   const Value put = accumulate ? ops::scatter_add(base, m.index, updates, m.axis)
                                : ops::scatter_set(base, m.index, updates, m.axis);

@@ -25,12 +25,12 @@ Value restore(Value x, Value like) { return ops::reshape(x, Dims(dims(like))); }
 void check_index_fits(Value input, Value index, int64_t axis) {
   check(rank(index) == rank(input), ErrorKind::Runtime,
         "{}(): Index tensor must have the same number of dimensions as input tensor: {} and {}",
-        current_operation(), to_string(dims(index)), to_string(dims(input)));
+        current_operation(), shown(dims(index)), shown(dims(input)));
   for (int i = 0; i < rank(input); ++i) {
     check(i == axis || dims(index)[i] <= dims(input)[i], ErrorKind::Runtime,
           "Size does not match at dimension {} expected index {} to be no larger than self {} apart "
           "from dimension {}",
-          i, to_string(dims(index)), to_string(dims(input)), axis);
+          i, shown(dims(index)), shown(dims(input)), axis);
   }
 }
 
@@ -53,11 +53,11 @@ Value place_in_prefix(Value input, Value index, int64_t axis, Place&& place) {
 Value source_prefix(Value source, Value index) {
   check(rank(source) == rank(index), ErrorKind::Runtime,
         "{}(): Index tensor must have the same number of dimensions as src tensor: {} and {}",
-        current_operation(), to_string(dims(index)), to_string(dims(source)));
+        current_operation(), shown(dims(index)), shown(dims(source)));
   for (int i = 0; i < rank(source); ++i) {
     check(dims(index)[i] <= dims(source)[i], ErrorKind::Runtime,
           "{}: Expected index {} to be no larger than src {}", current_operation(),
-          to_string(dims(index)), to_string(dims(source)));
+          shown(dims(index)), shown(dims(source)));
   }
   Dims starts(rank(source), 0), steps(rank(source), 1);
   return ops::slice(source, starts, steps, Dims(dims(index)));
@@ -77,7 +77,7 @@ struct VectorIndex {
 VectorIndex vector_index(Value input, int64_t dim, Value index) {
   const int64_t axis = normalize_dim(dim, rank(input));
   check(rank(index) <= 1, ErrorKind::Index, "{}(): Index is supposed to be a vector, not {}",
-        current_operation(), to_string(dims(index)));
+        current_operation(), shown(dims(index)));
   return {spread(input), spread(as_index(index)), axis};
 }
 
@@ -160,7 +160,7 @@ Value updates_for(Value x, Value at, int64_t axis, Value source) {
   check(rank(source) == 0 || std::ranges::equal(dims(source), extents), ErrorKind::Runtime,
         "{}(): source tensor shape must match self tensor shape, excluding the specified dimension. "
         "Got self.shape = {} source.shape = {}",
-        current_operation(), to_string(dims(x)), to_string(dims(source)));
+        current_operation(), shown(dims(x)), shown(dims(source)));
   return ops::expand(source, extents);
 }
 
@@ -196,7 +196,7 @@ Value take(Value input, Value index) {
 Value embedding(Value input, Value weight, std::optional<int64_t> padding_idx,
                 std::optional<double> max_norm, double, bool, bool) {
   check(rank(weight) == 2, ErrorKind::Runtime, "'weight' must be 2-D, not {}",
-        to_string(dims(weight)));
+        shown(dims(weight)));
   check(is_integral(dtype(input), false), ErrorKind::Runtime,
         "Expected tensor for argument #1 'indices' to have one of the following scalar types: Long, "
         "Int; but got {} instead (while checking arguments for embedding)",
@@ -218,7 +218,7 @@ Value embedding(Value input, Value weight, std::optional<int64_t> padding_idx,
 
 Value searchsorted(Value sorted_sequence, Value input, bool out_int32, bool right) {
   check(rank(sorted_sequence) == 1, ErrorKind::NotImplemented,
-        "searchsorted: boundaries of more than one dimension: {}", to_string(dims(sorted_sequence)));
+        "searchsorted: boundaries of more than one dimension: {}", shown(dims(sorted_sequence)));
   Value edges = sorted_sequence, x = input;
   promote(Promotion::Common, {&edges, &x});
   // How many boundaries lie before each element: one comparison each, summed.

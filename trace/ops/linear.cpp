@@ -30,7 +30,7 @@ Value matmul(Value input, Value other) {
   const int64_t a_axis = a_rank - 1, b_axis = b_rank == 1 ? 0 : b_rank - 2;
   check(a[a_axis] == b[b_axis], ErrorKind::Runtime,
         "{}: mat1 and mat2 shapes cannot be multiplied ({} and {})", current_operation(),
-        to_string(a), to_string(b));
+        shown(a), shown(b));
   if (a_rank <= 2 || b_rank <= 2) {  // no batch on one side: its free axis comes last or first
     const Value product = ops::dot_general(input, other, {}, {}, {&a_axis, 1}, {&b_axis, 1});
     if (a_rank > 2 || b_rank <= 2) return product;
@@ -244,7 +244,7 @@ Value scaled_dot_product_attention(Value query, Value key, Value value, Value at
     check(rank(x) >= 2, ErrorKind::Runtime,
           "scaled_dot_product_attention: Expected query, key, and value to all be at least 2 "
           "dimensional, but got {}",
-          to_string(dims(x)));
+          shown(dims(x)));
     check_same_dtype(query, x);
   }
   check(!(is_causal && attn_mask), ErrorKind::Runtime,
@@ -252,7 +252,7 @@ Value scaled_dot_product_attention(Value query, Value key, Value value, Value at
   const int64_t depth = dims(query)[rank(query) - 1];
   check(depth == dims(key)[rank(key) - 1], ErrorKind::Runtime,
         "scaled_dot_product_attention: query and key have {} and {} features: {} and {}", depth,
-        dims(key)[rank(key) - 1], to_string(dims(query)), to_string(dims(key)));
+        dims(key)[rank(key) - 1], shown(dims(query)), shown(dims(key)));
   if (enable_gqa) {
     const int64_t heads = dims(query)[rank(query) - 3];
     for (Value* x : {&key, &value}) {

@@ -26,7 +26,7 @@ Classes classes_of(Value input, Value target, Value weight, int64_t ignore_index
   check(std::ranges::equal(places, dims(target)), ErrorKind::Value,
         "Expected input batch_size ({}) to match target batch_size ({}): input {}, target {}",
         rank(input) > 1 ? dims(input)[0] : 1, rank(target) > 0 ? dims(target)[0] : 1,
-        to_string(dims(input)), to_string(dims(target)));
+        shown(dims(input)), shown(dims(target)));
   Classes c{axis, ops::cast(target, DType::Int64), {}, {}};
   c.kept = ops::binary(Op::Ne, c.target, ops::scalar(ignore_index, DType::Int64));
   c.target = ops::select(c.kept, c.target, ops::literal_like(c.target, 0));
@@ -34,7 +34,7 @@ Classes classes_of(Value input, Value target, Value weight, int64_t ignore_index
     check(rank(weight) == 1 && dims(weight)[0] == dims(input)[axis], ErrorKind::Runtime,
           "{}: weight tensor should be defined either for all {} classes or no classes but got "
           "weight tensor of shape: {}",
-          current_operation(), dims(input)[axis], to_string(dims(weight)));
+          current_operation(), dims(input)[axis], shown(dims(weight)));
     c.weight = ops::gather(weight, c.target, 0);
   }
   return c;
@@ -81,7 +81,7 @@ Value cross_entropy(Value input, Value target, Value weight, int64_t ignore_inde
   if (is_floating(dtype(target))) {  // a probability for each class
     check(std::ranges::equal(dims(target), dims(input)), ErrorKind::Runtime,
           "Expected floating point type for target with class probabilities, of size {}, got {}",
-          to_string(dims(input)), to_string(dims(target)));
+          shown(dims(input)), shown(dims(target)));
     Value p = target;
     if (label_smoothing > 0) {
       p = p * scalar_like(p, 1 - label_smoothing) +

@@ -51,7 +51,7 @@ void check_not_empty(Value x, std::span<const int64_t> axes) {
 void check_same_size(Value target, Value input) {
   check(std::ranges::equal(dims(target), dims(input)), ErrorKind::Value,
         "{}: Target size ({}) must be the same as input size ({})", current_operation(),
-        to_string(dims(target)), to_string(dims(input)));
+        shown(dims(target)), shown(dims(input)));
 }
 
 Value index_of_extreme(Value x, int64_t dim, bool largest) {
@@ -104,7 +104,7 @@ Dims trailing_axes(Value x, const IntList& normalized_shape) {
   check(fits, ErrorKind::Runtime,
         "{}: Given normalized_shape={}, expected input with shape [*, ...] ending in it, but got "
         "input of size {}",
-        current_operation(), to_string(normalized_shape), to_string(extents));
+        current_operation(), shown(normalized_shape), shown(extents));
   Dims axes;
   for (size_t i = extents.size() - count; i < extents.size(); ++i) {
     axes.push_back(static_cast<int64_t>(i));

@@ -68,7 +68,7 @@ Value stack(std::span<const Value> tensors, int64_t dim) {
   for (size_t i = 0; i < xs.size(); ++i) {
     check(std::ranges::equal(dims(xs[i]), first), ErrorKind::Runtime,
           "stack expects each tensor to be equal size, but got {} at entry 0 and {} at entry {}",
-          to_string(first), to_string(dims(xs[i])), i);
+          shown(first), shown(dims(xs[i])), i);
     xs[i] = ops::unsqueeze(xs[i], axis);
   }
   return xs.size() == 1 ? ops::alias(xs[0]) : ops::concatenate(xs, axis);
@@ -97,7 +97,7 @@ Value repeat(Value input, const IntList& repeats) {
   const size_t lead = repeats.size() - rank(input);
   Dims split, spread, joined;  // (1, d) -> (n, d) -> n * d for each dimension
   for (size_t i = 0; i < repeats.size(); ++i) {
-    check(repeats[i] >= 0, ErrorKind::Runtime, "repeat: negative repeats {}", to_string(repeats));
+    check(repeats[i] >= 0, ErrorKind::Runtime, "repeat: negative repeats {}", shown(repeats));
     const int64_t extent = i < lead ? 1 : dims(input)[i - lead];
     split.push_back(1);
     split.push_back(extent);
@@ -233,7 +233,7 @@ Value pad_by_index(Value x, int64_t axis, int64_t before, int64_t after, std::st
   check(mode != "reflect" || (before < extent && after < extent), ErrorKind::Runtime,
         "Padding size should be less than the corresponding input dimension, but got: padding ({}, "
         "{}) at dimension {} of input {}",
-        before, after, axis, to_string(dims(x)));
+        before, after, axis, shown(dims(x)));
   const int64_t extents[] = {extent + before + after};
   Value at = ops::iota(extents, 0) - ops::scalar(before, DType::Int64);
   const Value last = ops::scalar(extent - 1, DType::Int64), zero = ops::literal(0, DType::Int64);

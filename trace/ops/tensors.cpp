@@ -54,13 +54,13 @@ TensorList split(const Tensor& x, const IntList& sizes, int64_t dim) {
   int64_t total = 0;
   for (int64_t size : sizes) {
     check(size >= 0, ErrorKind::Runtime, "split_with_sizes expects split_sizes have only "
-          "non-negative entries, but got split_sizes={}", to_string(sizes));
+          "non-negative entries, but got split_sizes={}", shown(sizes));
     total += size;
   }
   check(total == x.size(axis), ErrorKind::Runtime,
         "split_with_sizes expects split_sizes to sum exactly to {} (input tensor's size at dimension "
         "{}), but got split_sizes={}",
-        x.size(axis), axis, to_string(sizes));
+        x.size(axis), axis, shown(sizes));
   TensorList parts;
   int64_t start = 0;
   for (int64_t size : sizes) {

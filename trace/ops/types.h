@@ -78,10 +78,25 @@ struct Operand {
 
 // One step of a view: a movement primitive with its attributes and the extents of its result.
 struct Movement {
-  Op op;
+  Op op = Op::Alias;
   Dims axes, sizes, dims;
 };
-using Movements = std::vector<Movement>;
+// At most two steps, in place: a view is made on the hot path.
+class Movements {
+ public:
+  Movements() = default;
+  Movements(std::initializer_list<Movement> steps) {
+    for (const Movement& step : steps) push_back(step);
+  }
+  void push_back(const Movement& step) { steps_[count_++] = step; }
+  const Movement* begin() const { return steps_; }
+  const Movement* end() const { return steps_ + count_; }
+  bool empty() const { return count_ == 0; }
+
+ private:
+  Movement steps_[2];
+  int count_ = 0;
+};
 
 // How operands of different dtypes meet. Common: PyTorch's result_type. Float: the same, integers
 // and bools becoming the default dtype.

@@ -29,26 +29,26 @@ Dims resolve_size(const Type& type, std::span<const int64_t> size) {
   for (size_t i = 0; i < dims.size(); ++i) {
     if (dims[i] == -1) {
       check(!unknown, ErrorKind::Runtime, "{}: only one dimension can be inferred: {}",
-            current_operation(), to_string(size));
+            current_operation(), shown(size));
       unknown = i;
       continue;
     }
     check(dims[i] >= 0, ErrorKind::Runtime, "{}: invalid shape dimension {} in {}",
-          current_operation(), dims[i], to_string(size));
+          current_operation(), dims[i], shown(size));
     known *= dims[i];
   }
   if (unknown) {
     check(known != 0 || type.numel != 0, ErrorKind::Runtime,
           "{}: cannot reshape tensor of 0 elements into shape {} because the unspecified dimension "
           "size -1 can be any value and is ambiguous",
-          current_operation(), to_string(size));
+          current_operation(), shown(size));
     check(known != 0 && type.numel % known == 0, ErrorKind::Runtime,
-          "{}: shape '{}' is invalid for input of size {}", current_operation(), to_string(size),
+          "{}: shape '{}' is invalid for input of size {}", current_operation(), shown(size),
           type.numel);
     dims[*unknown] = type.numel / known;
   } else {
     check(checked_numel(dims) == type.numel, ErrorKind::Runtime,
-          "{}: shape '{}' is invalid for input of size {}", current_operation(), to_string(size),
+          "{}: shape '{}' is invalid for input of size {}", current_operation(), shown(size),
           type.numel);
   }
   return dims;
@@ -97,15 +97,15 @@ Movements view_movedim(const Type& input, const IntList& source, const IntList& 
   check(source.size() == destination.size(), ErrorKind::Runtime,
         "movedim: Invalid source or destination dims: source ({} dims) should contain the same "
         "number of dims as destination ({} dims)",
-        to_string(source), to_string(destination));
+        shown(source), shown(destination));
   Dims perm(input.rank, -1);
   Dims moved;
   for (size_t i = 0; i < source.size(); ++i) {
     const int64_t from = normalize_dim(source[i], input.rank);
     const int64_t to = normalize_dim(destination[i], input.rank);
     check(std::ranges::find(moved, from) == moved.end() && perm[to] == -1, ErrorKind::Runtime,
-          "movedim: repeated dim in `source` ({}) or `destination` ({})", to_string(source),
-          to_string(destination));
+          "movedim: repeated dim in `source` ({}) or `destination` ({})", shown(source),
+          shown(destination));
     moved.push_back(from);
     perm[to] = from;
   }
@@ -156,7 +156,7 @@ Movements view_expand(const Type& input, const IntList& size) {
     check(have == 1 || have == dims[i], ErrorKind::Runtime,
           "{}: The expanded size of the tensor ({}) must match the existing size ({}) at "
           "non-singleton dimension {}.  Target sizes: {}.  Tensor sizes: {}",
-          current_operation(), dims[i], have, i, to_string(size), to_string(input.dims()));
+          current_operation(), dims[i], have, i, shown(size), shown(input.dims()));
   }
   return {{Op::Expand, {}, dims, dims}};
 }
@@ -225,7 +225,7 @@ Movements view_select(const Type& input, int64_t dim, int64_t index) {
   const int64_t axis = normalize_dim(dim, input.rank), extent = input.dims()[axis];
   check(index >= -extent && index < extent, ErrorKind::Index,
         "select(): index {} out of range for tensor of size {} at dimension {}", index,
-        to_string(input.dims()), axis);
+        shown(input.dims()), axis);
   Movements movements = sliced(input, axis, index < 0 ? index + extent : index, 1);
   Dims dims(input.dims());
   dims.erase(dims.begin() + axis);
