@@ -32,9 +32,12 @@ inline ShownDims shown(std::span<const std::int64_t> dims) { return {dims}; }
 }  // namespace tenon
 
 template <>
-struct fmt::formatter<tenon::ShownDims> : fmt::formatter<fmt::string_view> {
+struct fmt::formatter<tenon::ShownDims> {
+  constexpr auto parse(fmt::format_parse_context& context) { return context.begin(); }
   template <class Context>
   auto format(const tenon::ShownDims& shown, Context& context) const {
-    return fmt::formatter<fmt::string_view>::format(tenon::to_string(shown.dims), context);
+    auto out = context.out();
+    for (const char c : tenon::to_string(shown.dims)) *out++ = c;
+    return out;
   }
 };
