@@ -47,6 +47,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace tenon::loop {
@@ -210,6 +211,9 @@ using KernelFunction = void (*)(void* const* buffers, const int64_t* ints, const
 
 // print.cpp. Text of a kernel, one node a line, indented by bracket.
 std::string print(const Kernel&);
+
+// parse.cpp. The kernel of a text that print gave. Value error, naming the line, for any other.
+Kernel parse(std::string_view text);
 
 // verify.cpp. Empty when well formed, else what is wrong first and where.
 std::string verify(const Kernel&);
