@@ -29,7 +29,7 @@ std::int64_t checked_numel(std::span<const std::int64_t> dims) {
   bool empty = false;
   for (const std::int64_t dim : dims) {
     check(dim >= 0, ErrorKind::Runtime, "Trying to create tensor with negative dimension {}: {}",
-          dim, to_string(dims));
+          dim, shown(dims));
     if (dim == 0) empty = true;
     overflow |= __builtin_mul_overflow(product, std::max<std::int64_t>(dim, 1), &product);
   }
@@ -71,7 +71,7 @@ Dims broadcast_dims(std::span<const std::int64_t> a, std::span<const std::int64_
     check(x == y || x == 1 || y == 1, ErrorKind::Runtime,
           "The size of tensor a ({}) must match the size of tensor b ({}) at non-singleton "
           "dimension {}: shapes {} and {} don't broadcast",
-          x, y, rank - 1 - i, to_string(a), to_string(b));
+          x, y, rank - 1 - i, shown(a), shown(b));
     result[rank - 1 - i] = x == 1 ? y : x;
   }
   return result;
