@@ -226,7 +226,7 @@ TypeId intern(DType dtype, Device device, std::span<const std::int64_t> dims,
 
   check_rank(dims.size());
   check(dims.size() == strides.size(), ErrorKind::Internal, "dims {} with strides {}",
-        to_string(dims), to_string(strides));
+        shown(dims), shown(strides));
   const TypeId id = Table::get().find_or_add(dtype, device, dims, strides);
   set.add({tag, id});
   return id;
@@ -254,7 +254,7 @@ std::int64_t dense_bytes(const Type& type) {
   std::int64_t bytes = 0;
   check(!__builtin_mul_overflow(type.numel, static_cast<std::int64_t>(size_of(type.dtype)), &bytes),
         ErrorKind::Runtime, "Storage size calculation overflowed with sizes={} of {}",
-        to_string(type.dims()), name_of(type.dtype));
+        shown(type.dims()), name_of(type.dtype));
   return bytes;
 }
 
