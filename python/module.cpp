@@ -88,14 +88,16 @@ void add_autograd(nb::module_& m) {
       .def(nb::init<>())
       .def("enter", &ReverseTransform::enter)
       .def("exit", [](ReverseTransform& self, std::vector<Tensor> out) { return self.exit(out); })
-      .def("pull", [](ReverseTransform& self, std::vector<Tensor> ct) { return self.pull(ct); });
+      .def("pull", [](ReverseTransform& self, std::vector<Tensor> ct) { return self.pull(ct); })
+      .def("close", &ReverseTransform::close);
   nb::class_<ForwardTransform>(m, "_ForwardTransform")
       .def(nb::init<>())
       .def("enter", &ForwardTransform::enter)
       .def("exit", [](ForwardTransform& self, std::vector<Tensor> out) {
         ForwardTransform::Result result = self.exit(out);
         return std::make_pair(std::move(result.primals), std::move(result.tangents));
-      });
+      })
+      .def("close", &ForwardTransform::close);
 }
 
 void add_vmap(nb::module_& m) {

@@ -421,3 +421,19 @@ TEST_CASE("no_grad and detach inside the function hold after batching") {
   autograd::backward(sum(y));
   CHECK(read(x.grad()) == std::vector<float>{2, 6, 12, 20, 30, 42});
 }
+
+TEST_CASE("closing a transform restores the recorder while the transform lives on") {
+  const Tensor x = ramp({2});
+  autograd::ReverseTransform outer;
+  autograd::ForwardTransform inner;
+  outer.enter(x);
+  inner.enter(x, x);
+  inner.close();
+  outer.close();
+  CHECK(recorder().depth == 0);
+  CHECK(recorder().transforms == 0);
+  autograd::ReverseTransform again;
+  CHECK(recorder().depth == 1);
+  inner.close();
+  CHECK(recorder().depth == 1);
+}

@@ -45,15 +45,18 @@ class _Reverse:
     def __init__(self, function: Function, primals: Any, has_aux: bool, where: str) -> None:
         leaves, spec = _tensors(primals, where)
         transform = _C._ReverseTransform()
-        entered = [transform.enter(leaf) for leaf in leaves]
-        result = function(*tree_unflatten(entered, spec))
-        output, aux = _split_aux(result, has_aux, where)
-        outputs, self.output_spec = _tensors(output, where)
-        aux_leaves, aux_spec = tree_flatten(aux)
-        aux_tensors = [i for i, leaf in enumerate(aux_leaves) if isinstance(leaf, Tensor)]
-        # Auxiliary tensors leave the transform like outputs, and get no cotangent.
-        self.count = len(outputs)
-        finished = transform.exit(outputs + [aux_leaves[i] for i in aux_tensors])
+        try:
+            entered = [transform.enter(leaf) for leaf in leaves]
+            result = function(*tree_unflatten(entered, spec))
+            output, aux = _split_aux(result, has_aux, where)
+            outputs, self.output_spec = _tensors(output, where)
+            aux_leaves, aux_spec = tree_flatten(aux)
+            aux_tensors = [i for i, leaf in enumerate(aux_leaves) if isinstance(leaf, Tensor)]
+            # Auxiliary tensors leave the transform like outputs, and get no cotangent.
+            self.count = len(outputs)
+            finished = transform.exit(outputs + [aux_leaves[i] for i in aux_tensors])
+        finally:  # after an exception nothing may stay open, however long its traceback is kept
+            transform.close()
         for i, leaf in zip(aux_tensors, finished[self.count :], strict=True):
             aux_leaves[i] = leaf
         self.transform = transform
@@ -124,13 +127,16 @@ def jvp(func: Function, primals: Any, tangents: Any, *, has_aux: bool = False) -
                 f"{tuple(leaf.shape)}"
             )
     transform = _C._ForwardTransform()
-    entered = [transform.enter(p, t) for p, t in zip(leaves, directions, strict=True)]
-    result = func(*tree_unflatten(entered, spec))
-    output, aux = _split_aux(result, has_aux, "jvp")
-    outputs, output_spec = _tensors(output, "jvp")
-    aux_leaves, aux_spec = tree_flatten(aux)
-    aux_tensors = [i for i, leaf in enumerate(aux_leaves) if isinstance(leaf, Tensor)]
-    values, derivatives = transform.exit(outputs + [aux_leaves[i] for i in aux_tensors])
+    try:
+        entered = [transform.enter(p, t) for p, t in zip(leaves, directions, strict=True)]
+        result = func(*tree_unflatten(entered, spec))
+        output, aux = _split_aux(result, has_aux, "jvp")
+        outputs, output_spec = _tensors(output, "jvp")
+        aux_leaves, aux_spec = tree_flatten(aux)
+        aux_tensors = [i for i, leaf in enumerate(aux_leaves) if isinstance(leaf, Tensor)]
+        values, derivatives = transform.exit(outputs + [aux_leaves[i] for i in aux_tensors])
+    finally:
+        transform.close()
     for i, leaf in zip(aux_tensors, values[len(outputs) :], strict=True):
         aux_leaves[i] = leaf
     results = (
@@ -247,7 +253,9 @@ def vmap(
             ) from None
         extent = _batch_size(func, leaves, dims)
         if chunk_size is not None and chunk_size < extent:
-            return _in_chunks(func, leaves, spec, dims, out_dims, randomness, chunk_size, extent, kwargs)
+            return _in_chunks(
+                func, leaves, spec, dims, out_dims, randomness, chunk_size, extent, kwargs
+            )
         return _batched(func, leaves, spec, dims, out_dims, randomness, extent, kwargs)
 
     return wrapper
@@ -423,7 +431,10 @@ def jacfwd(
 
         # The derivative of each output along each element, the elements last.
         pushed = vmap(
-            push, out_dims=(-1, None) if has_aux else -1, randomness=randomness, chunk_size=chunk_size
+            push,
+            out_dims=(-1, None) if has_aux else -1,
+            randomness=randomness,
+            chunk_size=chunk_size,
         )(*_basis(leaves))
         derivatives, aux = pushed if has_aux else (pushed, None)
         outputs, output_spec = tree_flatten(derivatives)
@@ -467,8 +478,10 @@ def functional_call(
     for dictionary in dictionaries:
         for name in dictionary:
             if name in merged:
-                raise ValueError(f"{name} appears in multiple dictionaries; behavior of functional call "
-                                 "is ambiguous")
+                raise ValueError(
+                    f"{name} appears in multiple dictionaries; behavior of functional call "
+                    "is ambiguous"
+                )
         merged.update(dictionary)
     arguments = () if args is None else args if isinstance(args, tuple) else (args,)
     with _Replaced(module, merged, tie_weights, strict):
