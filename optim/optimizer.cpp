@@ -176,7 +176,15 @@ void Optimizer<Rule>::load_state_dict(const TensorDict& dict) {
 }
 
 template class Optimizer<SGDRule>;
+template class Optimizer<ASGDRule>;
 template class Optimizer<AdamRuleOf<false>>;
 template class Optimizer<AdamRuleOf<true>>;
+template class Optimizer<AdamaxRule>;
+template class Optimizer<NAdamRule>;
+template class Optimizer<RAdamRule>;
+template class Optimizer<AdagradRule>;
+template class Optimizer<RMSpropRule>;
+template class Optimizer<AdadeltaRule>;
+template class Optimizer<RpropRule>;
 
 }  // namespace tenon::optim

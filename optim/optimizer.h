@@ -11,7 +11,10 @@
 #include <utility>
 #include <vector>
 
-#include "optim/rules.h"
+#include "optim/adam.h"
+#include "optim/adam_variants.h"
+#include "optim/adaptive.h"
+#include "optim/sgd.h"
 
 namespace tenon::optim {
 
@@ -59,12 +62,28 @@ class Optimizer {
 };
 
 using SGD = Optimizer<SGDRule>;
+using ASGD = Optimizer<ASGDRule>;
 using Adam = Optimizer<AdamRuleOf<false>>;
 using AdamW = Optimizer<AdamRuleOf<true>>;
+using Adamax = Optimizer<AdamaxRule>;
+using NAdam = Optimizer<NAdamRule>;
+using RAdam = Optimizer<RAdamRule>;
+using Adagrad = Optimizer<AdagradRule>;
+using RMSprop = Optimizer<RMSpropRule>;
+using Adadelta = Optimizer<AdadeltaRule>;
+using Rprop = Optimizer<RpropRule>;
 
 extern template class Optimizer<SGDRule>;
+extern template class Optimizer<ASGDRule>;
 extern template class Optimizer<AdamRuleOf<false>>;
 extern template class Optimizer<AdamRuleOf<true>>;
+extern template class Optimizer<AdamaxRule>;
+extern template class Optimizer<NAdamRule>;
+extern template class Optimizer<RAdamRule>;
+extern template class Optimizer<AdagradRule>;
+extern template class Optimizer<RMSpropRule>;
+extern template class Optimizer<AdadeltaRule>;
+extern template class Optimizer<RpropRule>;
 
 // A 0-d tensor with a concrete value: reading it back runs nothing.
 Tensor number_tensor(double number, DType dtype);

@@ -42,7 +42,7 @@ void read(PyObject* object, Tensor& field) {
 }
 void read(PyObject* object, std::pair<double, double>& field) {
   const nb::sequence both = nb::borrow<nb::sequence>(object);
-  check(nb::len(both) == 2, ErrorKind::Value, "betas must be two numbers");
+  check(nb::len(both) == 2, ErrorKind::Value, "an option of two numbers has {}", nb::len(both));
   field = {to_number(nb::object(both[0]).ptr()), to_number(nb::object(both[1]).ptr())};
 }
 
@@ -72,18 +72,17 @@ class StateWriter {
     set(dict, name, nb::steal(wrap(field)));
   }
   void put(PyObject* dict, const char* name, double field) {
-    if (!number_.ptr() || field != number_value_) {
-      number_ = nb::steal(wrap(optim::number_tensor(field, DType::Float32)));
-      number_value_ = field;
+    nb::object& number = numbers_[field];
+    if (!number.is_valid()) {
+      number = nb::steal(wrap(optim::number_tensor(field, DType::Float32)));
     }
-    set(dict, name, number_);
+    set(dict, name, number);
   }
   static void set(PyObject* dict, const char* name, nb::handle value) {
     if (PyDict_SetItem(dict, interned(name), value.ptr()) != 0) throw nb::python_error();
   }
 
-  nb::object number_;
-  double number_value_ = 0;
+  std::unordered_map<double, nb::object> numbers_;
 };
 
 template <class Rule>
@@ -131,6 +130,23 @@ void step(nb::list groups, nb::dict state) {
   flush();
 }
 
+// The states of all parameters as they are before the first step.
+template <class Rule>
+void prepare(nb::list groups, nb::dict state) {
+  StateWriter writer;
+  for (nb::handle group : groups) {
+    const auto options = read_fields<typename Rule::Options>(group.ptr());
+    nb::object params = nb::borrow(find(group.ptr(), "params"));
+    for (nb::handle param : params) {
+      typename Rule::State own;
+      Rule::prepare(to_tensor(param.ptr()), own, options);
+      nb::dict dict;
+      writer.write(dict.ptr(), own);
+      state[param] = dict;
+    }
+  }
+}
+
 template <class Rule>
 void validate(nb::dict group) {
   read_fields<typename Rule::Options>(group.ptr()).validate();
@@ -140,6 +156,7 @@ template <class Rule>
 void add_rule(nb::module_& m, const char* name) {
   nb::module_ rule = m.def_submodule(name);
   rule.def("step", &step<Rule>);
+  rule.def("prepare", &prepare<Rule>);
   rule.def("validate", &validate<Rule>);
 }
 
@@ -148,8 +165,16 @@ void add_rule(nb::module_& m, const char* name) {
 void add_optim(nb::module_& m) {
   nb::module_ optim = m.def_submodule("_optim");
   add_rule<optim::SGDRule>(optim, "SGD");
+  add_rule<optim::ASGDRule>(optim, "ASGD");
   add_rule<optim::AdamRuleOf<false>>(optim, "Adam");
   add_rule<optim::AdamRuleOf<true>>(optim, "AdamW");
+  add_rule<optim::AdamaxRule>(optim, "Adamax");
+  add_rule<optim::NAdamRule>(optim, "NAdam");
+  add_rule<optim::RAdamRule>(optim, "RAdam");
+  add_rule<optim::AdagradRule>(optim, "Adagrad");
+  add_rule<optim::RMSpropRule>(optim, "RMSprop");
+  add_rule<optim::AdadeltaRule>(optim, "Adadelta");
+  add_rule<optim::RpropRule>(optim, "Rprop");
 }
 
 }  // namespace tenon::python

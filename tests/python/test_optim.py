@@ -42,6 +42,8 @@ def compare(ours, theirs, ulps, dtype="float32"):
         assert np.max(np.abs(a - b) / scale, initial=0.0) <= ulps * epsilon
 
 
+ALL = [name for name in tn.optim.__all__ if name not in ("Optimizer", "lr_scheduler")]
+
 RULES = [
     ("SGD", {"lr": 0.1}),
     ("SGD", {"lr": 0.1, "momentum": 0.9}),
@@ -55,6 +57,28 @@ RULES = [
     ("AdamW", {"lr": 0.01}),
     ("AdamW", {"lr": 0.01, "weight_decay": 0.3, "amsgrad": True, "betas": (0.95, 0.99)}),
     ("AdamW", {"lr": 0.01, "maximize": True, "foreach": False, "fused": None}),
+    ("ASGD", {"lr": 0.1, "lambd": 0.01, "t0": 3.0}),
+    ("ASGD", {"lr": 0.1, "weight_decay": 0.1, "maximize": True}),
+    ("Adamax", {"lr": 0.05}),
+    ("Adamax", {"lr": 0.05, "weight_decay": 0.1, "betas": (0.5, 0.9), "maximize": True}),
+    ("NAdam", {"lr": 0.05}),
+    ("NAdam", {"lr": 0.05, "weight_decay": 0.1, "momentum_decay": 0.1}),
+    ("NAdam", {"lr": 0.05, "weight_decay": 0.1, "decoupled_weight_decay": True}),
+    ("RAdam", {"lr": 0.05}),
+    ("RAdam", {"lr": 0.05, "betas": (0.8, 0.99), "weight_decay": 0.1}),
+    ("RAdam", {"lr": 0.05, "weight_decay": 0.1, "decoupled_weight_decay": True}),
+    ("Adagrad", {"lr": 0.1}),
+    (
+        "Adagrad",
+        {"lr": 0.1, "lr_decay": 0.1, "initial_accumulator_value": 0.5, "weight_decay": 0.1},
+    ),
+    ("RMSprop", {"lr": 0.05}),
+    ("RMSprop", {"lr": 0.05, "momentum": 0.9, "centered": True, "weight_decay": 0.1}),
+    ("RMSprop", {"lr": 0.05, "alpha": 0.5, "maximize": True}),
+    ("Adadelta", {"lr": 1.0}),
+    ("Adadelta", {"lr": 0.5, "rho": 0.5, "weight_decay": 0.1}),
+    ("Rprop", {"lr": 0.05}),
+    ("Rprop", {"lr": 0.05, "etas": (0.3, 1.5), "step_sizes": (0.01, 0.2), "maximize": True}),
 ]
 
 
@@ -79,8 +103,16 @@ def test_every_step_agrees(name, options, dtype):
             assert list(found) == list(state)
             for key, value in state.items():
                 assert tuple(found[key].shape) == tuple(value.shape)
-                if key == "step":
-                    assert float(found[key]) == float(value) == step + 1
+                if key in ("step", "eta", "mu", "mu_product"):
+                    assert float(found[key]) == float(value)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_defaults_and_text_agree(name):
+    def program(package):
+        return repr(getattr(package.optim, name)(parameters(package)))
+
+    assert program(tenon) == program(torch)
 
 
 def test_text_and_groups_agree():
@@ -131,9 +163,17 @@ def train(optimizer, params, steps, start=0):
         optimizer.step()
 
 
-@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW"])
+def test_every_rule_has_a_case():
+    assert set(ALL) == {name for name, _ in RULES}
+
+
+@pytest.mark.parametrize("name", ALL)
 def test_a_saved_state_continues_bit_for_bit(name):
-    options = {"momentum": 0.9} if name == "SGD" else {"amsgrad": True}
+    options = {
+        "SGD": {"momentum": 0.9},
+        "Adam": {"amsgrad": True},
+        "RMSprop": {"centered": True},
+    }.get(name, {})
     make = getattr(tn.optim, name)
     params = parameters(tenon)
     optimizer = make(params, lr=0.1, **options)

@@ -1,4 +1,4 @@
-"""The optimizers, with PyTorch's signatures. What each computes is in C++: optim/rules.h.
+"""The optimizers, with PyTorch's signatures. What each computes is in C++, in optim/.
 
 Options may change from step to step, by hand or by a schedule: nothing is compiled anew.
 `foreach`, `fused`, `capturable` and `differentiable` are accepted and mean nothing: all parameters
@@ -14,16 +14,21 @@ from tenon._C import Tensor
 
 from .optimizer import Optimizer
 
+Betas = tuple[float, float]
 
-def _check_lr(lr: Any) -> None:
+
+def _options(arguments: dict[str, Any]) -> dict[str, Any]:
+    """A constructor's arguments as the defaults of a parameter group."""
+    lr = arguments["lr"]
     if isinstance(lr, Tensor) and lr.numel() != 1:
         raise ValueError("Tensor lr must be 1-element")
+    return {k: v for k, v in arguments.items() if k not in ("self", "params", "__class__")}
 
 
 class SGD(Optimizer):
-    """Stochastic gradient descent, with momentum (Sutskever et al. 2013). See `torch.optim.SGD`.
+    """Stochastic gradient descent, with momentum (Sutskever et al. 2013).
 
-    ValueError for options out of range.
+    See `torch.optim.SGD`. ValueError for options out of range.
 
     Example::
 
@@ -49,25 +54,37 @@ class SGD(Optimizer):
         differentiable: bool = False,
         fused: bool | None = None,
     ) -> None:
-        _check_lr(lr)
-        defaults = {
-            "lr": lr,
-            "momentum": momentum,
-            "dampening": dampening,
-            "weight_decay": weight_decay,
-            "nesterov": nesterov,
-            "maximize": maximize,
-            "foreach": foreach,
-            "differentiable": differentiable,
-            "fused": fused,
-        }
-        super().__init__(params, defaults)
+        super().__init__(params, _options(locals()))
+
+
+class ASGD(Optimizer):
+    """Averaged stochastic gradient descent (Polyak and Juditsky 1992).
+
+    See `torch.optim.ASGD`. ValueError for options out of range.
+    """
+
+    _rule = _C._optim.ASGD
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float | Tensor = 1e-2,
+        lambd: float = 1e-4,
+        alpha: float = 0.75,
+        t0: float = 1e6,
+        weight_decay: float = 0,
+        foreach: bool | None = None,
+        maximize: bool = False,
+        differentiable: bool = False,
+        capturable: bool = False,
+    ) -> None:
+        super().__init__(params, _options(locals()))
 
 
 class Adam(Optimizer):
-    """Adam (Kingma and Ba 2015), with amsgrad (Reddi et al. 2018). See `torch.optim.Adam`.
+    """Adam (Kingma and Ba 2015), with amsgrad (Reddi et al. 2018).
 
-    ValueError for options out of range.
+    See `torch.optim.Adam`. ValueError for options out of range.
     """
 
     _rule = _C._optim.Adam
@@ -76,7 +93,7 @@ class Adam(Optimizer):
         self,
         params: Any,
         lr: float | Tensor = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
+        betas: Betas = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0,
         amsgrad: bool = False,
@@ -88,23 +105,9 @@ class Adam(Optimizer):
         fused: bool | None = None,
         decoupled_weight_decay: bool = False,
     ) -> None:
-        _check_lr(lr)
+        super().__init__(params, _options(locals()))
         if decoupled_weight_decay:
             self._rule = _C._optim.AdamW
-        defaults = {
-            "lr": lr,
-            "betas": betas,
-            "eps": eps,
-            "weight_decay": weight_decay,
-            "amsgrad": amsgrad,
-            "maximize": maximize,
-            "foreach": foreach,
-            "capturable": capturable,
-            "differentiable": differentiable,
-            "fused": fused,
-            "decoupled_weight_decay": decoupled_weight_decay,
-        }
-        super().__init__(params, defaults)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
@@ -118,13 +121,11 @@ class AdamW(Adam):
     See `torch.optim.AdamW`. ValueError for options out of range.
     """
 
-    _rule = _C._optim.AdamW
-
     def __init__(
         self,
         params: Any,
         lr: float | Tensor = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
+        betas: Betas = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 1e-2,
         amsgrad: bool = False,
@@ -135,17 +136,177 @@ class AdamW(Adam):
         differentiable: bool = False,
         fused: bool | None = None,
     ) -> None:
-        super().__init__(
-            params,
-            lr,
-            betas,
-            eps,
-            weight_decay,
-            amsgrad,
-            foreach=foreach,
-            maximize=maximize,
-            capturable=capturable,
-            differentiable=differentiable,
-            fused=fused,
-            decoupled_weight_decay=True,
-        )
+        super().__init__(**_options(locals()), params=params, decoupled_weight_decay=True)
+
+
+class Adamax(Optimizer):
+    """Adam with the infinity norm in place of the second moment (Kingma and Ba 2015).
+
+    See `torch.optim.Adamax`. ValueError for options out of range.
+    """
+
+    _rule = _C._optim.Adamax
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float | Tensor = 2e-3,
+        betas: Betas = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0,
+        foreach: bool | None = None,
+        *,
+        maximize: bool = False,
+        differentiable: bool = False,
+        capturable: bool = False,
+    ) -> None:
+        super().__init__(params, _options(locals()))
+
+
+class NAdam(Optimizer):
+    """Adam with Nesterov momentum (Dozat 2016).
+
+    See `torch.optim.NAdam`. ValueError for options out of range.
+    """
+
+    _rule = _C._optim.NAdam
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float | Tensor = 2e-3,
+        betas: Betas = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0,
+        momentum_decay: float = 4e-3,
+        decoupled_weight_decay: bool = False,
+        *,
+        foreach: bool | None = None,
+        maximize: bool = False,
+        capturable: bool = False,
+        differentiable: bool = False,
+    ) -> None:
+        super().__init__(params, _options(locals()))
+
+
+class RAdam(Optimizer):
+    """Adam with a rectified variance in its first steps (Liu et al. 2020).
+
+    See `torch.optim.RAdam`. ValueError for options out of range.
+    """
+
+    _rule = _C._optim.RAdam
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float | Tensor = 1e-3,
+        betas: Betas = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0,
+        decoupled_weight_decay: bool = False,
+        *,
+        foreach: bool | None = None,
+        maximize: bool = False,
+        capturable: bool = False,
+        differentiable: bool = False,
+    ) -> None:
+        super().__init__(params, _options(locals()))
+
+
+class Adagrad(Optimizer):
+    """Steps over the root of all squared gradients so far (Duchi et al. 2011).
+
+    See `torch.optim.Adagrad`. ValueError for options out of range.
+    """
+
+    _rule = _C._optim.Adagrad
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float | Tensor = 1e-2,
+        lr_decay: float = 0,
+        weight_decay: float = 0,
+        initial_accumulator_value: float = 0,
+        eps: float = 1e-10,
+        foreach: bool | None = None,
+        *,
+        maximize: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
+    ) -> None:
+        super().__init__(params, _options(locals()))
+        self._rule.prepare(self.param_groups, self.state)
+
+
+class RMSprop(Optimizer):
+    """Steps over the root of a mean of squared gradients (Tieleman and Hinton 2012).
+
+    See `torch.optim.RMSprop`. ValueError for options out of range.
+    """
+
+    _rule = _C._optim.RMSprop
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float | Tensor = 1e-2,
+        alpha: float = 0.99,
+        eps: float = 1e-8,
+        weight_decay: float = 0,
+        momentum: float = 0,
+        centered: bool = False,
+        capturable: bool = False,
+        foreach: bool | None = None,
+        maximize: bool = False,
+        differentiable: bool = False,
+    ) -> None:
+        super().__init__(params, _options(locals()))
+
+
+class Adadelta(Optimizer):
+    """Steps in the units of earlier steps (Zeiler 2012).
+
+    See `torch.optim.Adadelta`. ValueError for options out of range.
+    """
+
+    _rule = _C._optim.Adadelta
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float | Tensor = 1.0,
+        rho: float = 0.9,
+        eps: float = 1e-6,
+        weight_decay: float = 0,
+        foreach: bool | None = None,
+        *,
+        capturable: bool = False,
+        maximize: bool = False,
+        differentiable: bool = False,
+    ) -> None:
+        super().__init__(params, _options(locals()))
+
+
+class Rprop(Optimizer):
+    """Steps of a size of their own, by the gradient's sign (Riedmiller and Braun 1993).
+
+    See `torch.optim.Rprop`. ValueError for options out of range.
+    """
+
+    _rule = _C._optim.Rprop
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float | Tensor = 1e-2,
+        etas: tuple[float, float] = (0.5, 1.2),
+        step_sizes: tuple[float, float] = (1e-6, 50),
+        *,
+        capturable: bool = False,
+        foreach: bool | None = None,
+        maximize: bool = False,
+        differentiable: bool = False,
+    ) -> None:
+        super().__init__(params, _options(locals()))
