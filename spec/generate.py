@@ -72,7 +72,11 @@ def generate_layers(arguments: list[Path]) -> None:
     _write(module, write_layers_python(layers, by_name))
 
 
-COMMANDS = {"primitives": generate_primitives, "operations": generate_operations, "layers": generate_layers}
+COMMANDS = {
+    "primitives": generate_primitives,
+    "operations": generate_operations,
+    "layers": generate_layers,
+}
 
 
 def main(arguments: list[str]) -> int:

@@ -25,8 +25,8 @@ def load_cases() -> list[dict[str, Any]]:
 
 
 class Samples:
-    """Makers of the letters in samples: F floats, P positive, U in (-1, 1), Q in (0, 1), A above 1, I integers,
-    B bools. The same text gives the same numbers in every framework."""
+    """Makers of the letters in samples: F floats, P positive, U in (-1, 1), Q in (0, 1), A above 1,
+    I integers, B bools. The same text gives the same numbers in every framework."""
 
     def __init__(self, framework: Any, text: str, dtype: Any = None, integer: Any = None) -> None:
         self.framework = framework
@@ -47,7 +47,9 @@ class Samples:
         self.made.append(x)
         return x
 
-    def evaluate(self, extra: dict[str, Any] | None = None) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def evaluate(
+        self, extra: dict[str, Any] | None = None
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """(arguments, keyword arguments) of the sample."""
         rng = self._rng
 
@@ -63,7 +65,9 @@ class Samples:
         def bools(*shape: int) -> Any:
             values = rng().integers(0, 2, shape).astype(bool)
             self.made.append(None)
-            return self.framework.tensor(values.tolist(), dtype=self.framework.bool).reshape(values.shape)
+            return self.framework.tensor(values.tolist(), dtype=self.framework.bool).reshape(
+                values.shape
+            )
 
         names = {
             "F": letter(lambda r, s: r.normal(size=s)),
@@ -77,4 +81,4 @@ class Samples:
             "collect": lambda *args, **kwargs: (args, kwargs),
             **(extra or {}),
         }
-        return eval(f"collect({self.text})", names)  # noqa: S307  the spec's own text
+        return eval(f"collect({self.text})", names)

@@ -118,6 +118,7 @@ def atleast_2d(*tensors: Any) -> Any:
 
 def result_type(tensor1: Any, tensor2: Any) -> dtype:
     """The dtype in which two tensors or numbers meet."""
+
     # An empty slice has the dtype and whether there are dimensions, which is all that counts.
     def small(x: Any) -> Any:
         return x[:0] if isinstance(x, Tensor) and x.ndim else x
@@ -170,7 +171,7 @@ def unique(
     return parts[0] if len(parts) == 1 else tuple(parts)
 
 
-# ---- random numbers -------------------------------------------------------------------------------
+# ---- random numbers ------------------------------------------------------------------------------
 
 
 def manual_seed(seed: builtins.int) -> Generator:
@@ -201,7 +202,7 @@ def set_rng_state(new_state: Any) -> None:
     _C.default_generator.set_state(new_state)
 
 
-# ---- limits of dtypes -----------------------------------------------------------------------------
+# ---- limits of dtypes ----------------------------------------------------------------------------
 
 _FLOATS: dict[str, tuple[builtins.int, builtins.float, builtins.float, builtins.float]] = {
     # bits, epsilon, smallest normal, smallest subnormal
@@ -213,7 +214,7 @@ _FLOATS: dict[str, tuple[builtins.int, builtins.float, builtins.float, builtins.
 _DIGITS = {"float16": 1e-3, "bfloat16": 1e-2, "float32": 1e-6, "float64": 1e-15}
 
 
-class finfo:  # noqa: N801
+class finfo:
     """Limits of a floating dtype."""
 
     def __init__(self, type: dtype | None = None) -> None:
@@ -231,11 +232,12 @@ class finfo:  # noqa: N801
     def __repr__(self) -> str:
         return (
             f"finfo(resolution={self.resolution:g}, min={self.min:g}, max={self.max:g}, "
-            f"eps={self.eps:g}, smallest_normal={self.tiny:g}, tiny={self.tiny:g}, dtype={self.dtype})"
+            f"eps={self.eps:g}, smallest_normal={self.tiny:g}, tiny={self.tiny:g}, "
+            f"dtype={self.dtype})"
         )
 
 
-class iinfo:  # noqa: N801
+class iinfo:
     """Limits of an integer dtype."""
 
     def __init__(self, type: dtype) -> None:
@@ -252,7 +254,7 @@ class iinfo:  # noqa: N801
         return f"iinfo(min={self.min}, max={self.max}, dtype={self.dtype})"
 
 
-def eval(*tensors: Tensor) -> None:  # noqa: A001 - the name that lazy frameworks use
+def eval(*tensors: Tensor) -> None:
     """Runs what this thread has recorded, the given tensors included.
 
     Reading a value does the same; this is for placing the cut by hand.

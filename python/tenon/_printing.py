@@ -98,7 +98,10 @@ def _summarized(data: Tensor) -> Tensor:
 
 
 def _vector(
-    items: builtins.list[Any], length: builtins.int, indent: builtins.int, summarize: builtins.bool,
+    items: builtins.list[Any],
+    length: builtins.int,
+    indent: builtins.int,
+    summarize: builtins.bool,
     formatter: Any,
 ) -> str:
     width = formatter.width + 2
@@ -113,7 +116,10 @@ def _vector(
 
 
 def _nested(
-    items: Any, shape: tuple[builtins.int, ...], indent: builtins.int, summarize: builtins.bool,
+    items: Any,
+    shape: tuple[builtins.int, ...],
+    indent: builtins.int,
+    summarize: builtins.bool,
     formatter: Any,
 ) -> str:
     if not shape:

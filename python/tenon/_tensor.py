@@ -90,7 +90,8 @@ def _numpy(self: Tensor, *, force: builtins.bool = False) -> Any:
     if self.requires_grad:
         if not force:
             raise RuntimeError(
-                "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead."
+                "Can't call numpy() on Tensor that requires grad. "
+                "Use tensor.detach().numpy() instead."
             )
         self = self.detach()
     buffer, name, shape, strides, offset = _C._expose(self)
@@ -121,7 +122,8 @@ def _deepcopy(self: Tensor, memo: dict[builtins.int, Any]) -> Tensor:
         return memo[id(self)]  # type: ignore[no-any-return]
     if not self.is_leaf:
         raise RuntimeError(
-            "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol "
+            "Only Tensors created explicitly by the user (graph leaves) support the deepcopy "
+            "protocol "
             "at the moment. If you were attempting to deepcopy a module, this may be because of a "
             "tensor in it that an operation made; detach it first."
         )
@@ -133,7 +135,9 @@ def _deepcopy(self: Tensor, memo: dict[builtins.int, Any]) -> Tensor:
     return copied
 
 
-def _rebuild(name: str, shape: tuple[builtins.int, ...], data: bytes, grad: builtins.bool) -> Tensor:
+def _rebuild(
+    name: str, shape: tuple[builtins.int, ...], data: bytes, grad: builtins.bool
+) -> Tensor:
     return _C._from_bytes(getattr(_C, name), shape, data).requires_grad_(grad)
 
 
@@ -196,7 +200,7 @@ def _grad_fn(self: Tensor) -> Any:
 
 
 class _GradientNode:
-    """What recorded the tensor, as far as programs look at it: whether there is one, and its name."""
+    """What recorded the tensor, as far as programs look at it: that there is one, and its name."""
 
     def __init__(self, tensor: Tensor) -> None:
         self._shape = tuple(tensor.shape)

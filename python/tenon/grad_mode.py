@@ -54,7 +54,7 @@ class _Mode:
         return call  # type: ignore[return-value]
 
 
-class no_grad(_Mode):  # noqa: N801
+class no_grad(_Mode):
     """Operations inside record no derivatives. As a context manager or a decorator.
 
     Example::
@@ -76,13 +76,13 @@ class no_grad(_Mode):  # noqa: N801
         return mode(function)
 
 
-class enable_grad(no_grad):  # noqa: N801
+class enable_grad(no_grad):
     """Operations inside record derivatives, also under no_grad."""
 
     _enabled = True
 
 
-class inference_mode(_Mode):  # noqa: N801
+class inference_mode(_Mode):
     """no_grad under the name PyTorch gives its stricter form."""
 
     def __init__(self, mode: bool = True) -> None:
@@ -93,7 +93,7 @@ class inference_mode(_Mode):  # noqa: N801
         return inference_mode(not self._enabled)
 
 
-class set_grad_enabled(_Mode):  # noqa: N801
+class set_grad_enabled(_Mode):
     """Sets the mode at once; as a context manager, until it is left."""
 
     def __init__(self, mode: bool) -> None:

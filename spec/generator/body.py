@@ -122,7 +122,10 @@ class Code:
 
 class BodyCompiler:
     def __init__(
-        self, operation: Operation, operations: dict[str, Operation], primitives: dict[str, Primitive]
+        self,
+        operation: Operation,
+        operations: dict[str, Operation],
+        primitives: dict[str, Primitive],
     ) -> None:
         self.operation = operation
         self.operations = operations
@@ -149,7 +152,9 @@ class BodyCompiler:
         try:
             tree = ast.parse(source)
         except SyntaxError as error:
-            raise BodyError(f"not an expression or statements: {error.msg}", error.lineno or 1) from None
+            raise BodyError(
+                f"not an expression or statements: {error.msg}", error.lineno or 1
+            ) from None
         statements = tree.body
         if len(statements) == 1 and isinstance(statements[0], ast.Expr):
             statements = [ast.copy_location(ast.Return(value=statements[0].value), statements[0])]
@@ -195,7 +200,9 @@ class BodyCompiler:
             if known is not None:
                 raise BodyError(f"'{target.id}' is a {known.kind} and can't become a {code.kind}")
             self.names[target.id] = Code(target.id, code.kind)
-            kind = {VALUE: "Value", INT: "int64_t", FLOAT: "double", INTS: "Dims"}.get(code.kind, "auto")
+            kind = {VALUE: "Value", INT: "int64_t", FLOAT: "double", INTS: "Dims"}.get(
+                code.kind, "auto"
+            )
             return [f"{kind} {target.id} = {self._unwrap(code)};"]
         if isinstance(node, ast.If):
             test = self._flag(self.expression(node.test))
@@ -216,9 +223,16 @@ class BodyCompiler:
 
     def _raise(self, node: ast.Raise) -> str:
         call = node.exc
-        kinds = {"RuntimeError": "Runtime", "ValueError": "Value", "IndexError": "Index", "TypeError": "Type",
-                 "NotImplementedError": "NotImplemented"}
-        if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in kinds):
+        kinds = {
+            "RuntimeError": "Runtime",
+            "ValueError": "Value",
+            "IndexError": "Index",
+            "TypeError": "Type",
+            "NotImplementedError": "NotImplemented",
+        }
+        if not (
+            isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in kinds
+        ):
             raise BodyError(f"raise one of {', '.join(kinds)}")
         texts: list[str] = []
         values: list[str] = []
@@ -253,7 +267,9 @@ class BodyCompiler:
             return self._binary(node)
         if isinstance(node, ast.BoolOp):
             symbol = " && " if isinstance(node.op, ast.And) else " || "
-            return Code("(" + symbol.join(self._flag(self.expression(v)) for v in node.values) + ")", BOOL)
+            return Code(
+                "(" + symbol.join(self._flag(self.expression(v)) for v in node.values) + ")", BOOL
+            )
         if isinstance(node, ast.Compare):
             return self._compare(node)
         if isinstance(node, ast.IfExp):
@@ -354,20 +370,35 @@ class BodyCompiler:
             }
             name = table.get(type(node.op))
             if name is None:
-                raise BodyError(f"'{ast.unparse(node)}': no such operator on values; call pow or square")
+                raise BodyError(
+                    f"'{ast.unparse(node)}': no such operator on values; call pow or square"
+                )
             op = "".join(part.capitalize() for part in name.split("_"))
             left, right = self._operands(a, b)
             return self._node(f"ops::binary(Op::{op}, {left}, {right})")
-        symbols = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.Mod: "%", ast.FloorDiv: "/"}
+        symbols = {
+            ast.Add: "+",
+            ast.Sub: "-",
+            ast.Mult: "*",
+            ast.Div: "/",
+            ast.Mod: "%",
+            ast.FloorDiv: "/",
+        }
         symbol = symbols.get(type(node.op))
         numbers = (INT, FLOAT, SCALAR)
         if symbol is None or a.kind not in numbers or b.kind not in numbers:
             raise BodyError(f"'{ast.unparse(node)}': no such operator on {a.kind} and {b.kind}")
         left, right = (
-            f"{self._unwrap(c)}.to_double()" if c.kind == SCALAR else self._unwrap(c) for c in (a, b)
+            f"{self._unwrap(c)}.to_double()" if c.kind == SCALAR else self._unwrap(c)
+            for c in (a, b)
         )
         if a.literal is not None and b.literal is not None:
-            fold = {"+": float.__add__, "-": float.__sub__, "*": float.__mul__, "/": float.__truediv__}
+            fold = {
+                "+": float.__add__,
+                "-": float.__sub__,
+                "*": float.__mul__,
+                "/": float.__truediv__,
+            }
             if symbol in fold and not (a.kind == INT and b.kind == INT and symbol != "/"):
                 number = fold[symbol](float(a.literal), float(b.literal))
                 return Code(repr(number), FLOAT, literal=number)
@@ -395,7 +426,8 @@ class BodyCompiler:
             return self._node(f"ops::binary(Op::{name.capitalize()}, {left}, {right})")
         symbol = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}[name]
         left, right = (
-            f"{self._unwrap(c)}.to_double()" if c.kind == SCALAR else self._unwrap(c) for c in (a, b)
+            f"{self._unwrap(c)}.to_double()" if c.kind == SCALAR else self._unwrap(c)
+            for c in (a, b)
         )
         return Code(f"({left} {symbol} {right})", BOOL)
 
@@ -436,7 +468,9 @@ class BodyCompiler:
         at = self._int(index)
         if index.literal is not None and index.literal < 0:
             at = f"{base.text}.size() - {-int(index.literal)}"
-        return Code(f"{self._unwrap(base)}[{at}]", {INTS: INT, VALUES: VALUE, FLOATS: FLOAT}[base.kind])
+        return Code(
+            f"{self._unwrap(base)}[{at}]", {INTS: INT, VALUES: VALUE, FLOATS: FLOAT}[base.kind]
+        )
 
     # ---- calls ----------------------------------------------------------------------------------
 
@@ -466,9 +500,15 @@ class BodyCompiler:
         codes = [self.expression(argument) for argument in node.args[1:]]
         if len(codes) != primitive.operands:
             raise BodyError(f"'{primitive.name}' wants {primitive.operands} operands")
-        like = next((c.text for c in codes[(1 if primitive.name == "select" else 0):] if c.kind == VALUE), "")
+        like = next(
+            (c.text for c in codes[(1 if primitive.name == "select" else 0) :] if c.kind == VALUE),
+            "",
+        )
         texts = [self._value(code, like) for code in codes]
-        form = {1: f"ops::unary(Op::{primitive.enumerator}, ", 2: f"ops::binary(Op::{primitive.enumerator}, "}
+        form = {
+            1: f"ops::unary(Op::{primitive.enumerator}, ",
+            2: f"ops::binary(Op::{primitive.enumerator}, ",
+        }
         return self._node(f"{form.get(primitive.operands, 'ops::select(')}{', '.join(texts)})")
 
     def _call_helper(self, node: ast.Call, kinds: tuple[str, ...], result: str, form: str) -> Code:
@@ -537,7 +577,11 @@ class BodyCompiler:
         if p.type.is_list:
             return f"IntList({self._unwrap(code)})" if code.kind == INT else code.text
         if p.type.base == "Scalar":
-            text = f"int64_t{{{code.text}}}" if code.literal is not None and code.kind == INT else code.text
+            text = (
+                f"int64_t{{{code.text}}}"
+                if code.literal is not None and code.kind == INT
+                else code.text
+            )
             return text
         wanted = _PARAMETER_KINDS[p.type.base]
         if code.kind != wanted and not (wanted == FLOAT and code.kind == INT):

@@ -21,7 +21,9 @@ _VALUE_INCLUDES = """#include <cmath>
 """
 
 
-def _declare(name: str, result: str, parameters: list[Parameter], values: bool, defaults: bool) -> str:
+def _declare(
+    name: str, result: str, parameters: list[Parameter], values: bool, defaults: bool
+) -> str:
     parts = []
     for p in parameters:
         text = f"{p.type.cpp(values)} {p.cpp_name}"
@@ -63,17 +65,23 @@ def write_values_header(operations: list[Operation]) -> str:
         '#include "trace/ops/types.h"',
         '#include "trace/value.h"',
         "",
-        "// The public operations over Values, for compositions, rules and layers. Operands are promoted",
-        "// as PyTorch promotes; the open scope's operation is named in errors.",
+        "// The public operations over Values, for compositions, rules and layers. Operands are",
+        "// promoted as PyTorch promotes; the open scope's operation is named in errors.",
         "namespace tenon::values {",
         "",
     ]
     for o in operations:
         if o.has_value_level:
-            lines.append(_declare(o.cpp_name, value_result(o), o.value_parameters, True, True) + ";")
+            lines.append(
+                _declare(o.cpp_name, value_result(o), o.value_parameters, True, True) + ";"
+            )
     lines += ["", "}  // namespace tenon::values", ""]
     views = [o for o in operations if o.kind == "view"]
-    lines += ["namespace tenon {", "", "// How each view is made of movements; written in trace/ops/views.cpp."]
+    lines += [
+        "namespace tenon {",
+        "",
+        "// How each view is made of movements; written in trace/ops/views.cpp.",
+    ]
     for o in views:
         lines.append(_view_declaration(o) + ";")
     lines += ["", "}  // namespace tenon", ""]
@@ -108,12 +116,17 @@ def write_values_source(
         if o.kind == "elementwise":
             primitive = primitives[o.primitive]
             names = ", ".join(p.cpp_name for p in parameters if p.type.is_value)
-            form = {1: f"ops::unary(Op::{primitive.enumerator}, ", 2: f"ops::binary(Op::{primitive.enumerator}, "}
+            form = {
+                1: f"ops::unary(Op::{primitive.enumerator}, ",
+                2: f"ops::binary(Op::{primitive.enumerator}, ",
+            }
             body.append(f"return {form.get(primitive.operands, 'ops::select(')}{names});")
         elif o.kind == "view":
             rest = ", ".join(p.cpp_name for p in parameters[1:])
             comma = ", " if rest else ""
-            body.append(f"return apply_movements(input, view_{o.name}(type_of(input){comma}{rest}));")
+            body.append(
+                f"return apply_movements(input, view_{o.name}(type_of(input){comma}{rest}));"
+            )
         else:
             try:
                 body += BodyCompiler(o, by_name, primitives).compile()
@@ -136,7 +149,6 @@ def write_values_source(
 
 
 def _mentions(line: str, name: str) -> bool:
-    import re
 
     return re.search(rf"\b{re.escape(name)}\b", line) is not None
 
@@ -221,7 +233,9 @@ def _uses(o: Operation, values: list[Parameter]) -> tuple[list[str], list[str]]:
     for p in values:
         if not p.type.is_value:
             if p.type.is_list and p.type.base == "Tensor":
-                lines.append(f"const std::vector<Value> {p.name}_values = use_all(scope, {p.cpp_name});")
+                lines.append(
+                    f"const std::vector<Value> {p.name}_values = use_all(scope, {p.cpp_name});"
+                )
                 arguments.append(f"{p.name}_values")
             else:
                 arguments.append(p.cpp_name)
@@ -229,7 +243,10 @@ def _uses(o: Operation, values: list[Parameter]) -> tuple[list[str], list[str]]:
         if p.type.base == "Operand":
             lines.append(f"const Value {p.name}_value = use(scope, {p.cpp_name}, type);")
         elif p.type.optional:
-            lines.append(f"const Value {p.name}_value = {p.cpp_name}.defined() ? scope.use({p.cpp_name}) : Value{{}};")
+            lines.append(
+                f"const Value {p.name}_value = "
+                f"{p.cpp_name}.defined() ? scope.use({p.cpp_name}) : Value{{}};"
+            )
         else:
             lines.append(f"const Value {p.name}_value = scope.use({p.cpp_name});")
         arguments.append(f"{p.name}_value")
@@ -300,7 +317,9 @@ def write_functions_source(topic: str, operations: list[Operation]) -> str:
             if not present:
                 continue
             parameters = _method_parameters(o)
-            arguments = ", ".join("*this" if p is o.signature.parameters[0] else p.cpp_name for p in o.parameters)
+            arguments = ", ".join(
+                "*this" if p is o.signature.parameters[0] else p.cpp_name for p in o.parameters
+            )
             lines.append(_declare(f"Tensor::{name}", result, parameters, False, False) + " const {")
             lines += [f"  return tenon::{name}({arguments});", "}", ""]
     lines += ["}  // namespace tenon", ""]

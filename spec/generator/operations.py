@@ -121,7 +121,9 @@ def _read(entry: Entry, topic: str, primitives: dict[str, Primitive]) -> Operati
         raise entry.error(str(error), "signature") from None
     name = entry.name.split(".")[0]
     if signature.name != name:
-        raise entry.error(f"the entry is called '{name}', its signature '{signature.name}'", "signature")
+        raise entry.error(
+            f"the entry is called '{name}', its signature '{signature.name}'", "signature"
+        )
     kind = entry.choose("kind", KINDS, "composed")
     body = entry.get("body", str, "")
     if (kind == "composed") != bool(body):
@@ -201,4 +203,6 @@ def check_bodies(operations: list[Operation]) -> None:
     for o in operations:
         first = topics.setdefault(o.name, o)
         if first.topic != o.topic:
-            raise o.entry.error(f"'{o.name}' also stands in {first.entry.file.name}; keep overloads together")
+            raise o.entry.error(
+                f"'{o.name}' also stands in {first.entry.file.name}; keep overloads together"
+            )

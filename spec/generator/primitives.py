@@ -150,7 +150,9 @@ def write_header(primitives: list[Primitive]) -> str:
     rows = []
     for p in primitives:
         saves = _three([f"{mask:#04x}" for mask in p.saves], "0")
-        partials = _three([f"PartialKind::{_camel(x.kind)}" for x in p.partials], "PartialKind::Zero")
+        partials = _three(
+            [f"PartialKind::{_camel(x.kind)}" for x in p.partials], "PartialKind::Zero"
+        )
         flags = [p.kind == "elementwise", p.linear != 0, p.bilinear, p.holomorphic, p.fallible]
         rows.append(
             f'    {{"{p.name}", {p.operands}, PrimitiveClass::{_camel(p.group)}, '

@@ -104,7 +104,7 @@ def _call(o: Operation, inplace: bool) -> list[str]:
         return [f"{call};", "return Py_NewRef(slots[0]);"]
     returns = o.signature.returns
     if len(returns) > 1:
-        return [f'return wrap_named({call}, {_return_type(o)});']
+        return [f"return wrap_named({call}, {_return_type(o)});"]
     if returns[0] == "None":
         return [f"{call};", "Py_RETURN_NONE;"]
     if o.self_returning:
@@ -151,7 +151,8 @@ def _function(name: str, group: list[Operation], inplace: bool) -> list[str]:
     c_name = f"py_{name}{suffix}"
     signatures = ",\n      ".join(_signature_literal(o, name + suffix, inplace) for o in group)
     lines = [
-        f"PyObject* {c_name}(PyObject* self, PyObject* const* args, Py_ssize_t nargs, PyObject* names) {{",
+        f"PyObject* {c_name}(PyObject* self, PyObject* const* args, Py_ssize_t nargs, "
+        "PyObject* names) {",
         "  return guarded([&]() -> PyObject* {",
         f"    static const Overloads overloads{{{{\n      {signatures}}}}};",
         "    PyObject* slots[kMostParameters] = {};",
@@ -207,7 +208,8 @@ def write_bindings(topic: str, operations: list[Operation]) -> str:
                     continue
                 shown = "normal" if alias == "normal_fill" else alias
                 table.append(
-                    f'    {{"{shown}_", py_{name}_, "In-place form of {alias}.\\n\\n{doc}", false, true, false}},'
+                    f'    {{"{shown}_", py_{name}_, "In-place form of {alias}.\\n\\n{doc}", '
+                    "false, true, false},"
                 )
     lines += ["}  // namespace", "", f"std::span<const Binding> bindings_{topic}() {{"]
     lines += ["  static const Binding table[] = {", *table, "  };", "  return table;", "}", ""]

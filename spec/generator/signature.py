@@ -1,6 +1,6 @@
 """Signatures of operations: PyTorch's syntax, read with Python's own parser.
 
-    name(input: Tensor, dim: int[]? = None, keepdim: bool = False, *, dtype: dtype? = None) -> Tensor
+    name(input: Tensor, dim: int[]? = None, *, dtype: dtype? = None) -> Tensor
 
 `T?` is optional, `T[]` a list, `Operand` a tensor or a number that takes part in promotion,
 `*size: int` a list that may also come as separate arguments. `ignored` parameters are accepted
@@ -190,7 +190,9 @@ def parse_signature(text: str) -> Signature:
     parameters: list[Parameter] = []
     for i, argument in enumerate(positional):
         default = UNSET if i < missing else _default(arguments.defaults[i - missing], argument.arg)
-        parameters.append(Parameter(argument.arg, _type(argument.annotation, argument.arg), default))
+        parameters.append(
+            Parameter(argument.arg, _type(argument.annotation, argument.arg), default)
+        )
     if arguments.vararg is not None:
         name = arguments.vararg.arg
         element = _type(arguments.vararg.annotation, name)

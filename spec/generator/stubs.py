@@ -5,13 +5,13 @@ from __future__ import annotations
 from .operations import Operation
 from .signature import UNSET, Parameter
 
-_HEAD = '''# Generated from spec/ops/.
+_HEAD = """# Generated from spec/ops/.
 from collections.abc import Sequence
 from typing import NamedTuple, overload
 
 from ._types import Generator, Number, Tensor, device, dtype
 
-'''
+"""
 
 
 def _parameter(p: Parameter) -> str:

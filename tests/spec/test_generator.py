@@ -1,4 +1,4 @@
-"""The generator: what it makes of small specs, and that it names file, entry and line of bad ones."""
+"""The generator: what it makes of small specs; file, entry and line of malformed ones."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def values_of(tmp_path: Path, text: str) -> str:
     return " ".join(source[source.index("namespace") :].split())
 
 
-SOFTPLUS = '''
+SOFTPLUS = """
 [softplus]
 signature = "softplus(input: Tensor, beta: float = 1) -> Tensor"
 body = "primitive(log1p, primitive(exp, input * beta)) / beta"
 doc = "Smooth relu."
-'''
+"""
 
 
 def test_numbers_of_the_user_are_arguments_and_literals_are_not(tmp_path):
@@ -80,7 +80,8 @@ def test_promotion_and_in_place_forms(tmp_path):
     operations = read(
         tmp_path,
         '[mul]\nsignature = "mul(input: Operand, other: Operand) -> Tensor"\nkind = "elementwise"\n'
-        'promote = "common"\nmethod = true\ninplace = true\nalias = ["multiply"]\ndoc = "Product."\n',
+        'promote = "common"\nmethod = true\ninplace = true\nalias = ["multiply"]\n'
+        'doc = "Product."\n',
     )
     functions = write_functions_source("small", operations)
     assert "const Tensor& mul_(const Tensor& input, const Operand& other)" in functions
@@ -137,8 +138,16 @@ BAD = {
         "unknown type 'Tensr' of 'input'",
     ),
     "no result": (entry(signature='signature = "f(input: Tensor)"'), 3, "'-> type' is missing"),
-    "unbalanced signature": (entry(signature='signature = "f(input: Tensor -> Tensor"'), 3, "no signature"),
-    "another name": (entry(signature='signature = "g(input: Tensor) -> Tensor"'), 3, "signature 'g'"),
+    "unbalanced signature": (
+        entry(signature='signature = "f(input: Tensor -> Tensor"'),
+        3,
+        "no signature",
+    ),
+    "another name": (
+        entry(signature='signature = "g(input: Tensor) -> Tensor"'),
+        3,
+        "signature 'g'",
+    ),
     "None for what is not optional": (
         entry(signature='signature = "f(input: Tensor, dim: int = None) -> Tensor"'),
         3,
@@ -154,7 +163,11 @@ BAD = {
         6,
         "not allowed",
     ),
-    "elementwise without a primitive": (entry(body='kind = "elementwise"'), 2, "'f' is no elementwise"),
+    "elementwise without a primitive": (
+        entry(body='kind = "elementwise"'),
+        2,
+        "'f' is no elementwise",
+    ),
     "method without a tensor": (
         entry(signature='signature = "f(n: int) -> Tensor"', doc='doc = "."\nmethod = true'),
         6,
@@ -207,7 +220,14 @@ def test_bad_primitive_is_named(tmp_path, name):
 def test_command_reports_and_fails(tmp_path):
     file = tmp_path / "bad.toml"
     file.write_text(entry(body='body = "inptu"'))
-    command = [sys.executable, SPEC / "generate.py", "operations", SPEC / "primitives.toml", tmp_path, file]
+    command = [
+        sys.executable,
+        SPEC / "generate.py",
+        "operations",
+        SPEC / "primitives.toml",
+        tmp_path,
+        file,
+    ]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert run.returncode == 1
     assert run.stderr.startswith(f"spec: {file}:4: [f] ")

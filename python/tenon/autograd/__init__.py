@@ -63,9 +63,7 @@ def grad(
         def one(*given: Tensor) -> tuple[Tensor, ...]:
             rest = iter(given)
             full = [next(rest) if p else None for p in present]
-            return tuple(
-                _C._grad(roots, _sequence(inputs), full, True, create_graph, unused, True)
-            )
+            return tuple(_C._grad(roots, _sequence(inputs), full, True, create_graph, unused, True))
 
         return vmap(one)(*[g for g in gradients if g is not None])  # type: ignore[no-any-return]
     return tuple(

@@ -85,7 +85,8 @@ def vjp(func: Function, *primals: Any, has_aux: bool = False) -> Any:
         leaves, spec = _tensors(cotangents, "vjp")
         if spec != run.output_spec:
             raise RuntimeError(
-                f"Expected pytree structure of cotangents to be the same as pytree structure of outputs "
+                "Expected pytree structure of cotangents to be the same as pytree structure of "
+                "outputs "
                 f"to the function: {spec} and {run.output_spec}"
             )
         for leaf, output in zip(leaves, run.outputs, strict=True):
@@ -101,7 +102,7 @@ def vjp(func: Function, *primals: Any, has_aux: bool = False) -> Any:
 
 
 def linearize(func: Function, *primals: Any) -> tuple[Any, Function]:
-    """(func(*primals), its differential there: a function from tangents to the output's tangent)."""
+    """(func(*primals), its differential: a function from tangents to the output's tangent)."""
     output, _ = jvp(func, primals, tree_map(_C._all["zeros_like"], primals))
 
     def differential(*tangents: Any) -> Any:
@@ -237,7 +238,8 @@ def vmap(
     """
     if randomness not in ("error", "different", "same"):
         raise RuntimeError(
-            f"Only allowed values for randomness are 'error', 'different', or 'same'. Got {randomness}"
+            "Only allowed values for randomness are 'error', 'different', or 'same'. "
+            f"Got {randomness}"
         )
 
     @functools.wraps(func)
@@ -248,7 +250,8 @@ def vmap(
             dims = broadcast_prefix(in_dims, args)
         except ValueError as error:
             raise ValueError(
-                f"vmap({getattr(func, '__name__', func)}, in_dims={in_dims}, ...)(<inputs>): in_dims is "
+                f"vmap({getattr(func, '__name__', func)}, in_dims={in_dims}, ...)(<inputs>): "
+                "in_dims is "
                 f"not compatible with the structure of inputs: {error}"
             ) from None
         extent = _batch_size(func, leaves, dims)
@@ -275,7 +278,8 @@ def _batch_size(func: Function, leaves: list[Any], dims: list[Any]) -> int:
             )
         if not -leaf.ndim <= dim < leaf.ndim:
             raise ValueError(
-                f"vmap: Got in_dim={dim} for some input, but that input is a Tensor of dimensionality "
+                f"vmap: Got in_dim={dim} for some input, but that input is a Tensor of "
+                "dimensionality "
                 f"{leaf.ndim}"
             )
         sizes.add(leaf.shape[dim])
@@ -310,7 +314,8 @@ def _batched(
         for output in outputs:
             if not isinstance(output, Tensor):
                 raise ValueError(
-                    f"vmap: the function must only return Tensors, got type {type(output)}. Did you "
+                    f"vmap: the function must only return Tensors, got type {type(output)}. Did "
+                    "you "
                     "mean to set out_dims=None for output?"
                 )
         return tree_unflatten(
@@ -352,7 +357,7 @@ def _in_chunks(
     return tree_unflatten(joined, output_spec)
 
 
-# ---- Jacobians --------------------------------------------------------------------------------------
+# ---- Jacobians -----------------------------------------------------------------------------------
 
 
 def _basis(like: list[Tensor]) -> list[Tensor]:
@@ -458,7 +463,7 @@ def hessian(func: Function, argnums: ArgNums = 0) -> Function:
     return jacfwd(jacrev(func, argnums), argnums)
 
 
-# ---- modules as functions -----------------------------------------------------------------------------
+# ---- modules as functions ------------------------------------------------------------------------
 
 
 def functional_call(
