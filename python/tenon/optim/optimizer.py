@@ -1,6 +1,6 @@
 """The base of all optimizers: parameter groups and state in PyTorch's dictionaries.
 
-The update itself is written once, in C++ (optim/rules.h): a step hands it the dictionaries.
+The update itself is written once, in C++ (in optim/): a step hands it the dictionaries.
 """
 
 from __future__ import annotations
