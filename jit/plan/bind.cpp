@@ -54,7 +54,9 @@ std::shared_ptr<const Plan::Binding> Plan::bind(const Program& program) {
     if (buffer.partial) elements = (elements + kFullChunk - 1) / kFullChunk;
     binding->bytes[i] = elements * static_cast<int64_t>(size_of(buffer.dtype));
     if (buffer.output != kNone) binding->output_bytes += binding->bytes[i];
-    if (buffer.input == kNone && buffer.output == kNone && buffer.first != kNone) order.push_back(i);
+    const bool is_temporary = buffer.input == kNone && buffer.output == kNone &&
+                              buffer.shares == kNone && buffer.first != kNone;
+    if (is_temporary) order.push_back(i);
   }
   std::stable_sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) {
     return buffers_[a].first < buffers_[b].first;

@@ -42,7 +42,6 @@ std::vector<CompiledKernel*> intern_kernels(std::vector<loop::Kernel> kernels, b
     result.push_back(slot.get());
   }
   uint64_t compiled = 0, from_disk = 0;
-#if TENON_HAVE_LLVM
   if (compile && !fresh.empty()) {
     std::vector<const loop::Kernel*> codes;
     for (const CompiledKernel* kernel : fresh) codes.push_back(&kernel->code);
@@ -59,7 +58,6 @@ std::vector<CompiledKernel*> intern_kernels(std::vector<loop::Kernel> kernels, b
       fresh[i]->machine_code.push_back(std::move(machine_code[i]));
     }
   }
-#endif
   count_kernels(fresh.size(), compiled, from_disk);
   return result;
 }

@@ -134,7 +134,7 @@ void Plan::make_steps(const Program& program) {
           return l.address == code.stores[0].address && l.node != code.stores[0].node &&
                  graph_[l.node].dtype == graph_[code.stores[0].node].dtype;
         });
-        if (plain && code.cost <= 2) {
+        if (plain && code.cost == 1) {  // one load, and nothing computed
           step.copy_from = buffer_of(code.loads[0].node, false);
           step.copy_to = buffer_of(code.stores[0].node, false);
         }
@@ -192,6 +192,33 @@ void Plan::find_lifetimes() {
     if (steps_[s].can_fail) last_fallible_ = static_cast<uint32_t>(s);
   }
   find_reuse();
+  share_copies();
+}
+
+uint32_t Plan::memory_of(uint32_t buffer) const {
+  while (buffers_[buffer].shares != kNone) buffer = buffers_[buffer].shares;
+  return buffer;
+}
+
+// A temporary that is only copied to be updated is updated where it lies.
+void Plan::share_copies() {
+  for (size_t s = 0; s < steps_.size(); ++s) {
+    const auto* kernel = std::get_if<KernelStep>(&steps_[s].what);
+    if (!kernel || kernel->copy_from == kNone) continue;
+    const uint32_t in = memory_of(kernel->copy_from), out = kernel->copy_to;
+    if (buffers_[kernel->copy_from].last != s || buffers_[out].first != s) continue;
+    if (buffers_[in].input != kNone || buffers_[in].output != kNone ||
+        buffers_[in].may_reuse != kNone || buffers_[in].elements != buffers_[out].elements) {
+      continue;
+    }
+    if (buffers_[out].output == kNone) {
+      buffers_[out].shares = in;
+      buffers_[in].last = std::max(buffers_[in].last, buffers_[out].last);
+    } else if (buffers_[out].may_reuse == kNone) {
+      buffers_[in].shares = out;
+      buffers_[out].first = std::min(buffers_[out].first, buffers_[in].first);
+    }
+  }
 }
 
 // An output that is written where an input of its kind is read for the last time, element by
@@ -246,6 +273,7 @@ std::string Plan::explain() const {
                         name_of(b.dtype), algebra_.print(b.elements));
     if (b.input != kNone) text += fmt::format(" input {}", b.input);
     if (b.output != kNone) text += fmt::format(" output {}", b.output);
+    if (b.shares != kNone) text += fmt::format(" in b{}", b.shares);
     if (b.may_reuse != kNone) text += fmt::format(" may take b{}", b.may_reuse);
     text += "\n";
   }

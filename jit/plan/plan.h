@@ -28,11 +28,12 @@ struct PlanBuffer {
   uint32_t output = kNone;   // it is this output's storage (the first output of its node)
   uint32_t first = kNone;    // step that writes it first
   uint32_t last = 0;         // last step that touches it
-  uint32_t may_reuse = kNone;  // a buffer that dies where this one is written, element by element
+  uint32_t may_reuse = kNone;  // an input that dies where this one is written, element by element
+  uint32_t shares = kNone;     // lies in that buffer's memory: an update in place
 };
 
 struct KernelStep {
-  const CompiledKernel* kernel;
+  CompiledKernel* kernel;
   std::vector<uint32_t> buffers;   // positions in Plan::buffers
   std::vector<PolyId> ints;
   std::vector<uint32_t> scalars;   // program nodes
@@ -94,6 +95,8 @@ class Plan {
   StridedOperand strided(NodeIndex n);
   void find_lifetimes();
   void find_reuse();
+  void share_copies();
+  uint32_t memory_of(uint32_t buffer) const;
   std::shared_ptr<const Binding> bind(const Program& program);
   void run_kernel(const KernelStep& step, const Step& info, Running& running);
   void run_gemm(const GemmStep& step, Running& running);

@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "core/threads.h"
 #include "jit/plan/bind.h"
+#include "jit/plan/hot.h"
 #include "jit/plan/library.h"
 #include "jit/plan/record.h"
 #include "trace/executor.h"
@@ -83,13 +84,14 @@ void Plan::run_kernel(const KernelStep& step, const Step& info, Running& running
     scalars.push_back(static_cast<uint64_t>(
         running.program.attributes[running.program.nodes[source].sizes]));
   }
-  const CompiledKernel& kernel = *step.kernel;
+  CompiledKernel& kernel = *step.kernel;
   const int64_t scratch = kernel.code.scratch.bytes(ints.data());
   const int64_t work = std::max<int64_t>(binding[step.work], 1);
   const double unit = static_cast<double>(work) / static_cast<double>(range) * step.cost;
   int64_t grain = std::max<int64_t>(1, static_cast<int64_t>(static_cast<double>(chunk_work.load(std::memory_order_relaxed)) / unit));
   if (step.unit_elements) grain = (grain + 63) / 64 * 64;
   count_launch();
+  note_work(kernel, work * step.cost);
   loop::ErrorSlot* error = info.can_fail ? &running.error : nullptr;
   const auto body = [&](int64_t begin, int64_t end) {
     kernel.run(buffers.data(), ints.data(), scalars.data(), scratch_of_worker(scratch), begin, end,
@@ -164,6 +166,9 @@ std::vector<Buffer> Plan::run(Program& program) {
     } else if (binding.offsets[i] >= 0) {
       running.pointers[i] = running.slab->as<std::byte>() + binding.offsets[i];
     }
+  }
+  for (uint32_t i = 0; i < buffers_.size(); ++i) {
+    if (buffers_[i].shares != kNone) running.pointers[i] = running.pointers[memory_of(i)];
   }
   for (size_t k = 0; k < outputs_.size(); ++k) {
     if (outputs[k].storage) continue;

@@ -178,6 +178,23 @@ TEST_CASE("donated inputs are written in place") {
   CHECK(distance(to_array(result[0]), updated[0]) == 0);
 }
 
+TEST_CASE("a temporary is updated where it lies") {
+  const auto updates = [](ProgramBuilder& p) {
+    uint32_t x = p.unary(Op::Exp, p.input(random_array({64, 32}, 1)));
+    const uint32_t y = p.input(random_array({1, 32}, 2));
+    for (int64_t i = 0; i < 10; ++i) {
+      x = p.node(Op::UpdateSlice, {x, y}, {}, {5 * i, 0, 1, 1});
+      x = p.node(Op::ScatterAdd, {x, p.input(random_index({3}, 3 + i, 64)),
+                                  p.input(random_array({3, 32}, 4))}, {0});
+    }
+    p.output(x);
+  };
+  check_program(updates);
+  const uint64_t before = jit::counters().launches;
+  run(updates, jit::Mode::Fused);
+  CHECK(jit::counters().launches - before == 21);  // one for the exponential, none for copies
+}
+
 TEST_CASE("what fails on data raises and spoils nothing") {
   const auto gather = [](ProgramBuilder& p) {
     Array index = random_index({4}, 1, 9);

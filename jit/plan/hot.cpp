@@ -1,0 +1,113 @@
+#include "jit/plan/hot.h"
+
+#include <pthread.h>
+
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <thread>
+
+#include "core/error.h"
+#include "core/log.h"
+#include "core/threads.h"
+#include "jit/plan/record.h"
+
+namespace tenon::jit {
+namespace {
+
+// About 30 ms of running, several times what the better compiler takes for a kernel.
+constexpr int64_t kHotWork = 1'000'000'000;
+
+// One thread that compiles a kernel at a time. It is quiet across a fork: the forking thread holds
+// `compiling`, and the child, which has no such thread, never asks for one.
+class HotCompiler {
+ public:
+  static HotCompiler& instance() {
+    static HotCompiler compiler;
+    return compiler;
+  }
+
+  void add(CompiledKernel* kernel) {
+    std::lock_guard lock(mutex_);
+    if (stopped_) return;
+    if (!thread_.joinable()) {
+      pthread_atfork([] { instance().compiling_.lock(); }, [] { instance().compiling_.unlock(); },
+                     [] { instance().compiling_.unlock(); });
+      thread_ = std::thread([this] { work(); });
+    }
+    queue_.push_back(kernel);
+    wake_.notify_one();
+  }
+
+  void wait() {
+    std::unique_lock lock(mutex_);
+    idle_.wait(lock, [&] { return queue_.empty() && !busy_; });
+  }
+
+  ~HotCompiler() {
+    {
+      std::lock_guard lock(mutex_);
+      stopped_ = true;
+      queue_.clear();
+      wake_.notify_one();
+    }
+    if (!thread_.joinable()) return;
+    if (in_forked_child()) {
+      thread_.detach();
+    } else {
+      thread_.join();
+    }
+  }
+
+ private:
+  void work() {
+    std::unique_lock lock(mutex_);
+    while (true) {
+      wake_.wait(lock, [&] { return stopped_ || !queue_.empty(); });
+      if (stopped_) return;
+      CompiledKernel* kernel = queue_.front();
+      queue_.pop_front();
+      busy_ = true;
+      lock.unlock();
+      {
+        std::lock_guard quiet(compiling_);
+        compile(*kernel);
+      }
+      lock.lock();
+      busy_ = false;
+      idle_.notify_all();
+    }
+  }
+
+  static void compile(CompiledKernel& kernel) {
+    const loop::Kernel* const code = &kernel.code;
+    try {
+      auto compiled = llvm_jit::compile({&code, 1}, llvm_jit::Tier::Hot);
+      kernel.machine_code.push_back(compiled[0]);  // the old code stays: somebody may be in it
+      kernel.function.store(compiled[0]->function, std::memory_order_release);
+      log(Category::Kernels, "{} compiled again in {:.1f} ms", code->name,
+          compiled[0]->milliseconds);
+    } catch (const Error& error) {
+      warn("{} keeps its quickly compiled code: {}", code->name, error.what());
+    }
+  }
+
+  std::mutex mutex_, compiling_;
+  std::condition_variable wake_, idle_;
+  std::deque<CompiledKernel*> queue_;
+  std::thread thread_;
+  bool busy_ = false, stopped_ = false;
+};
+
+}  // namespace
+
+void note_work(CompiledKernel& kernel, int64_t operations) {
+  const int64_t before = kernel.work.fetch_add(operations, std::memory_order_relaxed);
+  if (before >= kHotWork || before + operations < kHotWork) return;
+  if (kernel.machine_code.empty() || in_forked_child()) return;
+  HotCompiler::instance().add(&kernel);
+}
+
+void wait_for_hot_kernels() { HotCompiler::instance().wait(); }
+
+}  // namespace tenon::jit
