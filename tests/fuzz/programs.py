@@ -81,7 +81,7 @@ UNARY: dict[str, Callable[[Any, Any], Any]] = {
     "round": lambda m, x: (x * 0.37 + 0.13).round() * 0.5,
     "trunc": lambda m, x: (x * 0.37 + 0.13).trunc() + 1,
     "sign": lambda m, x: x.sign() + x,
-    "isnan": lambda m, x: x.isnan().float() + x,
+    "isnan": lambda m, x: x.isnan().to(x.dtype) + x,
     "pow2": lambda m, x: x.clamp(-3, 3) ** 2,
     "pow3": lambda m, x: x.clamp(-3, 3) ** 3,
     "clone": lambda m, x: x.clone(),
@@ -113,10 +113,10 @@ REDUCE: dict[str, Callable[..., Any]] = {
     "var": lambda m, x, dim, keepdim: x.clamp(-4, 4).var(dim, correction=0, keepdim=keepdim),
     "logsumexp": lambda m, x, dim, keepdim: x.logsumexp(dim, keepdim=keepdim),
     "prod": lambda m, x, dim, keepdim: (x.sin() * 0.5 + 1).prod(dim[0], keepdim=keepdim),
-    "argmax": lambda m, x, dim, keepdim: x.argmax(dim[0], keepdim=keepdim).float() * 0.1,
-    "argmin": lambda m, x, dim, keepdim: x.argmin(dim[0], keepdim=keepdim).float() * 0.1,
-    "any": lambda m, x, dim, keepdim: (x > 1).any(dim[0], keepdim=keepdim).float(),
-    "all": lambda m, x, dim, keepdim: (x > -1).all(dim[0], keepdim=keepdim).float(),
+    "argmax": lambda m, x, dim, keepdim: x.argmax(dim[0], keepdim=keepdim).to(x.dtype) * 0.1,
+    "argmin": lambda m, x, dim, keepdim: x.argmin(dim[0], keepdim=keepdim).to(x.dtype) * 0.1,
+    "any": lambda m, x, dim, keepdim: (x > 1).any(dim[0], keepdim=keepdim).to(x.dtype),
+    "all": lambda m, x, dim, keepdim: (x > -1).all(dim[0], keepdim=keepdim).to(x.dtype),
 }
 ALONG: dict[str, Callable[..., Any]] = {  # same shape, along one dim
     "softmax": lambda m, x, dim: x.softmax(dim),
@@ -125,12 +125,13 @@ ALONG: dict[str, Callable[..., Any]] = {  # same shape, along one dim
     "cumprod": lambda m, x, dim: (x.sin() * 0.3 + 1).cumprod(dim),
     "cummax": lambda m, x, dim: x.cummax(dim)[0],
     "cummin": lambda m, x, dim: x.cummin(dim)[0],
-    "sort": lambda m, x, dim: x.sort(dim)[0],
-    "argsort": lambda m, x, dim: x.argsort(dim).float() * 0.1,
+    "sort": lambda m, x, dim: m.sort(x, dim=dim, stable=True)[0],
+    "argsort": lambda m, x, dim: m.argsort(x, dim=dim, stable=True).to(x.dtype) * 0.1,
     "flip": lambda m, x, dim: x.flip(dim),
     "roll": lambda m, x, dim: m.roll(x, 1, dim),
-    "normalize": lambda m, x, dim: (x - x.mean(dim, keepdim=True))
-    / (x.var(dim, correction=0, keepdim=True) + 0.1).sqrt(),
+    "normalize": lambda m, x, dim: (
+        (x - x.mean(dim, keepdim=True)) / (x.var(dim, correction=0, keepdim=True) + 0.1).sqrt()
+    ),
 }
 WRITES: dict[str, Callable[[Any, Any, Any], Any]] = {
     "add_": lambda m, x, y: x.add_(y),
@@ -187,8 +188,15 @@ class Drawer:
     def instruction(self, known: list[Shape], writable: list[bool], functional: bool):
         r = self.random
         kind = r.choice(
-            ["unary"] * 5 + ["binary"] * 4 + ["reduce"] * 3 + ["along"] * 2 + ["move"] * 4
-            + ["index"] * 2 + ["matmul"] * 2 + ["write"] * 3 + ["join"]
+            ["unary"] * 5
+            + ["binary"] * 4
+            + ["reduce"] * 3
+            + ["along"] * 2
+            + ["move"] * 4
+            + ["index"] * 2
+            + ["matmul"] * 2
+            + ["write"] * 3
+            + ["join"]
         )
         i = r.randrange(len(known))
         if r.random() < 0.6:
@@ -216,7 +224,11 @@ class Drawer:
             result = tuple(
                 1 if d in dims else n for d, n in enumerate(shape) if keepdim or d not in dims
             )
-            return Instruction("reduce." + name, [i], {"dim": dims, "keepdim": keepdim}), result, True
+            return (
+                Instruction("reduce." + name, [i], {"dim": dims, "keepdim": keepdim}),
+                result,
+                True,
+            )
         if kind == "along":
             if 0 in shape:
                 return None
@@ -260,7 +272,11 @@ class Drawer:
             start = r.randrange(n)
             stop = r.randint(start, n)
             result = shape[:dim] + (stop - start,) + shape[dim + 1 :]
-            return Instruction("move.slice", [i], {"dim": dim, "start": start, "stop": stop}), result, may_write
+            return (
+                Instruction("move.slice", [i], {"dim": dim, "start": start, "stop": stop}),
+                result,
+                may_write,
+            )
         if name == "narrow_step" and n > 1:
             result = shape[:dim] + ((n + 1) // 2,) + shape[dim + 1 :]
             return Instruction("move.step", [i], {"dim": dim}), result, may_write
@@ -273,7 +289,11 @@ class Drawer:
         if name == "permute":
             perm = list(range(len(shape)))
             r.shuffle(perm)
-            return Instruction("move.permute", [i], {"perm": perm}), tuple(shape[p] for p in perm), may_write
+            return (
+                Instruction("move.permute", [i], {"perm": perm}),
+                tuple(shape[p] for p in perm),
+                may_write,
+            )
         if name == "reshape":
             total = 1
             for extent in shape:
@@ -302,7 +322,11 @@ class Drawer:
         index = [r.randrange(n) for _ in range(r.randint(1, 5))]
         options: dict[str, Any] = {"dim": dim, "index": index}
         if name in ("index_select", "advanced"):
-            return Instruction("index." + name, [i], options), shape[:dim] + (len(index),) + shape[dim + 1 :], True
+            return (
+                Instruction("index." + name, [i], options),
+                shape[:dim] + (len(index),) + shape[dim + 1 :],
+                True,
+            )
         if name == "scatter":
             options["index"] = index = r.sample(range(n), min(n, len(index)))
         return Instruction("index." + name, [i], options), shape, True
@@ -310,10 +334,7 @@ class Drawer:
     def matmul(self, i: int, shape: Shape, known: list[Shape]):
         if len(shape) < 2:
             return None
-        fits = [
-            k for k, other in enumerate(known)
-            if len(other) == 2 and other[0] == shape[-1]
-        ]
+        fits = [k for k, other in enumerate(known) if len(other) == 2 and other[0] == shape[-1]]
         if not fits:
             return Instruction("matmul.self", [i]), shape[:-1] + (shape[-2],), True
         j = self.random.choice(fits)

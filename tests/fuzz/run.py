@@ -52,12 +52,13 @@ def run(m: Any, program: Program, dtype: Any, cuts: bool) -> list[np.ndarray]:
         for leaf, requires in zip(leaves, program.leaves):
             leaf.requires_grad_(requires)
         values = body(m, program, leaves, cuts)
-        results = [as_numpy(v) for v in values] if not cuts else []
         loss = scalar_of(values)
         if loss.requires_grad:
             loss.backward()
         results = [as_numpy(v) for v in values]
-        results += [as_numpy(x.grad) for x in leaves if x.grad is not None]
+        for leaf, requires in zip(leaves, program.leaves):
+            if requires:  # a leaf that nothing depends on has no gradient, or zeros
+                results.append(as_numpy(leaf.detach() * 0 if leaf.grad is None else leaf.grad))
         return results
 
     def f(*xs: Any) -> Any:
@@ -119,7 +120,12 @@ def check(program: Program, judge: Any | None) -> str | None:
         elif wrong := differs(reference, results):
             return f"{mode}, {threads} threads, cuts {cuts}: {wrong}"
     if judge is not None:
-        exact = run(judge, program, judge.float64, False)
+        try:
+            exact = run(judge, program, judge.float64, False)
+        except RuntimeError as error:
+            if "modified by an inplace operation" in str(error):
+                return None  # the judge refuses what Tenon defines: the recorded value's gradient
+            raise
         ours = run(tn, program, tn.float64, True)
         if wrong := is_far(ours, exact):
             return f"against {judge.__name__}: {wrong}"
