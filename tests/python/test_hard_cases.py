@@ -183,7 +183,7 @@ def test_key_value_cache_grown_token_by_token():
 
 def test_loop_that_never_reads():
     x = tn.zeros(8)
-    for i in range(10_000):
+    for _ in range(10_000):
         x = x * 0.5 + 1
     close(x.numpy(), np.full(8, 2.0))
 
@@ -251,8 +251,8 @@ def test_exception_in_the_middle():
     with pytest.raises(RuntimeError):
         y @ tn.ones(4, 5)
     close((y * 2).numpy(), [4, 4, 4])
-    with pytest.raises(ZeroDivisionError):
-        1 / 0
+    with pytest.raises(ValueError):
+        int("no number")
     close(y.numpy(), [2, 2, 2])
 
 
