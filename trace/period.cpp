@@ -135,6 +135,10 @@ Stream make_stream(const Segment& segment) {
     uint64_t token =
         mix(static_cast<uint64_t>(node.op), static_cast<uint64_t>(type.dtype) << 8 | type.rank);
     for (int64_t axis : segment.axes_of(node)) token = mix(token, static_cast<uint64_t>(axis));
+    if (node.flags & Node::kLeaf) {
+      const LeafAnchor* leaf = segment.leaves[node.attributes].get();
+      token = mix(token, reinterpret_cast<uintptr_t>(leaf));
+    }
     if (is_source(node) ||
         (moves_one_operand(node) && distance_to(position, stream.positions[operands[0]]) == 0)) {
       looks[id] = is_source(node) ? token : mix(token, looks[operands[0]]);

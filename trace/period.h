@@ -6,6 +6,7 @@
 // plan's key is exact), so a wrong cut costs a plan, never a value. Inputs, constants and views of
 // them have no token of their own: a segment records them once, at their first use, and not in each
 // turn of a loop.
+// Leaves that require grad differ from each other, so that equal layers are no loop.
 // (A value from before a cap's cut keeps its distance, else each segment would begin with a turn
 // that looks different.)
 #pragma once

@@ -226,3 +226,19 @@ TEST_CASE("training that is never read is a handful of plans") {
   MESSAGE(ran.plans, " plans, ", ran.runs, " runs");
   CHECK(ran.plans <= 8);
 }
+
+TEST_CASE("equal layers with parameters of their own are one program") {
+  std::vector<Tensor> weights;
+  for (int i = 0; i < 40; ++i) {
+    weights.push_back(ramp({2}, 0.5f));
+    weights.back().set_requires_grad(true);
+  }
+  const Ran ran = count_plans([&] {
+    GradMode mode(false);
+    Tensor x = ramp({2});
+    for (const Tensor& w : weights)
+      x = apply([](Value v, Value m) { return ops::unary(Op::Tanh, v * m) + v; }, x, w);
+    read(x);
+  });
+  CHECK(ran.runs == 1);
+}
