@@ -7,8 +7,9 @@ PyTorch's vocabulary (tenon itself, or torch as the judge), with flushes at give
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Callable
+from typing import Any
 
 Shape = tuple[int, ...]
 

@@ -235,7 +235,12 @@ def test_bad_options():
 
 
 def test_functionals_in_place():
-    for name, arguments in (("relu", ()), ("leaky_relu", (0.2,)), ("silu", ()), ("dropout", (0.0,))):
+    for name, arguments in (
+        ("relu", ()),
+        ("leaky_relu", (0.2,)),
+        ("silu", ()),
+        ("dropout", (0.0,)),
+    ):
         x = tn.tensor([-1.0, 2.0])
         expected = getattr(nn.functional, name)(x, *arguments)
         assert getattr(nn.functional, name)(x, *arguments, inplace=True) is x
