@@ -111,9 +111,10 @@ def _call(o: Operation, inplace: bool) -> list[str]:
         return [f"return wrap_or_same({call}, slots[0]);"]
     flags = [i for i, p in enumerate(o.signature.parameters) if p.name == "inplace"]
     if flags:  # of the functionals: the result is stored in the input
+        flag = f"slots[{flags[0]}]"
         return [
             f"Tensor result = {call};",
-            f"if (slots[{flags[0]}] == nullptr || !to_bool(slots[{flags[0]}])) return wrap(std::move(result));",
+            f"if ({flag} == nullptr || !to_bool({flag})) return wrap(std::move(result));",
             "tenon::copy_(to_tensor(slots[0]), result);",
             "return Py_NewRef(slots[0]);",
         ]
