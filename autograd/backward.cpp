@@ -12,8 +12,7 @@ namespace {
 void seed_roots(OpScope& scope, ReverseWalk& walk, std::span<const Tensor> roots,
                 std::span<const Tensor> gradients) {
   check(gradients.empty() || gradients.size() == roots.size(), ErrorKind::Runtime,
-        "{}: got {} tensors and {} gradients", current_operation(), roots.size(),
-        gradients.size());
+        "{}: got {} tensors and {} gradients", current_operation(), roots.size(), gradients.size());
   for (size_t i = 0; i < roots.size(); ++i) {
     const Tensor& root = roots[i];
     check(root.requires_grad(), ErrorKind::Runtime,
@@ -21,9 +20,10 @@ void seed_roots(OpScope& scope, ReverseWalk& walk, std::span<const Tensor> roots
     Value gradient;
     if (!gradients.empty() && gradients[i].defined()) {
       const Tensor& given = gradients[i];
-      check(std::ranges::equal(given.dims(), root.dims()), ErrorKind::Runtime,
-            "Mismatch in shape: grad_output[{}] has a shape of {} and output[{}] has a shape of {}.",
-            i, shown(given.dims()), i, shown(root.dims()));
+      check(
+          std::ranges::equal(given.dims(), root.dims()), ErrorKind::Runtime,
+          "Mismatch in shape: grad_output[{}] has a shape of {} and output[{}] has a shape of {}.",
+          i, shown(given.dims()), i, shown(root.dims()));
       gradient = ops::cast(scope.use(given), root.dtype());
     } else {
       check(root.numel() == 1, ErrorKind::Runtime,

@@ -1,6 +1,5 @@
 // Derivatives of elementwise primitives, both modes, from their partial derivatives in the spec.
 #include "autograd/reverse.h"
-
 #include "core/error.h"
 
 namespace tenon::autograd {
@@ -33,8 +32,7 @@ Value apply_partial(RuleContext& context, int k, Value g) {
     case PartialKind::MinusOne:
       return -g;
     case PartialKind::Mask:
-      return ops::select(Operands(context, k).partial(context.op, k), g,
-                         ops::literal_like(g, 0));
+      return ops::select(Operands(context, k).partial(context.op, k), g, ops::literal_like(g, 0));
     case PartialKind::Factor:
       return g * Operands(context, k).partial(context.op, k);
   }

@@ -17,8 +17,7 @@ Value spread(Value reduced, const RuleContext& c) {
 // Each extremal element's share: ties share equally (as PyTorch's amax).
 Value extremal_share(RuleContext& c) {
   const Value x = c.operand(0);
-  const Value hit =
-      ops::cast(ops::binary(Op::Eq, x, spread(c.result(), c)), c.result_type().dtype);
+  const Value hit = ops::cast(ops::binary(Op::Eq, x, spread(c.result(), c)), c.result_type().dtype);
   return hit / spread(ops::reduce(Op::ReduceSum, hit, c.axes), c);
 }
 
@@ -70,7 +69,9 @@ void vjp_ReduceSum(RuleContext& c, Value g, Needs, Cotangents out) { out[0] = sp
 void vjp_ReduceMax(RuleContext& c, Value g, Needs, Cotangents out) {
   out[0] = spread(g, c) * extremal_share(c);
 }
-void vjp_ReduceMin(RuleContext& c, Value g, Needs n, Cotangents out) { vjp_ReduceMax(c, g, n, out); }
+void vjp_ReduceMin(RuleContext& c, Value g, Needs n, Cotangents out) {
+  vjp_ReduceMax(c, g, n, out);
+}
 Value jvp_ReduceMax(RuleContext& c, std::span<const Value> t) {
   return ops::reduce(Op::ReduceSum, t[0] * extremal_share(c), c.axes);
 }
@@ -95,8 +96,8 @@ namespace {
 struct RunningProduct {
   Value before_zero;  // no zero up to here
   Value first_zero;
-  Value safe_x;       // x, 1 where it isn't usable as a divisor
-  Value without;      // the running product with the first zero replaced by 1
+  Value safe_x;   // x, 1 where it isn't usable as a divisor
+  Value without;  // the running product with the first zero replaced by 1
 
   RunningProduct(Value x, int64_t axis) {
     const Value is_zero = ops::binary(Op::Eq, x, ops::literal_like(x, 0));

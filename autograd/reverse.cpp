@@ -58,8 +58,8 @@ class ReverseWalk::Context final : public RuleContext {
   }
   Value fetch(uint32_t node) {
     if (!level_.graph) return {node};
-    check(node != kNoNode, ErrorKind::Internal, "the derivative of {} reads a value it did not save",
-          name_of(op));
+    check(node != kNoNode, ErrorKind::Internal,
+          "the derivative of {} reads a value it did not save", name_of(op));
     return import(level_, node);
   }
 
@@ -224,8 +224,7 @@ Value ReverseWalk::import(Level& level, uint32_t node) {
   if (from.value) {
     Buffer buffer = from.value;
     const DerivativeMask active = from.active;
-    value = append_input(std::move(buffer),
-                         active != 0 ? GraphRef(level.graph, node) : GraphRef());
+    value = append_input(std::move(buffer), active != 0 ? GraphRef(level.graph, node) : GraphRef());
   } else {
     // Movement and constants are recorded again; their operands were kept, or are such themselves.
     SmallVector<uint32_t, 4> edges;
@@ -235,10 +234,10 @@ Value ReverseWalk::import(Level& level, uint32_t node) {
     std::vector<Value> operands;
     for (uint32_t edge : edges) operands.push_back(import(level, edge));
     const GraphNode& again = level.graph->nodes[node];
-    const Dims axes(std::span<const int64_t>(level.graph->attributes.data() + again.axes,
-                                             again.axes_count));
-    const Dims sizes(std::span<const int64_t>(level.graph->attributes.data() + again.sizes,
-                                              again.sizes_count));
+    const Dims axes(
+        std::span<const int64_t>(level.graph->attributes.data() + again.axes, again.axes_count));
+    const Dims sizes(
+        std::span<const int64_t>(level.graph->attributes.data() + again.sizes, again.sizes_count));
     if (again.active != 0) {
       value = append_masked(again.op, again.type, operands, axes, sizes, 0);
       value = append_linked(value, GraphRef(level.graph, node));

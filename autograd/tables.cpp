@@ -7,7 +7,7 @@
 
 namespace tenon {
 
-#define TENON_STRUCTURAL(Name)                                                     \
+#define TENON_STRUCTURAL(Name)                                                        \
   void vjp_##Name(RuleContext& context, Value cotangent, std::span<const bool> needs, \
                   std::span<Value> cotangents);
 #include "generated/structural.inc"
@@ -77,9 +77,10 @@ constexpr void enter_forward_rules(Enter&& enter) {
     enter(op, jvp_none);
   }
 #define TENON_ENTER(Name) enter(Op::Name, jvp_##Name);
-  TENON_FORWARD_RULES(TENON_ENTER) TENON_ENTER(Redirect)
+  TENON_FORWARD_RULES(TENON_ENTER)
+  TENON_ENTER(Redirect)
 #undef TENON_ENTER
-  for (size_t i = 0; i < kOpCount; ++i) {
+      for (size_t i = 0; i < kOpCount; ++i) {
     if (kPrimitives[i].linear) enter(static_cast<Op>(i), jvp_linear);
     if (kPrimitives[i].bilinear) enter(static_cast<Op>(i), jvp_bilinear);
   }

@@ -118,8 +118,7 @@ void ForwardTransform::close() {
 Tensor ForwardTransform::enter(const Tensor& primal, const Tensor& tangent) {
   TraceLock lock;
   check(std::ranges::equal(primal.dims(), tangent.dims()), ErrorKind::Runtime,
-        "jvp: the tangent has size {}, its primal {}", shown(tangent.dims()),
-        shown(primal.dims()));
+        "jvp: the tangent has size {}, its primal {}", shown(tangent.dims()), shown(primal.dims()));
   inputs_.emplace_back(enter_alias(primal, forward_bit(depth_)), tangent);
   OpScope scope("alias");
   return scope.result(scope.use(inputs_.back().first));

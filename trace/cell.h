@@ -39,7 +39,7 @@ struct Cell : RefCounted {
   Cell* previous = nullptr;  // the segment's list of the cells that name its nodes
   Cell* next = nullptr;
   Buffer buffer;
-  GraphRef derivative;  // of a buffer that depends on leaves
+  GraphRef derivative;    // of a buffer that depends on leaves
   uint64_t position = 0;  // where the buffer was computed in the stream (see trace/period.h)
 
   std::unique_ptr<View> view;
@@ -55,7 +55,8 @@ struct Cell : RefCounted {
   int32_t leaf_depth = 0;
 
   uint32_t level = 0;  // the vmap instance it was made in
-  DerivativeMask keeps = 0;  // a transform's own cell: depths whose derivative it may still be asked
+  DerivativeMask keeps =
+      0;  // a transform's own cell: depths whose derivative it may still be asked
   bool requires_grad = false;  // a leaf that accumulates
   bool is_parameter = false;
   bool retains_grad = false;

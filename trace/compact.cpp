@@ -44,7 +44,8 @@ class Chooser {
     for (const Cell* cell = segment_.cells; cell; cell = cell->next) result_.bits |= cell->keeps;
     for (const Cell* cell = segment_.cells; cell; cell = cell->next) {
       const Node& node = segment_.nodes[cell->node];
-      if (node.level == 0 && (node.active & cell->wanted_derivatives())) mark(cell->node, Residuals::kDerivative);
+      if (node.level == 0 && (node.active & cell->wanted_derivatives()))
+        mark(cell->node, Residuals::kDerivative);
     }
     while (!work_.empty()) {
       const NodeId node = work_.back();
@@ -135,7 +136,8 @@ Buffer StoredValues::find(NodeId node) const {
   const Node& definition = segment->nodes[node];
   if (definition.op == Op::Input) return segment->sources[definition.attributes].buffer;
   if (definition.flags & Node::kValued) return segment->values.at(node);
-  const auto found = std::ranges::lower_bound(outputs, node, {}, [](const auto& o) { return o.first; });
+  const auto found =
+      std::ranges::lower_bound(outputs, node, {}, [](const auto& o) { return o.first; });
   return found != outputs.end() && found->first == node ? found->second : Buffer{};
 }
 
@@ -191,8 +193,8 @@ Ref<Graph> build_graph(Segment& segment, const Residuals& residuals, const Store
     const auto operands = segment.operands_of(from);
     node.edges = static_cast<uint32_t>(graph->edges.size());
     node.edge_count = static_cast<uint32_t>(operands.size());
-    const bool keeps_edges = !(from.flags & Node::kFreed) &&
-                             (marks & (Residuals::kDerivative | Residuals::kRecompute));
+    const bool keeps_edges =
+        !(from.flags & Node::kFreed) && (marks & (Residuals::kDerivative | Residuals::kRecompute));
     for (NodeId operand : operands) {
       const uint32_t at = keeps_edges ? index[operand] : kNoNode;
       graph->edges.push_back({at, segment.nodes[operand].type});

@@ -20,10 +20,10 @@ struct Residuals {
     kValue = 2,       // its value is read by a kept node's rule
     kRecompute = 4,   // ... and is emitted again from its operands instead of being kept
   };
-  std::vector<uint8_t> marks;      // of the segment's nodes
-  std::vector<NodeId> kept;        // marked nodes, ascending
+  std::vector<uint8_t> marks;            // of the segment's nodes
+  std::vector<NodeId> kept;              // marked nodes, ascending
   DerivativeMask bits = reverse_bit(0);  // the depths that count
-  std::vector<NodeId> must_store;  // those whose buffers the run has to give
+  std::vector<NodeId> must_store;        // those whose buffers the run has to give
 };
 
 Residuals choose_residuals(const Segment& segment);

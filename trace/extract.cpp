@@ -6,9 +6,7 @@
 namespace tenon {
 namespace {
 
-bool is_concrete(const Node& node) {
-  return node.op == Op::Input || (node.flags & Node::kValued);
-}
+bool is_concrete(const Node& node) { return node.op == Op::Input || (node.flags & Node::kValued); }
 
 // A redirect's second operand is only a place in the derivative graph.
 std::span<const NodeId> value_operands(const Segment& segment, const Node& node) {

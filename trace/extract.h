@@ -5,8 +5,8 @@
 
 namespace tenon {
 
-// Fills the recipe's program, inputs and attributes from its roots (ascending and unique; none is an
-// input or a valued node).
+// Fills the recipe's program, inputs and attributes from its roots (ascending and unique; none is
+// an input or a valued node).
 void extract_program(const Segment& segment, RunRecipe& recipe);
 
 }  // namespace tenon

@@ -96,7 +96,9 @@ void finish(const Ref<Segment>& segment, bool done) {
   } else if (segment->cells) {
     segment->self = segment;
   }
-  { std::lock_guard guard(wait_mutex); }
+  {
+    std::lock_guard guard(wait_mutex);
+  }
   segment_done.notify_all();
 }
 
@@ -291,7 +293,8 @@ void settle(Cell& cell) {
       case Segment::State::Open:
         if (segment->owner->transforms == 0 && segment->owner->scopes == 0) {
           run_sealed(next_segment(*segment->owner));
-        } else {  // another thread's transform or operation is open: it keeps its trace, we read the value
+        } else {  // another thread's transform or operation is open: it keeps its trace, we read
+                  // the value
           run_in_place(*segment->owner);
           return;
         }

@@ -39,9 +39,9 @@ struct GraphNode {
   DerivativeMask active = 0;
   uint32_t origin = 0;
   uint32_t references = 0;
-  Buffer value;            // when it is a residual, or a live tensor's
-  Ref<LeafAnchor> leaf;    // when it is a leaf's alias
-  Ref<Graph> link;         // an input: the node of an earlier graph that it continues
+  Buffer value;          // when it is a residual, or a live tensor's
+  Ref<LeafAnchor> leaf;  // when it is a leaf's alias
+  Ref<Graph> link;       // an input: the node of an earlier graph that it continues
   uint32_t link_node = kNoNode;
 };
 

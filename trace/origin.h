@@ -8,8 +8,8 @@
 namespace tenon {
 
 struct OriginHooks {
-  uint32_t (*current)() = nullptr;               // the caller's place, cheap
-  std::string (*describe)(uint32_t) = nullptr;   // "model.py:12"
+  uint32_t (*current)() = nullptr;              // the caller's place, cheap
+  std::string (*describe)(uint32_t) = nullptr;  // "model.py:12"
 };
 void set_origin_hooks(OriginHooks hooks);
 uint32_t current_origin();

@@ -90,7 +90,8 @@ class Line {
       device = parse_device(rest_.substr(0, length));
       rest_.remove_prefix(length);
     }
-    return strided ? intern(*dtype, device, dims, strides) : intern_contiguous(*dtype, device, dims);
+    return strided ? intern(*dtype, device, dims, strides)
+                   : intern_contiguous(*dtype, device, dims);
   }
   uint32_t operand(size_t defined) {
     expect("%");

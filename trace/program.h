@@ -40,9 +40,9 @@ struct Program {
   std::vector<ProgramNode> nodes;
   std::vector<uint32_t> operands;
   std::vector<int64_t> attributes;
-  std::vector<Buffer> inputs;       // of the `input` nodes, in order
-  std::vector<uint8_t> donatable;   // per input: nobody else will read this buffer again
-  std::vector<uint32_t> outputs;    // node ids
+  std::vector<Buffer> inputs;      // of the `input` nodes, in order
+  std::vector<uint8_t> donatable;  // per input: nobody else will read this buffer again
+  std::vector<uint32_t> outputs;   // node ids
   // The executor's own: what it worked out for this program. The trace hands the same program in
   // again, with `prepared` as it was left, when the same nodes were recorded once more: then all
   // types and wiring are equal, and only buffers, `sizes` attributes and donatable may differ.

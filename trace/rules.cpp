@@ -6,9 +6,9 @@
 
 namespace tenon {
 
-#define TENON_STRUCTURAL(Name)                                                       \
-  TypeId infer_##Name(Op op, std::span<const TypeId> operands,                       \
-                      std::span<const int64_t> axes, std::span<const int64_t> sizes); \
+#define TENON_STRUCTURAL(Name)                                                                \
+  TypeId infer_##Name(Op op, std::span<const TypeId> operands, std::span<const int64_t> axes, \
+                      std::span<const int64_t> sizes);                                        \
   Value batch_##Name(const BatchContext& context);
 #include "generated/structural.inc"
 #undef TENON_STRUCTURAL

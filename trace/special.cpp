@@ -20,7 +20,9 @@ Value trigamma(Value x) {
   const Value square = inverse * inverse;
   // Bernoulli numbers 1/6, -1/30, 1/42, -1/30, 5/66.
   const Value series =
-      square * (1.0 / 6 + square * (-1.0 / 30 + square * (1.0 / 42 + square * (-1.0 / 30 + square * (5.0 / 66)))));
+      square *
+      (1.0 / 6 +
+       square * (-1.0 / 30 + square * (1.0 / 42 + square * (-1.0 / 30 + square * (5.0 / 66)))));
   sum = sum + inverse * (1.0 + inverse * 0.5 + series);
   const Value sine = unary(Op::Sin, x * std::numbers::pi);
   const Value reflected = std::numbers::pi * std::numbers::pi / (sine * sine) - sum;

@@ -22,8 +22,8 @@ std::optional<Dims> view_strides(const Type& type, Ints dims) {
   int64_t chunk = 1, viewed = 1;
   for (int i = type.rank - 1; i >= 0; --i) {
     chunk *= type.dims()[i];
-    const bool ends = i == 0 || (type.dims()[i - 1] != 1 &&
-                                 type.strides()[i - 1] != chunk * chunk_base);
+    const bool ends =
+        i == 0 || (type.dims()[i - 1] != 1 && type.strides()[i - 1] != chunk * chunk_base);
     if (!ends) continue;
     while (at >= 0 && (viewed < chunk || dims[at] == 1)) {
       strides[at] = viewed * chunk_base;
@@ -74,8 +74,7 @@ ViewShape view_shape(const Type& type, Op op, Ints axes, Ints sizes, Ints dims) 
             "{}: view size is not compatible with input tensor's size and stride (at least one "
             "dimension spans across two contiguous subspaces): {} with strides {} as {}. Use "
             ".reshape(...) instead.",
-            current_operation(), shown(type.dims()), shown(type.strides()),
-            shown(dims));
+            current_operation(), shown(type.dims()), shown(type.strides()), shown(dims));
       shape.strides = *strides;
       break;
     }
