@@ -6,7 +6,7 @@ Lists, tuples, named tuples and dictionaries are known; other classes by registe
 from __future__ import annotations
 
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,31 +73,32 @@ def tree_flatten(
 ) -> tuple[list[Any], TreeSpec]:
     """(leaves in order, structure)."""
     leaves: list[Any] = []
+    return leaves, _walk(tree, is_leaf, leaves)
 
-    def walk(node: Any) -> TreeSpec:
-        rule = None if is_leaf is not None and is_leaf(node) else _rule(node)
-        if rule is None:
-            leaves.append(node)
-            return LEAF
-        children, context = rule[0](node)
-        return TreeSpec(type(node), context, tuple(walk(child) for child in children))
 
-    return leaves, walk(tree)
+# Not nested in tree_flatten: a closure that names itself is a cycle, and would keep the leaves
+# until the garbage collector comes.
+def _walk(node: Any, is_leaf: Callable[[Any], bool] | None, leaves: list[Any]) -> TreeSpec:
+    rule = None if is_leaf is not None and is_leaf(node) else _rule(node)
+    if rule is None:
+        leaves.append(node)
+        return LEAF
+    children, context = rule[0](node)
+    return TreeSpec(type(node), context, tuple(_walk(child, is_leaf, leaves) for child in children))
 
 
 def tree_unflatten(leaves: list[Any], spec: TreeSpec) -> Any:
     """The structure with these leaves."""
-    remaining = iter(leaves)
+    return _build(spec, iter(leaves))
 
-    def build(node: TreeSpec) -> Any:
-        if node.cls is None:
-            return next(remaining)
-        children = [build(child) for child in node.children]
-        if node.cls in _registered:
-            return _registered[node.cls][1](children, node.context)
-        return node.context(*children)  # a named tuple
 
-    return build(spec)
+def _build(node: TreeSpec, remaining: Iterator[Any]) -> Any:
+    if node.cls is None:
+        return next(remaining)
+    children = [_build(child, remaining) for child in node.children]
+    if node.cls in _registered:
+        return _registered[node.cls][1](children, node.context)
+    return node.context(*children)  # a named tuple
 
 
 def tree_map(function: Callable[..., Any], tree: Any, *rest: Any) -> Any:
