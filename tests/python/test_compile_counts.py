@@ -54,7 +54,8 @@ def check_sweep(run, points, classify, limit=None):
 
 
 def floats(*shape):
-    return tn.from_numpy(np.linspace(-1, 1, int(np.prod(shape)), dtype=np.float32).reshape(shape))
+    # Copied, since operations on memory that NumPy shares don't wait.
+    return tn.tensor(np.linspace(-1, 1, int(np.prod(shape)), dtype=np.float32).reshape(shape))
 
 
 # ---- elementwise, reduction and slicing programs ------------------------------------------------
@@ -273,7 +274,7 @@ def test_batch_sizes_and_lengths_of_a_gpt():
 
     def run(batch, length):
         tokens = rng.integers(0, 50, (batch, length))
-        loss = gpt.loss_of(model, *gpt.tensors((tokens, tokens)))
+        loss = gpt.loss_of(model, tn.tensor(tokens), tn.tensor(tokens))
         model.zero_grad()
         loss.backward()
         loss.item()
@@ -375,10 +376,11 @@ def test_a_loop_with_three_phases():
                 state["x"] = state["x"] + (state["x"] * x).sum()
         state["x"].numpy()
 
-    counts = made(lambda: loop(10_000))
-    assert counts["plans"] <= 6, counts
-    counts = made(lambda: loop(3_000))
-    assert counts["plans"] <= 3, counts
+    # A loop's pieces are powers of two of its period, so that a length adds few plans, once.
+    for steps, most in ((10_000, 8), (3_000, 8), (10_000, 1), (3_000, 0), (7_000, 4)):
+        counts = made(lambda steps=steps: loop(steps))
+        assert counts["plans"] <= most, (steps, counts)
+        assert counts["programs"] < 100, (steps, counts)
 
 
 def test_loops_of_many_lengths():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,16 @@ from twin import load  # noqa: E402
 
 ULP = 2.0**-23
 STEPS = 50
-LEARNING_RATE = {"AdamW": 1e-3, "SGD": 1e-2}
+LEARNING_RATE = {"AdamW": 3e-3, "SGD": 3e-2}
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Small matrices, of which several threads only wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 class Mlp:
@@ -68,7 +78,7 @@ class Gpt:
         if Gpt.text is None:
             Gpt.text = Text()
         module = load(framework.__name__)
-        config = Config(vocabulary=len(Gpt.text.alphabet), context=48, layers=3, heads=4, width=64)
+        config = Config(vocabulary=len(Gpt.text.alphabet), context=32, layers=3, heads=4, width=32)
         self.module, self.context = module, config.context
         self.model = module.GPT(config)
         module.initialize(self.model, seed)
@@ -113,6 +123,10 @@ def relative_error(value, exact):
     return float(difference / norm) if norm > 0 else float(difference)
 
 
+def root_mean_square(values):
+    return float(np.sqrt(np.mean(np.square(values))))
+
+
 @pytest.mark.parametrize("optimizer", ["AdamW", "SGD"])
 @pytest.mark.parametrize("task", [Mlp, Gpt])
 def test_losses_follow_pytorch(task, optimizer):
@@ -131,6 +145,8 @@ def test_losses_follow_pytorch(task, optimizer):
 
 @pytest.mark.parametrize("task", [Mlp, Gpt])
 def test_errors_of_loss_and_gradients_against_float64(task):
+    # Root mean squares over seeds: a single error of a few numbers is mostly chance.
+    our_errors, their_errors = defaultdict(list), defaultdict(list)
     for seed in task.seeds:
         results = []
         for framework, dtype in ((tn, "float32"), (torch, "float32"), (torch, "float64")):
@@ -142,5 +158,8 @@ def test_errors_of_loss_and_gradients_against_float64(task):
         ours, theirs, exact = results
         assert ours.keys() == exact.keys()
         for name, value in exact.items():
-            bound = max(2 * relative_error(theirs[name], value), ULP)
-            assert relative_error(ours[name], value) <= bound, f"{name}, seed {seed}"
+            our_errors[name].append(relative_error(ours[name], value))
+            their_errors[name].append(relative_error(theirs[name], value))
+    for name, errors in our_errors.items():
+        bound = max(2 * root_mean_square(their_errors[name]), ULP)
+        assert root_mean_square(errors) <= bound, name
