@@ -34,9 +34,7 @@ void for_kept(Emitter& e, Nest& nest, const Runs& runs, bool vectorise, uint32_t
   }
   if (!vectorise) {
     e.code.unit_elements = false;
-    b.for_each(b.range_begin(), b.range_end(), b.i64(1), [&](Pack i) {
-      Emitter::Scope scope(e);
-      nest.place(runs, i);
+    nest.for_each(runs, b.range_begin(), b.range_end(), [&](Pack) {
       e.hoist(roots, exprs, serial);
       body();
     });
@@ -44,11 +42,8 @@ void for_kept(Emitter& e, Nest& nest, const Runs& runs, bool vectorise, uint32_t
   }
   const Runs outer(runs.begin(), runs.end() - 1);
   const uint32_t vector = runs.back().back();
-  for_rows(e, !outer.empty(), nest.extent_of(runs.back()), [&](Pack row, Pack lo, Pack hi) {
-    if (row) {
-      nest.place(outer, row);
-      e.hoist(roots, exprs, serial | uint64_t{1} << vector);
-    }
+  for_rows(e, nest, outer, nest.extent_of(runs.back()), [&](Pack lo, Pack hi) {
+    if (!outer.empty()) e.hoist(roots, exprs, serial | uint64_t{1} << vector);
     for_vectors(e, vector, lo, hi, cost > 60 ? 2 : 4, [&] {
       e.hoist(roots, exprs, serial);
       body();
@@ -107,27 +102,33 @@ KernelCode schedule_column(const Placement& placement, Algebra& algebra, uint32_
       members.fill(one[0]);
       identities.push_back(b.pack(std::span<const loop::Value>(members.data(), vectors)));
     }
-    const Packs sums = b.for_loop(
-        b.i64(0), n, b.i64(kColumnChunk), identities, [&](Pack first, const Packs& total) {
-          const Pack last = b.min(b.add(first, b.i64(kColumnChunk)), n);
-          const Packs chunk =
-              b.for_loop(first, last, b.i64(1), identities, [&](Pack r, const Packs& sum) {
-                Emitter::Scope scope(e);
-                e.set_loop(row, r);
-                Packs next;
-                for (size_t i = 0; i < reducers.size(); ++i) {
-                  const Pack x = e.value(roots[i].node, roots[i].access);
-                  next.push_back(b.binary(reducers[i].combine, sum[i],
-                                          b.broadcast(to_accumulator(b, reducers[i], x))));
-                }
-                return next;
-              });
-          Packs next;
+    const auto add = [&](const Packs& sums, const Packs& more) {
+      Packs next;
+      for (size_t i = 0; i < reducers.size(); ++i) {
+        next.push_back(b.binary(reducers[i].combine, sums[i], more[i]));
+      }
+      return next;
+    };
+    // Chunks of chunks, as PyTorch sums: the error grows with the longest of the loops alone.
+    const std::function<Packs(Pack, Pack, size_t)> accumulate = [&](Pack lo, Pack hi, size_t level) {
+      if (level == std::size(kColumnChunks)) {
+        return b.for_loop(lo, hi, b.i64(1), identities, [&](Pack r, const Packs& sums) {
+          Emitter::Scope scope(e);
+          e.set_loop(row, r);
+          Packs values;
           for (size_t i = 0; i < reducers.size(); ++i) {
-            next.push_back(b.binary(reducers[i].combine, total[i], chunk[i]));
+            const Pack x = e.value(roots[i].node, roots[i].access);
+            values.push_back(b.broadcast(to_accumulator(b, reducers[i], x)));
           }
-          return next;
+          return add(sums, values);
         });
+      }
+      const Pack chunk = b.i64(kColumnChunks[level]);
+      return b.for_loop(lo, hi, chunk, identities, [&](Pack first, const Packs& sums) {
+        return add(sums, accumulate(first, b.min(b.add(first, chunk), hi), level + 1));
+      });
+    };
+    const Packs sums = accumulate(b.i64(0), n, 0);
     for (size_t i = 0; i < reductions.size(); ++i) {
       e.define(reductions[i], {nest.index_of(reductions[i]), 0},
                b.cast(reducers[i].result, sums[i]));
@@ -303,7 +304,6 @@ KernelCode schedule_scatter(const Placement& placement, Algebra& algebra, uint32
   const uint32_t row = serial.empty() ? 0 : serial.back().back();
   const uint64_t serial_bit = serial.empty() ? 0 : uint64_t{1} << row;
   const Pack extent = e.int_param(serial.empty() ? PolyId{1} : nest.extent_of(serial.back()));
-  const Scalar type = scalar_of(node.dtype);
   for_kept(e, nest, kept, !kept.empty(), e.code.cost, roots, {}, serial_bit, [&] {
     b.for_each(b.i64(0), extent, b.i64(1), [&](Pack r) {
       Emitter::Scope scope(e);
@@ -317,7 +317,6 @@ KernelCode schedule_scatter(const Placement& placement, Algebra& algebra, uint32
       e.store(n, address, value);
     });
   });
-  (void)type;
   return std::move(e.code);
 }
 

@@ -16,7 +16,6 @@ struct MapStore {
 };
 
 void emit_map(Emitter& e, const std::function<std::vector<MapStore>(const Nest&)>& place) {
-  Algebra& algebra = e.algebra;
   Nest nest(e);
   const uint32_t count = static_cast<uint32_t>(e.loops.size());
   std::vector<MapStore> stores = place(nest);
@@ -58,14 +57,10 @@ void emit_map(Emitter& e, const std::function<std::vector<MapStore>(const Nest&)
   for (const auto& run : runs) all |= uint64_t{1} << run.back();
   e.hoist(roots, exprs, all);
   const Runs outer(runs.begin(), runs.end() - 1);
-  for_rows(e, !outer.empty(), nest.extent_of(runs.back()), [&](Pack row, Pack lo, Pack hi) {
-    if (row) {
-      nest.place(outer, row);
-      e.hoist(roots, exprs, vector_bit);
-    }
+  for_rows(e, nest, outer, nest.extent_of(runs.back()), [&](Pack lo, Pack hi) {
+    if (!outer.empty()) e.hoist(roots, exprs, vector_bit);
     for_vectors(e, vector, lo, hi, unroll_for(e.code.cost), body);
   });
-  (void)algebra;
 }
 
 // A kernel that stores `value` of node `from` (atoms = loops) into n.

@@ -66,17 +66,39 @@ PolyId Nest::extent_of(uint32_t begin, uint32_t end) const {
   return extent;
 }
 
-void Nest::place(const Runs& runs, Pack flat) {
+void Nest::for_each(const Runs& runs, Pack begin, Pack end,
+                    const std::function<void(Pack)>& body) {
   loop::Builder& b = e_.b;
-  for (size_t i = runs.size(); i-- > 0;) {
-    Pack value = flat;
-    if (i > 0) {
-      const Pack extent = e_.int_param(extent_of(runs[i]));
-      value = b.rem(flat, extent);
-      flat = b.div(flat, extent);
-    }
-    e_.set_loop(runs[i].back(), value);
+  if (runs.size() <= 1) {
+    b.for_each(begin, end, b.i64(1), [&](Pack i) {
+      Emitter::Scope scope(e_);
+      if (!runs.empty()) e_.set_loop(runs[0].back(), i);
+      body(i);
+    });
+    return;
   }
+  loop::Builder::Packs digits(runs.size());
+  Pack rest = begin;
+  for (size_t k = runs.size(); k-- > 0;) {
+    const Pack extent = e_.int_param(extent_of(runs[k]));
+    digits[k] = k > 0 ? b.rem(rest, extent) : rest;
+    if (k > 0) rest = b.div(rest, extent);
+  }
+  b.for_loop(begin, end, b.i64(1), digits, [&](Pack i, const loop::Builder::Packs& at) {
+    Emitter::Scope scope(e_);
+    for (size_t k = 0; k < runs.size(); ++k) e_.set_loop(runs[k].back(), at[k]);
+    body(i);
+    loop::Builder::Packs next(runs.size());
+    Pack carry = b.i64(1);
+    for (size_t k = runs.size(); k-- > 0;) {
+      next[k] = b.add(at[k], carry);
+      if (k == 0) break;
+      const Pack over = b.eq(next[k], e_.int_param(extent_of(runs[k])));
+      next[k] = b.select(over, b.i64(0), next[k]);
+      carry = b.cast(loop::Scalar::I64, over);
+    }
+    return next;
+  });
 }
 
 int unroll_for(uint32_t cost) { return cost > 1000 ? 1 : cost > 300 ? 2 : 4; }
@@ -102,23 +124,22 @@ void for_vectors(Emitter& e, uint32_t loop, Pack lo, Pack hi, int unroll,
   e.clear_vector();
 }
 
-void for_rows(Emitter& e, bool rows, PolyId n,
-              const std::function<void(Pack row, Pack lo, Pack hi)>& row) {
+void for_rows(Emitter& e, Nest& nest, const Runs& outer, PolyId n,
+              const std::function<void(Pack lo, Pack hi)>& row) {
   loop::Builder& b = e.b;
   const Pack begin = b.range_begin(), end = b.range_end();
-  if (!rows) {
-    row({}, begin, end);
+  if (outer.empty()) {
+    row(begin, end);
     return;
   }
   const Pack width = e.int_param(n);
   const Pack first = b.div(begin, width);
   const Pack last = b.div(b.sub(b.add(end, width), b.i64(1)), width);
-  b.for_each(first, last, b.i64(1), [&](Pack r) {
-    Emitter::Scope scope(e);
+  nest.for_each(outer, first, last, [&](Pack r) {
     const Pack start = b.mul(r, width);
     const Pack lo = b.max(b.sub(begin, start), b.i64(0));
     const Pack hi = b.min(b.sub(end, start), width);
-    row(r, lo, hi);
+    row(lo, hi);
   });
 }
 

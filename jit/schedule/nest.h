@@ -26,8 +26,10 @@ class Nest {
   PolyId extent_of(const std::vector<uint32_t>& run) const;
   PolyId extent_of(uint32_t begin, uint32_t end) const;
 
-  // Opens the scalar loops `runs` at position `flat` of their product.
-  void place(const Runs& runs, loop::Pack flat);
+  // body(i) for i in [begin, end) of the product of `runs`, whose loop variables it sets: divided
+  // once at the beginning, then counted like an odometer.
+  void for_each(const Runs& runs, loop::Pack begin, loop::Pack end,
+                const std::function<void(loop::Pack)>& body);
 
  private:
   Emitter& e_;
@@ -39,10 +41,11 @@ class Nest {
 void for_vectors(Emitter& e, uint32_t loop, loop::Pack lo, loop::Pack hi, int unroll,
                  const std::function<void()>& body);
 
-// The kernel's range counts elements of rows of n: calls row(row, lo, hi) for the part of each row
-// that is in the range. Without rows (`rows` false) row() is called once with the range itself.
-void for_rows(Emitter& e, bool rows, PolyId n,
-              const std::function<void(loop::Pack row, loop::Pack lo, loop::Pack hi)>& row);
+// The kernel's range counts elements of rows of n, one for each value of the loops `outer`: calls
+// row(lo, hi) for the part of each row that is in the range. Without outer loops row() is called
+// once with the range itself.
+void for_rows(Emitter& e, Nest& nest, const Runs& outer, PolyId n,
+              const std::function<void(loop::Pack lo, loop::Pack hi)>& row);
 
 int unroll_for(uint32_t cost);
 

@@ -341,9 +341,7 @@ KernelCode schedule_row(const Placement& placement, Algebra& algebra, uint32_t g
   e.hoist(all_roots, addresses_of(group.stores), kept_loops | row_loops);
 
   const Pack n = e.int_param(inner_extent);
-  b.for_each(b.range_begin(), b.range_end(), b.i64(1), [&](Pack row) {
-    Emitter::Scope row_scope(e);
-    nest.place(kept, row);
+  nest.for_each(kept, b.range_begin(), b.range_end(), [&](Pack) {
     for (size_t p = 0; p < passes.size(); ++p) {
       e.pass = static_cast<int>(p);
       const Pass& pass = passes[p];

@@ -46,8 +46,8 @@ struct Placement {
   const Grouping& grouping;
 };
 
-inline constexpr int64_t kFullChunk = 32768;  // elements of a chunk of a full reduction
-inline constexpr int64_t kColumnChunk = 256;  // rows of a chunk of a column reduction
+inline constexpr int64_t kFullChunk = 4096;  // elements of a chunk of a full reduction
+inline constexpr int64_t kColumnChunks[] = {4096, 256, 16};  // rows, of chunks within chunks
 
 std::vector<KernelCode> schedule(const Placement& placement, Algebra& algebra, uint32_t group);
 
