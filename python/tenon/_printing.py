@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import builtins
 import math
-from dataclasses import dataclass
 from typing import Any
 
 from . import _C
 from ._C import Tensor
 
 
-@dataclass
-class _Options:
-    precision: builtins.int = 4
-    threshold: builtins.float = 1000
-    edgeitems: builtins.int = 3
-    linewidth: builtins.int = 80
-    sci_mode: builtins.bool | None = None
+class _Options:  # no dataclass: their module costs half of the time that importing tenon may take
+    def __init__(self) -> None:
+        self.precision: builtins.int = 4
+        self.threshold: builtins.float = 1000
+        self.edgeitems: builtins.int = 3
+        self.linewidth: builtins.int = 80
+        self.sci_mode: builtins.bool | None = None
 
 
 _options = _Options()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -30,6 +29,8 @@ class _Mode:
         return type(self)()
 
     def __call__(self, function: _F) -> _F:
+        import inspect  # here, since it takes long to load
+
         if inspect.isgeneratorfunction(function):
 
             @functools.wraps(function)
@@ -80,6 +81,18 @@ class enable_grad(no_grad):
     """Operations inside record derivatives, also under no_grad."""
 
     _enabled = True
+
+
+class sync_errors(_Mode):
+    """Operations inside run at once, so that what fails only on data (an index out of bounds, an
+    integer division by zero) raises at the call and not when a value is read. As a context manager
+    or a decorator."""
+
+    def __enter__(self) -> None:
+        self._before.append(_C._set_sync_errors(True))
+
+    def __exit__(self, *_: object) -> None:
+        _C._set_sync_errors(self._before.pop())
 
 
 class inference_mode(_Mode):
