@@ -13,7 +13,7 @@ namespace {
 
 // Records the write without derivatives, then computes it.
 template <class Fill>
-const Tensor& fill_now(const Tensor& tensor, Fill&& fill) {
+Tensor fill_now(const Tensor& tensor, Fill&& fill) {
   {
     const GradMode no_grad(false);
     fill();
@@ -43,29 +43,29 @@ double normal_cdf(double x) { return (1 + std::erf(x / std::sqrt(2.0))) / 2; }
 
 }  // namespace
 
-const Tensor& zeros_(const Tensor& tensor) { return constant_(tensor, 0); }
-const Tensor& ones_(const Tensor& tensor) { return constant_(tensor, 1); }
+Tensor zeros_(const Tensor& tensor) { return constant_(tensor, 0); }
+Tensor ones_(const Tensor& tensor) { return constant_(tensor, 1); }
 
-const Tensor& constant_(const Tensor& tensor, double value) {
+Tensor constant_(const Tensor& tensor, double value) {
   return fill_now(tensor, [&] { tenon::fill_(tensor, value); });
 }
 
-const Tensor& eye_(const Tensor& tensor) {
+Tensor eye_(const Tensor& tensor) {
   check(tensor.rank() == 2, ErrorKind::Value, "Only tensors with 2 dimensions are supported");
   return fill_now(tensor, [&] {
     tenon::copy_(tensor, tenon::eye(tensor.size(0), tensor.size(1), tensor.dtype()));
   });
 }
 
-const Tensor& uniform_(const Tensor& tensor, double a, double b) {
+Tensor uniform_(const Tensor& tensor, double a, double b) {
   return fill_now(tensor, [&] { tenon::uniform_(tensor, a, b); });
 }
 
-const Tensor& normal_(const Tensor& tensor, double mean, double std) {
+Tensor normal_(const Tensor& tensor, double mean, double std) {
   return fill_now(tensor, [&] { tenon::normal_fill_(tensor, mean, std); });
 }
 
-const Tensor& trunc_normal_(const Tensor& tensor, double mean, double std, double a, double b) {
+Tensor trunc_normal_(const Tensor& tensor, double mean, double std, double a, double b) {
   const double low = 2 * normal_cdf((a - mean) / std) - 1;
   const double high = 2 * normal_cdf((b - mean) / std) - 1;
   return fill_now(tensor, [&] {
@@ -75,35 +75,35 @@ const Tensor& trunc_normal_(const Tensor& tensor, double mean, double std, doubl
   });
 }
 
-const Tensor& xavier_uniform_(const Tensor& tensor, double gain) {
+Tensor xavier_uniform_(const Tensor& tensor, double gain) {
   const double bound = std::sqrt(3.0) * xavier_std(tensor, gain);
   return init::uniform_(tensor, -bound, bound);
 }
 
-const Tensor& xavier_normal_(const Tensor& tensor, double gain) {
+Tensor xavier_normal_(const Tensor& tensor, double gain) {
   return normal_(tensor, 0, xavier_std(tensor, gain));
 }
 
-const Tensor& kaiming_uniform_(const Tensor& tensor, double a, std::string_view mode,
-                               std::string_view nonlinearity) {
+Tensor kaiming_uniform_(const Tensor& tensor, double a, std::string_view mode,
+                        std::string_view nonlinearity) {
   if (tensor.numel() == 0) return tensor;
   const double bound = std::sqrt(3.0) * kaiming_std(tensor, a, mode, nonlinearity);
   return init::uniform_(tensor, -bound, bound);
 }
 
-const Tensor& kaiming_normal_(const Tensor& tensor, double a, std::string_view mode,
-                              std::string_view nonlinearity) {
+Tensor kaiming_normal_(const Tensor& tensor, double a, std::string_view mode,
+                       std::string_view nonlinearity) {
   if (tensor.numel() == 0) return tensor;
   return normal_(tensor, 0, kaiming_std(tensor, a, mode, nonlinearity));
 }
 
-const Tensor& fan_in_uniform_(const Tensor& tensor, const Tensor& weight) {
+Tensor fan_in_uniform_(const Tensor& tensor, const Tensor& weight) {
   const double in = fan(weight, "fan_in");
   const double bound = in > 0 ? 1 / std::sqrt(in) : 0;
   return init::uniform_(tensor, -bound, bound);
 }
 
-const Tensor& zero_row_(const Tensor& tensor, int64_t row) {
+Tensor zero_row_(const Tensor& tensor, int64_t row) {
   return fill_now(tensor, [&] { tenon::fill_(tenon::select(tensor, 0, row), 0); });
 }
 

@@ -73,8 +73,10 @@ TensorDict Module::named_parameters() const {
 }
 
 std::vector<Tensor> Module::parameters() const {
+  TensorDict named = named_parameters();
   std::vector<Tensor> result;
-  for (auto& [name, tensor] : named_parameters()) result.push_back(std::move(tensor));
+  result.reserve(named.size());
+  for (auto& [name, tensor] : named) result.push_back(std::move(tensor));
   return result;
 }
 

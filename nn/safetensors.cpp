@@ -94,8 +94,10 @@ void save_safetensors(const std::string& path, const TensorDict& tensors,
   // Wide elements first, so that every tensor is aligned to its elements.
   std::vector<size_t> order(tensors.size());
   std::iota(order.begin(), order.end(), 0);
-  std::ranges::stable_sort(order, std::greater(),
-                           [&](size_t i) { return size_of(header.entries[i].dtype); });
+  const auto width = [&](size_t i) { return size_of(header.entries[i].dtype); };
+  std::ranges::sort(order, [&](size_t a, size_t b) {
+    return width(a) != width(b) ? width(a) > width(b) : a < b;
+  });
   uint64_t reached = 0;
   for (const size_t i : order) {
     Entry& entry = header.entries[i];

@@ -8,6 +8,7 @@
 #include <limits>
 #include <numeric>
 #include <optional>
+#include <tuple>
 #include <unordered_set>
 
 #include "core/error.h"
@@ -137,7 +138,7 @@ class Reader {
     constexpr std::string_view kMeanings = "\"\\/\b\f\n\r\t";
     if (at_ == text_.size()) fail_here("a string that doesn't end");
     const char letter = text_[at_++];
-    if (const auto known = kLetters.find(letter); known != kLetters.npos) {
+    if (const auto known = kLetters.find(letter); known != std::string_view::npos) {
       result.push_back(kMeanings[known]);
       return;
     }
@@ -160,7 +161,7 @@ class Reader {
     for (int i = 0; i < 4; ++i) {
       constexpr std::string_view kDigits = "0123456789abcdef";
       const auto digit = kDigits.find(static_cast<char>(text_[at_] | 0x20));
-      if (digit == kDigits.npos) fail_here("an unknown escape in a string");
+      if (digit == std::string_view::npos) fail_here("an unknown escape in a string");
       code = 16 * code + static_cast<std::uint32_t>(digit);
       ++at_;
     }
@@ -233,7 +234,7 @@ std::optional<std::uint64_t> bytes_of(const Entry& entry) {
 void check_layout(const Header& header, std::uint64_t data_bytes) {
   std::vector<const Entry*> order(header.entries.size());
   std::ranges::transform(header.entries, order.begin(), [](const Entry& e) { return &e; });
-  std::ranges::stable_sort(order, {}, [](const Entry* e) { return std::pair(e->begin, e->end); });
+  std::ranges::sort(order, {}, [](const Entry* e) { return std::tuple(e->begin, e->end, e); });
   std::uint64_t reached = 0;
   for (const Entry* e : order) {
     const auto bytes = bytes_of(*e);

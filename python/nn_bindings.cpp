@@ -16,43 +16,45 @@ namespace nb = nanobind;
 namespace tenon::python {
 namespace {
 
-double number(nb::args args, size_t i) { return nb::cast<double>(args[i]); }
+double number(const nb::args& args, size_t i) { return nb::cast<double>(args[i]); }
 
 // Functions of nn::init by name, with the arguments that follow the tensor.
-using Fill = std::function<void(const Tensor&, nb::args)>;
+using Fill = std::function<void(const Tensor&, const nb::args&)>;
 const std::map<std::string, Fill>& fills() {
   using namespace nn;
   static const std::map<std::string, Fill> table{
-      {"zeros", [](auto& t, nb::args) { init::zeros_(t); }},
-      {"ones", [](auto& t, nb::args) { init::ones_(t); }},
-      {"eye", [](auto& t, nb::args) { init::eye_(t); }},
-      {"constant", [](auto& t, nb::args a) { init::constant_(t, number(a, 0)); }},
-      {"uniform", [](auto& t, nb::args a) { init::uniform_(t, number(a, 0), number(a, 1)); }},
-      {"normal", [](auto& t, nb::args a) { init::normal_(t, number(a, 0), number(a, 1)); }},
+      {"zeros", [](auto& t, const nb::args&) { init::zeros_(t); }},
+      {"ones", [](auto& t, const nb::args&) { init::ones_(t); }},
+      {"eye", [](auto& t, const nb::args&) { init::eye_(t); }},
+      {"constant", [](auto& t, const nb::args& a) { init::constant_(t, number(a, 0)); }},
+      {"uniform",
+       [](auto& t, const nb::args& a) { init::uniform_(t, number(a, 0), number(a, 1)); }},
+      {"normal", [](auto& t, const nb::args& a) { init::normal_(t, number(a, 0), number(a, 1)); }},
       {"trunc_normal",
-       [](auto& t, nb::args a) {
+       [](auto& t, const nb::args& a) {
          init::trunc_normal_(t, number(a, 0), number(a, 1), number(a, 2), number(a, 3));
        }},
-      {"xavier_uniform", [](auto& t, nb::args a) { init::xavier_uniform_(t, number(a, 0)); }},
-      {"xavier_normal", [](auto& t, nb::args a) { init::xavier_normal_(t, number(a, 0)); }},
+      {"xavier_uniform",
+       [](auto& t, const nb::args& a) { init::xavier_uniform_(t, number(a, 0)); }},
+      {"xavier_normal", [](auto& t, const nb::args& a) { init::xavier_normal_(t, number(a, 0)); }},
       {"kaiming_uniform",
-       [](auto& t, nb::args a) {
+       [](auto& t, const nb::args& a) {
          init::kaiming_uniform_(t, number(a, 0), nb::cast<std::string>(a[1]),
                                 nb::cast<std::string>(a[2]));
        }},
       {"kaiming_normal",
-       [](auto& t, nb::args a) {
+       [](auto& t, const nb::args& a) {
          init::kaiming_normal_(t, number(a, 0), nb::cast<std::string>(a[1]),
                                nb::cast<std::string>(a[2]));
        }},
       {"fan_in_uniform",
-       [](auto& t, nb::args a) { init::fan_in_uniform_(t, nb::cast<Tensor>(a[0])); }},
-      {"zero_row", [](auto& t, nb::args a) { init::zero_row_(t, nb::cast<int64_t>(a[0])); }},
+       [](auto& t, const nb::args& a) { init::fan_in_uniform_(t, nb::cast<Tensor>(a[0])); }},
+      {"zero_row", [](auto& t, const nb::args& a) { init::zero_row_(t, nb::cast<int64_t>(a[0])); }},
   };
   return table;
 }
 
-TensorDict to_tensor_dict(nb::dict dict) {
+TensorDict to_tensor_dict(const nb::dict& dict) {
   TensorDict tensors;
   for (auto [name, tensor] : dict) {
     if (!nb::isinstance<nb::str>(name) || !is_tensor(tensor.ptr())) {
@@ -67,20 +69,21 @@ TensorDict to_tensor_dict(nb::dict dict) {
 }  // namespace
 
 void add_nn(nb::module_& m) {
-  m.def("_init_fill", [](const std::string& name, const Tensor& tensor, nb::args args) {
+  m.def("_init_fill", [](const std::string& name, const Tensor& tensor, const nb::args& args) {
     fills().at(name)(tensor, args);
   });
   m.def("_init_gain", [](const std::string& nonlinearity, double param) {
     return nn::init::calculate_gain(nonlinearity, param);
   });
   m.def("_init_fans", &nn::init::calculate_fans);
-  m.def("_save_safetensors", [](const std::string& path, nb::dict dict, nb::dict metadata) {
-    safetensors::Metadata texts;
-    for (auto [key, text] : metadata) {
-      texts.emplace_back(nb::cast<std::string>(key), nb::cast<std::string>(text));
-    }
-    save_safetensors(path, to_tensor_dict(dict), texts);
-  });
+  m.def("_save_safetensors",
+        [](const std::string& path, const nb::dict& dict, const nb::dict& metadata) {
+          safetensors::Metadata texts;
+          for (auto [key, text] : metadata) {
+            texts.emplace_back(nb::cast<std::string>(key), nb::cast<std::string>(text));
+          }
+          save_safetensors(path, to_tensor_dict(dict), texts);
+        });
   m.def("_load_safetensors", [](const std::string& path) {
     SafetensorsFile file = load_safetensors(path);
     nb::dict tensors, metadata;

@@ -86,7 +86,7 @@ class StateWriter {
 };
 
 template <class Rule>
-void step(nb::list groups, nb::dict state) {
+void step(const nb::list& groups, nb::dict state) {
   struct Item {
     Tensor param;
     nb::object key;
@@ -132,7 +132,7 @@ void step(nb::list groups, nb::dict state) {
 
 // The states of all parameters as they are before the first step.
 template <class Rule>
-void prepare(nb::list groups, nb::dict state) {
+void prepare(const nb::list& groups, nb::dict state) {
   StateWriter writer;
   for (nb::handle group : groups) {
     const auto options = read_fields<typename Rule::Options>(group.ptr());
@@ -148,7 +148,7 @@ void prepare(nb::list groups, nb::dict state) {
 }
 
 template <class Rule>
-void validate(nb::dict group) {
+void validate(const nb::dict& group) {
   read_fields<typename Rule::Options>(group.ptr()).validate();
 }
 
