@@ -1,5 +1,7 @@
 #include "jit/group/fuse.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <unordered_map>
 #include <unordered_set>
@@ -226,32 +228,37 @@ class Fuser {
     return group.cost + cost_of(graph_[n].op) <= options_.max_cost &&
            group.members.size() < options_.max_members;
   }
+  // Why a group refused, for explain().
+  bool refuse(const char* why) {
+    if (!refusal_) refusal_ = why;
+    return false;
+  }
 
   bool join_pointwise(uint32_t g, NodeIndex n, std::span<const Use> uses) {
     Group& group = out_.groups[g];
-    if (!has_room(group, n)) return false;
+    if (!has_room(group, n)) return refuse("its kernel is large enough");
     const auto& atoms = graph_[n].atoms;
     SmallVector<uint8_t, 8> loops;
-    if (!match_loops(g, atoms, uses, loops)) return false;
+    if (!match_loops(g, atoms, uses, loops)) return refuse("other loops");
     const bool is_full = loops.size() == group.loops.size();
     const bool is_kept =
         loops.size() == group.kept &&
         std::all_of(loops.begin(), loops.end(), [&](uint8_t l) { return l < group.kept; });
     switch (group.kind) {
       case GroupKind::Map:
-        if (!is_full) return false;
+        if (!is_full) return refuse("other loops");
         break;
       case GroupKind::Row:
-        if (!is_full && !is_kept) return false;
+        if (!is_full && !is_kept) return refuse("neither a row nor one value a row");
         break;
       case GroupKind::Column:
       case GroupKind::Full:
-        if (!is_kept) return false;
+        if (!is_kept) return refuse("reads a whole reduction that is not done yet");
         break;
       default:
-        return false;
+        return refuse("a kernel of its own kind");
     }
-    if (!uses_fit(g, uses, loops)) return false;
+    if (!uses_fit(g, uses, loops)) return refuse("reads at another place, or what comes later");
     out_.loops_of[n].assign(loops.size(), 0);
     std::copy(loops.begin(), loops.end(), out_.loops_of[n].begin());
     add(g, n);
@@ -260,17 +267,19 @@ class Fuser {
 
   bool join_reduction(uint32_t g, NodeIndex n, std::span<const Use> uses) {
     Group& group = out_.groups[g];
-    if (!has_room(group, n)) return false;
+    if (!has_room(group, n)) return refuse("its kernel is large enough");
     const ReductionClass c = reduction_class(graph_, n);
     const GraphNode& x = graph_[graph_[n].operands[0]];
     SmallVector<uint8_t, 8> loops;
-    if (x.atoms.size() != group.loops.size() || !match_loops(g, x.atoms, uses, loops)) return false;
+    if (x.atoms.size() != group.loops.size() || !match_loops(g, x.atoms, uses, loops)) {
+      return refuse("other loops");
+    }
     const ReducedLoops shape = reduced_loops(graph_, n);
     // For each loop of the reduction as it would be alone, the group's loop.
     SmallVector<uint8_t, 8> order(shape.loops.size());
     for (size_t i = 0; i < loops.size(); ++i) order[shape.operand[i]] = loops[i];
     if (c == ReductionClass::Row && group.kind == GroupKind::Map) {
-      if (!uses_fit(g, uses, loops)) return false;
+      if (!uses_fit(g, uses, loops)) return refuse("reads at another place, or what comes later");
       make_row(group, order, shape);
       for (size_t i = 0; i < order.size(); ++i) order[i] = static_cast<uint8_t>(i);
       for (size_t i = 0; i < loops.size(); ++i) loops[i] = shape.operand[i];
@@ -280,13 +289,15 @@ class Fuser {
                                                              : GroupKind::Full;
       if (group.kind != wanted || group.kept != shape.kept ||
           (c == ReductionClass::Row && group.inner_begin != shape.inner_begin)) {
-        return false;
+        return refuse("reduces other loops");
       }
       // Reduced loops run in order; kept ones may be anyhow.
       for (uint32_t i = 0; i < order.size(); ++i) {
-        if (i < shape.kept ? order[i] >= group.kept : order[i] != i) return false;
+        if (i < shape.kept ? order[i] >= group.kept : order[i] != i) {
+          return refuse("reduces in another order");
+        }
       }
-      if (!uses_fit(g, uses, loops)) return false;
+      if (!uses_fit(g, uses, loops)) return refuse("reads at another place, or what comes later");
     }
     out_.operand_loops[n].assign(loops.size(), 0);
     std::copy(loops.begin(), loops.end(), out_.operand_loops[n].begin());
@@ -347,6 +358,7 @@ class Fuser {
       return;
     }
     std::vector<Use> uses;
+    std::string note;
     if (is_reduction || is_pointwise(graph_, n)) {
       uses = uses_of(n);
       SmallVector<uint32_t, 8> candidates;
@@ -359,13 +371,18 @@ class Fuser {
       std::sort(candidates.begin(), candidates.end(), std::greater<>());
       const auto end = std::unique(candidates.begin(), candidates.end());
       for (auto it = candidates.begin(); it != end; ++it) {
+        refusal_ = nullptr;
         if (is_reduction ? join_reduction(*it, n, uses) : join_pointwise(*it, n, uses)) {
           note_readers(n, uses);
           return;
         }
+        if (it == candidates.begin() && refusal_) {
+          note = fmt::format("not in {}: {}", *it, refusal_);
+        }
       }
     }
     place_alone(graph_, out_, n);
+    out_.groups.back().note = std::move(note);
     out_.groups.back().cost = cost_of(node.op);
     note_readers(n, uses);
   }
@@ -400,7 +417,7 @@ class Fuser {
           else if (g < own) add_group(computing, g);  // it runs earlier: computes its own
           else add_group(others, g);
         }
-        if (wanted_[n] || (!others.empty() && !is_worth_computing_again(n, others.size()))) {
+        if (wanted_[n] || (!others.empty() && !is_worth_computing_again(n, others.size(), demand))) {
           out_.stored[n] = 1;
           own_needs = true;
         } else {
@@ -417,14 +434,28 @@ class Fuser {
     }
   }
 
-  bool is_worth_computing_again(NodeIndex n, size_t readers) const {
+  // Bytes read by each reader and written for it, against those of storing the value itself.
+  bool is_worth_computing_again(NodeIndex n, size_t readers,
+                                const std::vector<Groups>& demand) const {
     const Chain& chain = chains_[n];
     if (chain.dear || !is_pointwise(graph_, n)) return false;
-    size_t large = 0;
+    size_t read = 0, written = 0;
+    bool stores_more = false;
     for (NodeIndex leaf : chain.leaves) {
-      large += graph_[leaf].atoms.size() >= graph_[n].atoms.size() && !graph_[n].atoms.empty();
+      const bool large = graph_[leaf].atoms.size() >= graph_[n].atoms.size() &&
+                         !graph_[n].atoms.empty();
+      const bool has_buffer =
+          graph_[leaf].op == Op::Input || wanted_[leaf] ||
+          std::any_of(demand[leaf].begin(), demand[leaf].end(),
+                      [&](uint32_t g) { return g != out_.group_of[leaf]; });
+      if (large) read += readers;
+      if (!has_buffer) {
+        stores_more = true;
+        written += large;
+      }
     }
-    return large * readers <= 1 + readers;  // bytes read against bytes written and read
+    const size_t again = read + written, stored = 1 + readers;
+    return stores_more ? again < stored : again <= stored;
   }
 
   const Graph& graph_;
@@ -436,6 +467,7 @@ class Fuser {
   std::vector<uint32_t> depth_;
   std::unordered_map<NodeIndex, uint32_t> readers_;  // last group that reads a value
   std::unordered_set<uint64_t> seen_;
+  const char* refusal_ = nullptr;
 };
 
 }  // namespace
