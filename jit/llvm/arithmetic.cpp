@@ -1,6 +1,8 @@
 // Arithmetic of the loop IR in LLVM IR, with the meaning ir.h gives it.
 #include <llvm/IR/IntrinsicsX86.h>
 
+#include <array>
+
 #include "jit/llvm/lower_internal.h"
 #include "jit/loop/math.h"
 
@@ -128,8 +130,8 @@ llvm::Value* Lowering::integer_divide(BinaryOp op, Scalar type, V x, V y) {
     llvm::Type* pointer = llvm::PointerType::get(context_, 0);
     const auto helper = module_.getOrInsertFunction(
         division_symbol(op, type), llvm::Type::getVoidTy(context_), pointer, pointer, pointer);
-    std::vector<V> slots;
-    for (size_t i = 0; i < 3; ++i) slots.push_back(call_slot(i, type, t));
+    const std::array<V, 3> slots{call_slot(0, type, t), call_slot(1, type, t),
+                                 call_slot(2, type, t)};
     b_.CreateStore(x, slots[0]);
     b_.CreateStore(y, slots[1]);
     b_.CreateCall(helper, slots);
@@ -256,10 +258,8 @@ llvm::Value* Lowering::call(const Node& node) {
   auto* type = llvm::FunctionType::get(f64, std::vector<llvm::Type*>(count, f64), false);
   auto callee = module_.getOrInsertFunction(std::string(kHostPrefix) + host.name, type);
   if (node.lanes == 1) {
-    std::vector<V> arguments;
-    for (size_t i = 0; i < count; ++i) {
-      arguments.push_back(cast(Scalar::F64, node.type, operand(i)));
-    }
+    std::vector<V> arguments(count);
+    for (size_t i = 0; i < count; ++i) arguments[i] = cast(Scalar::F64, node.type, operand(i));
     return cast(node.type, Scalar::F64, b_.CreateCall(callee, arguments));
   }
   // void helper(function, x, y, result); x again where there is no y.

@@ -1,5 +1,7 @@
 #include "jit/llvm/lower.h"
 
+#include <array>
+
 #include "core/error.h"
 #include "jit/llvm/lower_internal.h"
 
@@ -158,11 +160,11 @@ llvm::Value* Lowering::lower_node(const Node& node) {
     case Op::RangeEnd:
       return function_->getArg(kEnd);
     case Op::LaneIndex: {
-      std::vector<llvm::Constant*> lanes;
+      std::array<llvm::Constant*, loop::kLanes> lanes;
       for (int i = 0; i < loop::kLanes; ++i) {
-        lanes.push_back(llvm::cast<llvm::Constant>(loop::is_float(node.type)
-                                                       ? number(element(node.type), i)
-                                                       : integer(element(node.type), i)));
+        lanes[i] =
+            llvm::cast<llvm::Constant>(loop::is_float(node.type) ? number(element(node.type), i)
+                                                                 : integer(element(node.type), i));
       }
       return llvm::ConstantVector::get(lanes);
     }
@@ -229,8 +231,8 @@ void Lowering::end_for() {
   b_.CreateCondBr(b_.CreateICmpSLT(next, values_[bracket.operands[1]]), bracket.body,
                   bracket.after);
   index->addIncoming(next, latch);
-  std::vector<V> next_values;
-  for (size_t i = 0; i < operands_.size(); ++i) next_values.push_back(operand(i));
+  std::vector<V> next_values(operands_.size());
+  for (size_t i = 0; i < operands_.size(); ++i) next_values[i] = operand(i);
   b_.SetInsertPoint(bracket.after);
   results_.clear();
   for (size_t i = 0; i < next_values.size(); ++i) {

@@ -71,8 +71,8 @@ class Lowering {
     llvm::BasicBlock* after;  // or the else block
     llvm::BasicBlock* end = nullptr;
     llvm::BasicBlock* then_exit = nullptr;
-    std::vector<V> then_results = {};
-    std::vector<llvm::PHINode*> carried = {};
+    std::vector<V> then_results;
+    std::vector<llvm::PHINode*> carried;
   };
   void begin_for(const loop::Node& node, loop::Value number);
   void end_for();

@@ -71,8 +71,8 @@ class Builder {
   Pack compare(CompareOp, Pack x, Pack y);
   Pack fma(Pack x, Pack y, Pack z);
   Pack select(Pack condition, Pack x, Pack y);
-  Pack cast(Scalar type, Pack x);
-  Pack bitcast(Scalar type, Pack x);
+  Pack cast(Scalar to, Pack x);
+  Pack bitcast(Scalar to, Pack x);
   Pack broadcast(Pack x);  // to 16 lanes; a vector stays what it is
   Pack extract(Pack x, int lane);
   Pack reduce(ReduceOp, Pack x);          // each member to a scalar

@@ -147,7 +147,8 @@ T float_unary(UnaryOp op, T x) {
 // Truncation, or the least value of the signed type where the result does not fit.
 template <class I>
 I truncate(double x, double low, double high) {
-  if (!(x > low && x < high)) return static_cast<I>(uint64_t{1} << (8 * sizeof(I) - 1));
+  const bool fits = x > low && x < high;  // false on NaN
+  if (!fits) return static_cast<I>(uint64_t{1} << (8 * sizeof(I) - 1));
   if constexpr (std::is_unsigned_v<I>) {
     return x < 0 ? static_cast<I>(static_cast<std::make_signed_t<I>>(x)) : static_cast<I>(x);
   } else {
@@ -200,7 +201,7 @@ Lane evaluate_unary(UnaryOp op, Scalar type, Lane x) {
     if constexpr (std::is_floating_point_v<T>) {
       return to_lane(float_unary(op, value));
     } else {
-      const uint64_t bits = static_cast<uint64_t>(value);
+      const auto bits = static_cast<uint64_t>(static_cast<int64_t>(value));
       if (op == UnaryOp::Not) return to_lane(static_cast<T>(~bits));
       if (op == UnaryOp::Abs) {
         if constexpr (std::is_unsigned_v<T>)
@@ -271,7 +272,8 @@ Lane evaluate_cast(Scalar to, Scalar from, Lane x) {
     const auto value = from_lane<decltype(tag)>(x);
     if (is_float(to)) return to_float(to, value);
     if (to == Scalar::I1) return value != 0;
-    const uint64_t bits = static_cast<uint64_t>(value);  // extends by the sign of `from`
+    const auto bits =
+        static_cast<uint64_t>(static_cast<int64_t>(value));  // extends by the sign of `from`
     const int width = 8 * size_of(to);
     return width == 64 ? bits : bits & ((uint64_t{1} << width) - 1);
   });

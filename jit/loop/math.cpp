@@ -118,8 +118,7 @@ Pack sign(Builder& b, Pack x) {
   const Pack zero = b.constant_int(type, 0), one = b.constant_int(type, 1);
   const Pack positive = b.select(b.gt(x, zero), one, zero);
   if (!is_signed(type)) return positive;
-  const Pack result = b.select(b.lt(x, zero), b.constant_int(type, -1), positive);
-  return is_float(type) ? b.select(b.ne(x, x), x, result) : result;
+  return b.select(b.lt(x, zero), b.constant_int(type, -1), positive);  // NaN: 0, as PyTorch
 }
 
 Pack unary_flag(Builder& b, ScalarFn fn, Pack x) {

@@ -50,7 +50,7 @@ class Line {
     while (!rest_.empty() && rest_.front() == ' ') rest_.remove_prefix(1);
     if (rest_.empty()) return {};
     constexpr std::string_view kMarks = "(),;:=@";
-    if (kMarks.find(rest_.front()) != kMarks.npos) return rest_.substr(0, 1);
+    if (kMarks.find(rest_.front()) != std::string_view::npos) return rest_.substr(0, 1);
     return rest_.substr(0, rest_.find_first_of(" (),;:=@"));
   }
   std::string_view next() {
@@ -72,13 +72,13 @@ class Line {
   int64_t integer() {
     const std::string_view word = next();
     int64_t value = 0;
-    const char* end = word.data() + word.size();
+    const char *const begin = word.data(), *const end = begin + word.size();
     const auto is_whole = [&](std::from_chars_result read) {
       return read.ptr == end && read.ec == std::errc{};
     };
-    if (!is_whole(std::from_chars(word.data(), end, value))) {
+    if (!is_whole(std::from_chars(begin, end, value))) {
       uint64_t large = 0;  // the upper half of u64
-      if (!is_whole(std::from_chars(word.data(), end, large))) {
+      if (!is_whole(std::from_chars(begin, end, large))) {
         error(fmt::format("\"{}\" is no integer", word));
       }
       value = static_cast<int64_t>(large);
