@@ -212,10 +212,6 @@ class _GradientNode:
         return "<RecordedOperation>"
 
 
-def _register_hook(self: Tensor, hook: Any) -> Any:
-    raise NotImplementedError("register_hook: hooks on tensors come with a later version")
-
-
 _METHODS = {
     "to": _to,
     "type": _type,
@@ -239,7 +235,6 @@ _METHODS = {
     "equal": _functions.equal,
     "allclose": _functions.allclose,
     "random_": _random_,
-    "register_hook": _register_hook,
     "is_inference": lambda self: False,
     "is_pinned": lambda self: False,
     "is_shared": lambda self: False,
