@@ -242,6 +242,8 @@ void poison_source(Segment& segment, size_t source, const Segment& failed) {
 
 }  // namespace
 
+int64_t pinned_bytes_cap = int64_t{1} << 30;
+
 std::vector<Ref<Segment>> cut_segment(const Ref<Segment>& segment, std::span<const NodeId> cuts,
                                       std::vector<uint64_t> positions) {
   std::vector<Ref<Segment>> pieces(cuts.size() + 1);

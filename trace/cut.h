@@ -19,4 +19,7 @@ std::vector<Ref<Segment>> cut_segment(const Ref<Segment>& segment, std::span<con
 // those if need be. Nodes whose source failed are poisoned. May give up the lock meanwhile.
 void resolve_sources(Segment& segment);
 
+// Bytes of buffers that pending operations may keep from being freed; tests lower it.
+extern int64_t pinned_bytes_cap;
+
 }  // namespace tenon

@@ -233,8 +233,7 @@ void seal_and_run(Recorder& r) {
 // Caps depend on what was recorded alone, so that cuts are the same on every run.
 void cut_if_large(Recorder& r) {
   constexpr size_t kNodeCap = 32768;
-  constexpr int64_t kPinnedCap = int64_t{1} << 30;
-  if (r.segment->nodes.size() < r.next_check && r.pinned_bytes < kPinnedCap) return;
+  if (r.segment->nodes.size() < r.next_check && r.pinned_bytes < pinned_bytes_cap) return;
   if (r.transforms > 0) return;
   const Ref<Segment> segment = r.segment;
   const Stream stream = make_stream(*segment);
@@ -244,7 +243,7 @@ void cut_if_large(Recorder& r) {
                                              : static_cast<NodeId>(segment->nodes.size()));
   }
   if (cuts.empty()) {
-    if (segment->nodes.size() < kNodeCap && r.pinned_bytes < kPinnedCap) {
+    if (segment->nodes.size() < kNodeCap && r.pinned_bytes < pinned_bytes_cap) {
       r.next_check = 2 * segment->nodes.size();
     } else {
       seal_and_run(r);

@@ -3,12 +3,16 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <string_view>
+#include <utility>
 
 #include "autograd/autograd.h"
+#include "core/allocator.h"
 #include "tests/trace/counting_executor.h"
 #include "tests/trace/values.h"
+#include "trace/cut.h"
 #include "trace/recorder.h"
 
 using namespace tenon;
@@ -241,4 +245,26 @@ TEST_CASE("equal layers with parameters of their own are one program") {
     read(x);
   });
   CHECK(ran.runs == 1);
+}
+
+TEST_CASE("buffers that pending operations hold are bounded, in whole turns of a loop") {
+  flush();
+  struct Cap {
+    int64_t before = std::exchange(pinned_bytes_cap, 200 << 10);
+    ~Cap() { pinned_bytes_cap = before; }
+  } cap;
+  const auto before = allocator_stats().allocated;
+  Tensor total = scale(ramp({1}), 0);
+  uint64_t most = 0;
+  const Ran ran = count_plans([&] {
+    for (int i = 0; i < 1000; ++i) {  // four kilobytes of new data a turn, never read
+      total = apply([](Value t, Value x) { return t + ops::reduce(Op::ReduceMax, x, {{0}}); },
+                    total, ramp({1000}));
+      most = std::max<uint64_t>(most, allocator_stats().allocated - before);
+    }
+    CHECK(read(total)[0] == 999000);
+  });
+  CHECK(most < 300 << 10);
+  CHECK(ran.plans <= 6);
+  CHECK(ran.runs >= 20);
 }
