@@ -80,7 +80,7 @@ constexpr void enter_forward_rules(Enter&& enter) {
   TENON_FORWARD_RULES(TENON_ENTER)
   TENON_ENTER(Redirect)
 #undef TENON_ENTER
-      for (size_t i = 0; i < kOpCount; ++i) {
+  for (size_t i = 0; i < kOpCount; ++i) {
     if (kPrimitives[i].linear) enter(static_cast<Op>(i), jvp_linear);
     if (kPrimitives[i].bilinear) enter(static_cast<Op>(i), jvp_bilinear);
   }

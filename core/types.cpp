@@ -225,8 +225,8 @@ TypeId intern(DType dtype, Device device, std::span<const std::int64_t> dims,
   if (known != kNoType) return known;
 
   check_rank(dims.size());
-  check(dims.size() == strides.size(), ErrorKind::Internal, "dims {} with strides {}",
-        shown(dims), shown(strides));
+  check(dims.size() == strides.size(), ErrorKind::Internal, "dims {} with strides {}", shown(dims),
+        shown(strides));
   const TypeId id = Table::get().find_or_add(dtype, device, dims, strides);
   set.add({tag, id});
   return id;

@@ -74,10 +74,20 @@ bool accepts(Kind kind, PyObject* object, bool lenient) {
 }
 
 const char* name_of(Kind kind) {
-  static constexpr const char* kNames[] = {
-      "Tensor", "Tensor or Number", "Number", "float",  "int",           "bool",
-      "str",    "tenon.dtype",      "device", "Generator", "object",     "tuple of ints",
-      "tuple of floats", "tuple of Tensors"};
+  static constexpr const char* kNames[] = {"Tensor",
+                                           "Tensor or Number",
+                                           "Number",
+                                           "float",
+                                           "int",
+                                           "bool",
+                                           "str",
+                                           "tenon.dtype",
+                                           "device",
+                                           "Generator",
+                                           "object",
+                                           "tuple of ints",
+                                           "tuple of floats",
+                                           "tuple of Tensors"};
   return kNames[static_cast<int>(kind)];
 }
 

@@ -1,5 +1,6 @@
 // How the generated bindings read their arguments: CPython's vector call, PyTorch's keyword rules
-// (dim or axis, keepdim or keepdims, sizes as one sequence or as several numbers), overloads by type.
+// (dim or axis, keepdim or keepdims, sizes as one sequence or as several numbers), overloads by
+// type.
 //
 // In: the borrowed arguments of a call. Out: one slot a parameter, borrowed, null where the default
 // holds; checked for their types, so that the readers below fail only on values.
@@ -81,7 +82,8 @@ struct Binding {
   bool is_function, is_method, is_functional;
 };
 
-// ---- readers: the slot's type has been checked ----------------------------------------------------
+// ---- readers: the slot's type has been checked
+// ----------------------------------------------------
 
 const Tensor& to_tensor(PyObject* object);
 inline const Tensor& to_tensor_or_none(PyObject* object) {
@@ -119,7 +121,8 @@ auto optional_or(PyObject* object, Reader&& reader, decltype(reader(object)) abs
 bool is_tensor(PyObject* object);
 bool is_number(PyObject* object);
 
-// ---- results --------------------------------------------------------------------------------------
+// ---- results
+// --------------------------------------------------------------------------------------
 
 PyObject* wrap(Tensor&& tensor);
 inline PyObject* wrap(const Tensor& tensor) { return wrap(Tensor(tensor)); }
@@ -137,7 +140,8 @@ PyObject* wrap_named(std::array<Tensor, N> tensors, PyObject* type) {
 }
 PyObject* make_return_type(const char* name, std::initializer_list<const char*> fields);
 
-// ---- errors ---------------------------------------------------------------------------------------
+// ---- errors
+// ---------------------------------------------------------------------------------------
 
 // The Python error indicator is set; the exception only carries control back to guarded().
 struct PythonError {};

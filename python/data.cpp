@@ -13,7 +13,8 @@
 namespace tenon::python {
 namespace {
 
-// ---- out: elements as Python numbers ------------------------------------------------------------------
+// ---- out: elements as Python numbers
+// ------------------------------------------------------------------
 
 template <class T>
 PyObject* number(T value) {
@@ -54,7 +55,8 @@ PyObject* nested(const std::byte*& at, std::span<const int64_t> dims, DType dtyp
   return list;
 }
 
-// ---- in: nested sequences ---------------------------------------------------------------------------------
+// ---- in: nested sequences
+// ---------------------------------------------------------------------------------
 
 struct Shape {
   Dims dims;
@@ -145,7 +147,8 @@ void store(PyObject* data, std::byte*& at, DType dtype) {
   at += size_of(dtype);
 }
 
-// ---- NumPy --------------------------------------------------------------------------------------------------
+// ---- NumPy
+// --------------------------------------------------------------------------------------------------
 
 struct Attribute {  // an owned attribute of an object
   PyObject* object;
@@ -167,7 +170,8 @@ DType dtype_of_array(PyObject* array) {
   const auto known = dtype_from_name(text);
   if (!known) {
     raise_type_error(
-        "can't convert np.ndarray of type numpy.%s. The only supported types are: float64, float32, "
+        "can't convert np.ndarray of type numpy.%s. The only supported types are: float64, "
+        "float32, "
         "float16, complex64, complex128, int64, int32, int16, int8, uint64, uint32, uint16, uint8, "
         "and bool.",
         text.c_str());
@@ -208,9 +212,10 @@ Tensor share_array(PyObject* array) {
             "At least one stride in the given numpy array is negative, and tensors with negative "
             "strides are not currently supported. (You can probably work around this by making a "
             "copy of your array with array.copy().)");
-      check(view->strides[i] % width == 0, ErrorKind::Value,
-            "given numpy array strides not a multiple of the element byte size. Copy the numpy array "
-            "to reallocate the memory.");
+      check(
+          view->strides[i] % width == 0, ErrorKind::Value,
+          "given numpy array strides not a multiple of the element byte size. Copy the numpy array "
+          "to reallocate the memory.");
       strides.push_back(view->strides[i] / width);
       last += (view->shape[i] - 1) * strides.back();
     }
@@ -247,8 +252,8 @@ Tensor copy_array(PyObject* array, std::optional<DType> dtype) {
   }
   const Attribute shape(array, "shape");  // ascontiguousarray makes 0-d arrays 1-d
   const IntList dims = to_ints(shape.object);
-  Tensor x = from_bytes(from, dims, {static_cast<const std::byte*>(view.buf),
-                                     static_cast<size_t>(view.len)});
+  Tensor x = from_bytes(from, dims,
+                        {static_cast<const std::byte*>(view.buf), static_cast<size_t>(view.len)});
   PyBuffer_Release(&view);
   Py_DECREF(plain);
   if (!dtype || *dtype == from) return x;
@@ -256,11 +261,11 @@ Tensor copy_array(PyObject* array, std::optional<DType> dtype) {
   return scope.result(ops::cast(scope.use(x), *dtype));
 }
 
-// ---- the exposed storage as a buffer ------------------------------------------------------------------------
+// ---- the exposed storage as a buffer
+// ------------------------------------------------------------------------
 
 struct StorageView {
-  PyObject_HEAD
-  Storage* storage;  // one reference
+  PyObject_HEAD Storage* storage;  // one reference
 };
 
 int storage_view_buffer(PyObject* self, Py_buffer* view, int flags) {
@@ -348,7 +353,8 @@ PyObject* make_tensor(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObje
 PyObject* as_tensor(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* names) {
   return guarded([&]() -> PyObject* {
     static const Overloads overloads{
-        {{"as_tensor", "as_tensor(data, dtype: dtype? = None, device: device? = None) -> Tensor",
+        {{"as_tensor",
+          "as_tensor(data, dtype: dtype? = None, device: device? = None) -> Tensor",
           {{"data", "", Kind::Ignored, kRequired},
            {"dtype", "", Kind::DType, kOptional},
            {"device", "", Kind::Device, kOptional}}}}};

@@ -12,7 +12,8 @@ namespace {
 
 PyObject* none() { return Py_NewRef(Py_None); }
 
-// ---- methods ----------------------------------------------------------------------------------------
+// ---- methods
+// ----------------------------------------------------------------------------------------
 
 PyObject* item(PyObject* self, PyObject*) {
   return guarded([&] { return to_python_number(to_tensor(self)); });
@@ -26,7 +27,8 @@ PyObject* dim(PyObject* self, PyObject*) { return PyLong_FromLong(to_tensor(self
 PyObject* size(PyObject* self, PyObject* const* args, Py_ssize_t nargs, PyObject* names) {
   return guarded([&]() -> PyObject* {
     static const Overloads overloads{
-        {{"size", "size(dim: int? = None) -> Size | int",
+        {{"size",
+          "size(dim: int? = None) -> Size | int",
           {{"input", "", Kind::Tensor, kRequired}, {"dim", "", Kind::Int, kOptional}}}}};
     PyObject* slots[kMostParameters];
     Holder holder;
@@ -101,15 +103,15 @@ PyObject* data_ptr(PyObject* self, PyObject*) {
 
 PyObject* backward(PyObject* self, PyObject* const* args, Py_ssize_t nargs, PyObject* names) {
   return guarded([&] {
-    static const Overloads overloads{
-        {{"backward",
-          "backward(gradient: Tensor? = None, retain_graph: bool? = None, create_graph: bool = False, "
-          "inputs: Tensor[]? = None) -> None",
-          {{"input", "", Kind::Tensor, kRequired},
-           {"gradient", "", Kind::Tensor, kOptional},
-           {"retain_graph", "", Kind::Bool, kOptional},
-           {"create_graph", "", Kind::Bool, 0},
-           {"inputs", "", Kind::Tensors, kOptional}}}}};
+    static const Overloads overloads{{{"backward",
+                                       "backward(gradient: Tensor? = None, retain_graph: bool? = "
+                                       "None, create_graph: bool = False, "
+                                       "inputs: Tensor[]? = None) -> None",
+                                       {{"input", "", Kind::Tensor, kRequired},
+                                        {"gradient", "", Kind::Tensor, kOptional},
+                                        {"retain_graph", "", Kind::Bool, kOptional},
+                                        {"create_graph", "", Kind::Bool, 0},
+                                        {"inputs", "", Kind::Tensors, kOptional}}}}};
     PyObject* slots[kMostParameters];
     Holder holder;
     overloads.bind(self, args, nargs, names, slots, holder);
@@ -142,7 +144,8 @@ PyCFunction as_method(Function* function) {
   return reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(function));
 }
 
-// ---- attributes -------------------------------------------------------------------------------------
+// ---- attributes
+// -------------------------------------------------------------------------------------
 
 PyObject* get_shape(PyObject* self, void*) {
   return guarded([&] { return make_size(to_tensor(self).dims()); });
@@ -247,7 +250,8 @@ PyMethodDef tensor_methods[] = {
     {"ndimension", dim, METH_NOARGS, "Number of dimensions."},
     {"size", as_method(size), METH_FASTCALL | METH_KEYWORDS,
      "The extents, or that of one dimension."},
-    {"stride", as_method(stride), METH_FASTCALL, "The strides in elements, or that of a dimension."},
+    {"stride", as_method(stride), METH_FASTCALL,
+     "The strides in elements, or that of a dimension."},
     {"storage_offset", storage_offset, METH_NOARGS, "Elements before the first in its storage."},
     {"element_size", element_size, METH_NOARGS, "Bytes of an element."},
     {"is_contiguous", as_method(is_contiguous), METH_VARARGS | METH_KEYWORDS,

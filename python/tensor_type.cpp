@@ -64,7 +64,8 @@ void tensor_dealloc(PyObject* self) {
   Py_DECREF(type);
 }
 
-// ---- operators --------------------------------------------------------------------------------------
+// ---- operators
+// --------------------------------------------------------------------------------------
 
 using BinaryFunction = Tensor (*)(const Operand&, const Operand&);
 
@@ -150,7 +151,8 @@ PyObject* compare(PyObject* a, PyObject* b, int operation) {
   });
 }
 
-// ---- numbers and truth ------------------------------------------------------------------------------
+// ---- numbers and truth
+// ------------------------------------------------------------------------------
 
 int truth(PyObject* self) {
   try {
@@ -193,7 +195,8 @@ Py_hash_t hash(PyObject* self) {
   return static_cast<Py_hash_t>(bits >> 4 | bits << (8 * sizeof(bits) - 4));
 }
 
-// ---- container --------------------------------------------------------------------------------------
+// ---- container
+// --------------------------------------------------------------------------------------
 
 Py_ssize_t length(PyObject* self) {
   const Tensor& x = to_tensor(self);
@@ -217,8 +220,9 @@ PyObject* iterate(PyObject* self) {
 int contains(PyObject* self, PyObject* element) {
   try {
     if (!is_tensor(element) && !is_number(element)) {
-      raise_type_error("Tensor.__contains__ only supports Tensor or scalar, but you passed in a %s.",
-                       Py_TYPE(element)->tp_name);
+      raise_type_error(
+          "Tensor.__contains__ only supports Tensor or scalar, but you passed in a %s.",
+          Py_TYPE(element)->tp_name);
     }
     return any(eq(to_tensor(self), to_operand(element))).item_int() != 0;
   } catch (...) {

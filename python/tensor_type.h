@@ -9,8 +9,7 @@
 namespace tenon::python {
 
 struct TensorObject {
-  PyObject_HEAD
-  PyObject* dict;
+  PyObject_HEAD PyObject* dict;
   PyObject* weak_references;
   Tensor tensor;
 };
@@ -24,7 +23,7 @@ PyObject* wrap_as(PyTypeObject* type, Tensor&& tensor);
 PyObject* make_size(std::span<const int64_t> dims);
 
 // dtype and device objects.
-PyObject* dtype_object(DType dtype);   // borrowed
+PyObject* dtype_object(DType dtype);  // borrowed
 PyObject* device_object(Device device);
 bool is_dtype(PyObject* object);
 bool is_device(PyObject* object);

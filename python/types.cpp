@@ -25,7 +25,9 @@ PyTypeObject* dtype_type = nullptr;
 PyTypeObject* device_type = nullptr;
 PyTypeObject* generator_type = nullptr;
 
-std::string dtype_repr(const DTypeObject& self) { return "tenon." + std::string(name_of(self.dtype)); }
+std::string dtype_repr(const DTypeObject& self) {
+  return "tenon." + std::string(name_of(self.dtype));
+}
 
 double finfo_max(DType dtype) {
   switch (dtype) {
@@ -47,14 +49,15 @@ void add_dtypes(nb::module_& m) {
       .def("__reduce__", [](const DTypeObject& self) { return std::string(name_of(self.dtype)); })
       .def_prop_ro("name", [](const DTypeObject& self) { return std::string(name_of(self.dtype)); })
       .def_prop_ro("itemsize", [](const DTypeObject& self) { return size_of(self.dtype); })
-      .def_prop_ro("is_floating_point", [](const DTypeObject& self) { return is_floating(self.dtype); })
+      .def_prop_ro("is_floating_point",
+                   [](const DTypeObject& self) { return is_floating(self.dtype); })
       .def_prop_ro("is_complex", [](const DTypeObject& self) { return is_complex(self.dtype); })
       .def_prop_ro("is_signed", [](const DTypeObject& self) { return is_signed(self.dtype); })
       .def_prop_ro("_max", [](const DTypeObject& self) { return finfo_max(self.dtype); });
   dtype_type = reinterpret_cast<PyTypeObject*>(type.ptr());
   const std::map<std::string_view, DType> aliases = {
-      {"float", DType::Float32}, {"double", DType::Float64},     {"half", DType::Float16},
-      {"long", DType::Int64},    {"int", DType::Int32},          {"short", DType::Int16},
+      {"float", DType::Float32},    {"double", DType::Float64},    {"half", DType::Float16},
+      {"long", DType::Int64},       {"int", DType::Int32},         {"short", DType::Int16},
       {"cfloat", DType::Complex64}, {"cdouble", DType::Complex128}};
   for (int i = 0; i < kDTypeCount; ++i) {
     const auto dtype = static_cast<DType>(i);
@@ -75,17 +78,18 @@ Device make_device(std::string_view text, std::optional<int> index) {
 
 void add_device(nb::module_& m) {
   auto type = nb::class_<Device>(m, "device", "Where tensors lie: \"cpu\", \"cuda:0\", \"meta\".");
-  type.def("__init__",
-           [](Device* self, nb::object which, nb::object index) {
-             if (nb::isinstance<Device>(which)) {
-               new (self) Device(nb::cast<Device>(which));
-               return;
-             }
-             std::optional<int> number;
-             if (!index.is_none()) number = nb::cast<int>(index);
-             new (self) Device(make_device(nb::cast<std::string>(which), number));
-           },
-           nb::arg("type"), nb::arg("index") = nb::none())
+  type.def(
+          "__init__",
+          [](Device* self, nb::object which, nb::object index) {
+            if (nb::isinstance<Device>(which)) {
+              new (self) Device(nb::cast<Device>(which));
+              return;
+            }
+            std::optional<int> number;
+            if (!index.is_none()) number = nb::cast<int>(index);
+            new (self) Device(make_device(nb::cast<std::string>(which), number));
+          },
+          nb::arg("type"), nb::arg("index") = nb::none())
       .def_prop_ro("type", [](const Device& self) { return std::string(name_of(self.kind)); })
       .def_prop_ro("index",
                    [](const Device& self) -> nb::object {
@@ -99,12 +103,12 @@ void add_device(nb::module_& m) {
              if (self.is_cuda()) text += ", index=" + std::to_string(int{self.index});
              return text + ")";
            })
-      .def("__eq__", [](const Device& a, nb::object b) {
-        return nb::isinstance<Device>(b) && a == nb::cast<Device>(b);
-      })
-      .def("__hash__", [](const Device& self) {
-        return static_cast<int>(self.kind) * 256 + self.index;
-      })
+      .def("__eq__",
+           [](const Device& a, nb::object b) {
+             return nb::isinstance<Device>(b) && a == nb::cast<Device>(b);
+           })
+      .def("__hash__",
+           [](const Device& self) { return static_cast<int>(self.kind) * 256 + self.index; })
       .def("__reduce__", [](const Device& self) {
         return nb::make_tuple(nb::handle(reinterpret_cast<PyObject*>(device_type)),
                               nb::make_tuple(to_string(self)));
@@ -114,8 +118,9 @@ void add_device(nb::module_& m) {
 
 void add_generator(nb::module_& m) {
   auto type = nb::class_<Generator>(m, "Generator", "A source of random numbers of its own.");
-  type.def("__init__", [](Generator* self, nb::object) { new (self) Generator(); },
-           nb::arg("device") = nb::none())
+  type.def(
+          "__init__", [](Generator* self, nb::object) { new (self) Generator(); },
+          nb::arg("device") = nb::none())
       .def("manual_seed",
            [](nb::handle self, int64_t seed) {
              nb::cast<Generator&>(self) = Generator{static_cast<uint64_t>(seed), 0};

@@ -258,11 +258,10 @@ ExprId Algebra::join(std::span<const ExprId> parts, std::span<const Symbol> atom
         bool whole = term.part + 1 == n && k + 1 >= n;
         for (size_t i = 0; whole && i < n; ++i) {
           whole = atoms[k + 1 - n + i] == radix[i] &&
-                  parts[k + 1 - n + i] ==
-                      this->term(intern({Term::Part, term.whole, term.radix,
-                                         static_cast<uint32_t>(i), 0},
-                                        loops(term.whole)),
-                                 1);
+                  parts[k + 1 - n + i] == this->term(intern({Term::Part, term.whole, term.radix,
+                                                             static_cast<uint32_t>(i), 0},
+                                                            loops(term.whole)),
+                                                     1);
         }
         if (whole) {
           sum = plus(sum, scale(term.whole, stride));

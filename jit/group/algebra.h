@@ -1,10 +1,10 @@
 // Index arithmetic with unknown extents.
 //
 // Poly: a polynomial with integer coefficients over parameters (extents of atoms, sizes of program
-// nodes, strides of inputs), which have their values when a plan is bound. Expr: an affine form over
-// loop variables, with Poly coefficients; what is not affine (a part of a split index, an index
-// loaded from memory) is an opaque term of it. All are interned in one Algebra a plan, so that
-// equality is equality of ids, and equal ids mean equal values.
+// nodes, strides of inputs), which have their values when a plan is bound. Expr: an affine form
+// over loop variables, with Poly coefficients; what is not affine (a part of a split index, an
+// index loaded from memory) is an opaque term of it. All are interned in one Algebra a plan, so
+// that equality is equality of ids, and equal ids mean equal values.
 #pragma once
 
 #include <array>
@@ -20,10 +20,10 @@
 
 namespace tenon::jit {
 
-using PolyId = uint32_t;   // 0 is 0, 1 is 1
-using ExprId = uint32_t;   // 0 is 0
-using TermId = uint32_t;   // below kMaxLoops: that loop's variable
-using IndexId = uint32_t;  // a list of expressions, one an atom of a node
+using PolyId = uint32_t;       // 0 is 0, 1 is 1
+using ExprId = uint32_t;       // 0 is 0
+using TermId = uint32_t;       // below kMaxLoops: that loop's variable
+using IndexId = uint32_t;      // a list of expressions, one an atom of a node
 using ConditionId = uint32_t;  // a conjunction; 0 is true
 
 inline constexpr uint32_t kMaxLoops = 48;
@@ -37,10 +37,10 @@ struct Param {
 
 struct Term {
   enum Kind : uint8_t {
-    Loop,    // a loop variable
-    Part,    // digit `part` of the mixed radix `radix` of `whole`: (whole / inner) % extent
+    Loop,      // a loop variable
+    Part,      // digit `part` of the mixed radix `radix` of `whole`: (whole / inner) % extent
     Quotient,  // whole / the polynomial `radix`
-    Loaded,  // the checked value of `gather`'s index operand at `index` under `condition`
+    Loaded,    // the checked value of `gather`'s index operand at `index` under `condition`
   } kind;
   ExprId whole = 0;
   uint32_t radix = 0;  // Part: id in Algebra::radices; Loaded: the gather node

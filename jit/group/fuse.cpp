@@ -139,8 +139,8 @@ class Fuser {
       return;
     }
     for (size_t k = 0; k < node.operands.size(); ++k) {
-      find_uses(node.operands[k],
-                operand_access(graph_, algebra_, n, static_cast<int>(k), at), reader_atoms, uses);
+      find_uses(node.operands[k], operand_access(graph_, algebra_, n, static_cast<int>(k), at),
+                reader_atoms, uses);
     }
   }
   IndexId own_index(NodeIndex n) {
@@ -156,9 +156,8 @@ class Fuser {
     if (is_pointwise(graph_, n)) {
       const Access at{own_index(n), 0};
       for (size_t k = 0; k < node.operands.size(); ++k) {
-        find_uses(node.operands[k],
-                  operand_access(graph_, algebra_, n, static_cast<int>(k), at), node.atoms.size(),
-                  uses);
+        find_uses(node.operands[k], operand_access(graph_, algebra_, n, static_cast<int>(k), at),
+                  node.atoms.size(), uses);
       }
     } else {
       const NodeIndex x = node.operands[0];
@@ -216,7 +215,8 @@ class Fuser {
       if (is_placed(use.node) && out_.group_of[use.node] == g && use.same_place) {
         const auto& theirs = out_.loops_of[use.node];
         bool same = true;
-        for (size_t i = 0; i < use.loops.size(); ++i) same = same && loops[use.loops[i]] == theirs[i];
+        for (size_t i = 0; i < use.loops.size(); ++i)
+          same = same && loops[use.loops[i]] == theirs[i];
         if (same) continue;
       }
       if (!is_available(use.node, g)) return false;
@@ -413,11 +413,15 @@ class Fuser {
         Groups others;
         bool own_needs = false;
         for (uint32_t g : demand[n]) {
-          if (g == own) own_needs = true;
-          else if (g < own) add_group(computing, g);  // it runs earlier: computes its own
-          else add_group(others, g);
+          if (g == own)
+            own_needs = true;
+          else if (g < own)
+            add_group(computing, g);  // it runs earlier: computes its own
+          else
+            add_group(others, g);
         }
-        if (wanted_[n] || (!others.empty() && !is_worth_computing_again(n, others.size(), demand))) {
+        if (wanted_[n] ||
+            (!others.empty() && !is_worth_computing_again(n, others.size(), demand))) {
           out_.stored[n] = 1;
           own_needs = true;
         } else {
@@ -442,12 +446,11 @@ class Fuser {
     size_t read = 0, written = 0;
     bool stores_more = false;
     for (NodeIndex leaf : chain.leaves) {
-      const bool large = graph_[leaf].atoms.size() >= graph_[n].atoms.size() &&
-                         !graph_[n].atoms.empty();
-      const bool has_buffer =
-          graph_[leaf].op == Op::Input || wanted_[leaf] ||
-          std::any_of(demand[leaf].begin(), demand[leaf].end(),
-                      [&](uint32_t g) { return g != out_.group_of[leaf]; });
+      const bool large =
+          graph_[leaf].atoms.size() >= graph_[n].atoms.size() && !graph_[n].atoms.empty();
+      const bool has_buffer = graph_[leaf].op == Op::Input || wanted_[leaf] ||
+                              std::any_of(demand[leaf].begin(), demand[leaf].end(),
+                                          [&](uint32_t g) { return g != out_.group_of[leaf]; });
       if (large) read += readers;
       if (!has_buffer) {
         stores_more = true;

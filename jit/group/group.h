@@ -31,9 +31,9 @@ const char* name_of(GroupKind kind);
 
 struct Group {
   GroupKind kind = GroupKind::Map;
-  Symbols loops;               // atoms; kept ones first, then reduced ones
-  uint32_t kept = 0;           // how many are kept
-  uint32_t inner_begin = 0;    // Row: first loop of the innermost reduced axis
+  Symbols loops;             // atoms; kept ones first, then reduced ones
+  uint32_t kept = 0;         // how many are kept
+  uint32_t inner_begin = 0;  // Row: first loop of the innermost reduced axis
   std::vector<NodeIndex> members;
   std::vector<NodeIndex> stores;  // members whose values are stored
   uint32_t cost = 0;              // operations, for the cap on a kernel's size
@@ -43,7 +43,7 @@ struct Group {
 struct Grouping {
   static constexpr uint32_t kUnplaced = ~uint32_t{0};
   std::vector<Group> groups;
-  std::vector<uint32_t> group_of;  // by node; kUnplaced: inlined where it is used
+  std::vector<uint32_t> group_of;                 // by node; kUnplaced: inlined where it is used
   std::vector<SmallVector<uint8_t, 6>> loops_of;  // by node: the loop of each atom, in its group
   // By node, for reductions and scans: the loop of each atom of the operand.
   std::vector<SmallVector<uint8_t, 6>> operand_loops;

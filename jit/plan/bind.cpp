@@ -58,9 +58,8 @@ std::shared_ptr<const Plan::Binding> Plan::bind(const Program& program) {
                               buffer.shares == kNone && buffer.first != kNone;
     if (is_temporary) order.push_back(i);
   }
-  std::stable_sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) {
-    return buffers_[a].first < buffers_[b].first;
-  });
+  std::stable_sort(order.begin(), order.end(),
+                   [&](uint32_t a, uint32_t b) { return buffers_[a].first < buffers_[b].first; });
   std::vector<uint32_t> live;  // placed and not dead, by offset
   for (uint32_t id : order) {
     std::erase_if(live, [&](uint32_t other) { return buffers_[other].last < buffers_[id].first; });

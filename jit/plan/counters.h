@@ -8,11 +8,11 @@
 namespace tenon::jit {
 
 struct Counters {
-  uint64_t programs = 0;    // run
-  uint64_t plans = 0;       // made
-  uint64_t kernels = 0;     // different ones
-  uint64_t compiled = 0;    // of these, by the compiler
-  uint64_t from_disk = 0;   // of these, from the disk cache
+  uint64_t programs = 0;   // run
+  uint64_t plans = 0;      // made
+  uint64_t kernels = 0;    // different ones
+  uint64_t compiled = 0;   // of these, by the compiler
+  uint64_t from_disk = 0;  // of these, from the disk cache
   uint64_t launches = 0;
   uint64_t library_calls = 0;
   uint64_t library_primitives = 0;
@@ -23,8 +23,8 @@ Counters counters();
 struct StepRecord {
   std::string name;
   double seconds = 0;
-  int64_t bytes = 0;                // read and written, each buffer once
-  std::vector<uint32_t> origins;    // of its operations
+  int64_t bytes = 0;              // read and written, each buffer once
+  std::vector<uint32_t> origins;  // of its operations
 };
 // The steps of the calling thread's last run; times only while profiling is on.
 const std::vector<StepRecord>& last_run();

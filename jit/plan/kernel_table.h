@@ -14,7 +14,7 @@ namespace tenon::jit {
 struct CompiledKernel {
   loop::Kernel code;
   Hash128 hash;
-  std::atomic<loop::KernelFunction> function{nullptr};  // none: interpreted
+  std::atomic<loop::KernelFunction> function{nullptr};    // none: interpreted
   std::vector<Ref<llvm_jit::CompiledCode>> machine_code;  // keeps what `function` may still run
   std::atomic<int64_t> work{0};  // operations times elements so far, see hot.h
 

@@ -52,14 +52,13 @@ void Plan::fail_at(const KernelStep& step, const Running& running) const {
   if (!where.empty()) where = " (recorded at " + where + ")";
   const auto code = static_cast<loop::CheckCode>(running.error.code);
   if (code == loop::CheckCode::IndexOutOfRange) {
-    const Type& type =
-        type_of(running.program.nodes[running.program.operands[node.operands]].type);
+    const Type& type = type_of(running.program.nodes[running.program.operands[node.operands]].type);
     const int64_t axis = running.program.axes_of(node)[0];
-    throw DataError(ErrorKind::Index,
-                    fmt::format("{}: index {} is out of bounds for dimension {} with size {}{}",
-                                tenon::name_of(node.op), running.error.value, axis,
-                                type.dims()[axis], where),
-                    node.origin);
+    throw DataError(
+        ErrorKind::Index,
+        fmt::format("{}: index {} is out of bounds for dimension {} with size {}{}",
+                    tenon::name_of(node.op), running.error.value, axis, type.dims()[axis], where),
+        node.origin);
   }
   throw DataError(ErrorKind::ZeroDivision,
                   fmt::format("{}: integer division by zero{}", tenon::name_of(node.op), where),
@@ -81,14 +80,16 @@ void Plan::run_kernel(const KernelStep& step, const Step& info, Running& running
   for (uint32_t id : step.buffers) buffers.push_back(running.pointers[id]);
   for (PolyId p : step.ints) ints.push_back(binding[p]);
   for (uint32_t source : step.scalars) {
-    scalars.push_back(static_cast<uint64_t>(
-        running.program.attributes[running.program.nodes[source].sizes]));
+    scalars.push_back(
+        static_cast<uint64_t>(running.program.attributes[running.program.nodes[source].sizes]));
   }
   CompiledKernel& kernel = *step.kernel;
   const int64_t scratch = kernel.code.scratch.bytes(ints.data());
   const int64_t work = std::max<int64_t>(binding[step.work], 1);
   const double unit = static_cast<double>(work) / static_cast<double>(range) * step.cost;
-  int64_t grain = std::max<int64_t>(1, static_cast<int64_t>(static_cast<double>(chunk_work.load(std::memory_order_relaxed)) / unit));
+  int64_t grain = std::max<int64_t>(
+      1,
+      static_cast<int64_t>(static_cast<double>(chunk_work.load(std::memory_order_relaxed)) / unit));
   if (step.unit_elements) grain = (grain + 63) / 64 * 64;
   count_launch();
   note_work(kernel, work * step.cost);
@@ -161,8 +162,7 @@ std::vector<Buffer> Plan::run(Program& program) {
         }
       }
       if (!output.storage) output.storage = allocate(binding.bytes[i]);
-      running.pointers[i] =
-          static_cast<std::byte*>(output.storage->data()) + output.offset * item;
+      running.pointers[i] = static_cast<std::byte*>(output.storage->data()) + output.offset * item;
     } else if (binding.offsets[i] >= 0) {
       running.pointers[i] = running.slab->as<std::byte>() + binding.offsets[i];
     }
@@ -184,8 +184,8 @@ std::vector<Buffer> Plan::run(Program& program) {
     const Step& step = steps_[s];
     if (writes_inputs && !guard && (last_fallible_ == kNone || s > last_fallible_)) guard.emplace();
     if (!guard) check_interrupt();
-    const auto start = profiling ? std::chrono::steady_clock::now()
-                                 : std::chrono::steady_clock::time_point{};
+    const auto start =
+        profiling ? std::chrono::steady_clock::now() : std::chrono::steady_clock::time_point{};
     if (const auto* kernel = std::get_if<KernelStep>(&step.what)) {
       run_kernel(*kernel, step, running);
     } else if (const auto* gemm = std::get_if<GemmStep>(&step.what)) {
@@ -196,8 +196,7 @@ std::vector<Buffer> Plan::run(Program& program) {
     if (!profiling) continue;
     StepRecord entry;
     entry.name = step.name;
-    entry.seconds =
-        std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    entry.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     const auto add_bytes = [&](uint32_t buffer) { entry.bytes += binding.bytes[buffer]; };
     if (const auto* kernel = std::get_if<KernelStep>(&step.what)) {
       for (uint32_t buffer : kernel->buffers) add_bytes(buffer);

@@ -16,10 +16,9 @@ class Collector {
   // Dimension `to` of the operand has the index of the result's dimension `from`.
   void pass(int from, int to) {
     const int n = from_.atoms_in(from);
-    if (n == to_.atoms_in(to) &&
-        std::equal(from_.atoms.begin() + from_.starts[from],
-                   from_.atoms.begin() + from_.starts[from + 1],
-                   to_.atoms.begin() + to_.starts[to])) {
+    if (n == to_.atoms_in(to) && std::equal(from_.atoms.begin() + from_.starts[from],
+                                            from_.atoms.begin() + from_.starts[from + 1],
+                                            to_.atoms.begin() + to_.starts[to])) {
       for (int i = 0; i < n; ++i) parts_.push_back(index_[from_.starts[from] + i]);
       return;
     }
@@ -130,8 +129,8 @@ Access operand_access(const Graph& graph, Algebra& algebra, NodeIndex n, int k, 
           to.pass(d, d);
           continue;
         }
-        ExprId e = algebra.plus(to.dim(d), algebra.from(algebra.mul(attribute(d),
-                                                                    algebra.constant(-1))));
+        ExprId e =
+            algebra.plus(to.dim(d), algebra.from(algebra.mul(attribute(d), algebra.constant(-1))));
         condition = algebra.condition(condition, Condition::NotNegative, e);
         if (!((dense >> d) & 1)) {
           const PolyId step = algebra.add(attribute(2 * rank + d), 1);
@@ -149,8 +148,8 @@ Access operand_access(const Graph& graph, Algebra& algebra, NodeIndex n, int k, 
       const int axis = static_cast<int>(node.axes[0]);
       const auto extent = [&](size_t i) {
         const GraphNode& part = graph[node.operands[i]];
-        return algebra.product({part.atoms.data() + part.starts[axis],
-                                static_cast<size_t>(part.atoms_in(axis))});
+        return algebra.product(
+            {part.atoms.data() + part.starts[axis], static_cast<size_t>(part.atoms_in(axis))});
       };
       PolyId offset = 0;
       for (int i = 0; i < k; ++i) offset = algebra.add(offset, extent(i));
@@ -160,8 +159,8 @@ Access operand_access(const Graph& graph, Algebra& algebra, NodeIndex n, int k, 
           to.pass(d, d);
           continue;
         }
-        const ExprId e = algebra.plus(
-            to.dim(d), algebra.from(algebra.mul(offset, algebra.constant(-1))));
+        const ExprId e =
+            algebra.plus(to.dim(d), algebra.from(algebra.mul(offset, algebra.constant(-1))));
         if (k > 0) condition = algebra.condition(condition, Condition::NotNegative, e);
         if (k + 1 < static_cast<int>(node.operands.size())) {
           condition = algebra.condition(condition, Condition::Below, e, extent(k));
@@ -233,9 +232,10 @@ ExprId address_of(Algebra& algebra, const GraphNode& node, IndexId index) {
   ExprId sum = 0;
   for (int d = 0; d < node.rank(); ++d) {
     if (node.dims[d] == kOne || layout.classes[d] == 0) continue;
-    const PolyId stride = layout.classes[d] == 1
-                              ? PolyId{1}
-                              : algebra.param({Param::Stride, node.input, static_cast<uint32_t>(d)});
+    const PolyId stride =
+        layout.classes[d] == 1
+            ? PolyId{1}
+            : algebra.param({Param::Stride, node.input, static_cast<uint32_t>(d)});
     sum = algebra.plus(sum, algebra.scale(dim_of(algebra, node, index, d), stride));
   }
   return sum;

@@ -9,42 +9,102 @@ using loop::Scalar;
 
 loop::Scalar scalar_of(DType dtype) {
   switch (dtype) {
-    case DType::Bool: return Scalar::I1;
-    case DType::UInt8: return Scalar::U8;
-    case DType::Int8: return Scalar::I8;
-    case DType::Int16: return Scalar::I16;
-    case DType::Int32: return Scalar::I32;
-    case DType::Int64: return Scalar::I64;
-    case DType::UInt16: return Scalar::U16;
-    case DType::UInt32: return Scalar::U32;
-    case DType::UInt64: return Scalar::U64;
-    case DType::Float16: return Scalar::F16;
-    case DType::BFloat16: return Scalar::BF16;
-    case DType::Float32: return Scalar::F32;
-    case DType::Float64: return Scalar::F64;
+    case DType::Bool:
+      return Scalar::I1;
+    case DType::UInt8:
+      return Scalar::U8;
+    case DType::Int8:
+      return Scalar::I8;
+    case DType::Int16:
+      return Scalar::I16;
+    case DType::Int32:
+      return Scalar::I32;
+    case DType::Int64:
+      return Scalar::I64;
+    case DType::UInt16:
+      return Scalar::U16;
+    case DType::UInt32:
+      return Scalar::U32;
+    case DType::UInt64:
+      return Scalar::U64;
+    case DType::Float16:
+      return Scalar::F16;
+    case DType::BFloat16:
+      return Scalar::BF16;
+    case DType::Float32:
+      return Scalar::F32;
+    case DType::Float64:
+      return Scalar::F64;
     case DType::Complex64:
-    case DType::Complex128: break;
+    case DType::Complex128:
+      break;
   }
-  fail(ErrorKind::NotImplemented, "{} kernels are not supported; use real tensors",
-       name_of(dtype));
+  fail(ErrorKind::NotImplemented, "{} kernels are not supported; use real tensors", name_of(dtype));
 }
 
 uint32_t cost_of(Op op) {
   switch (op) {
-    case Op::Add: case Op::Sub: case Op::Mul: case Op::Neg: case Op::Abs: case Op::Select:
-    case Op::Cast: case Op::Maximum: case Op::Minimum: case Op::Eq: case Op::Ne: case Op::Lt:
-    case Op::Le: case Op::Gt: case Op::Ge: case Op::BitwiseAnd: case Op::BitwiseOr:
-    case Op::BitwiseXor: case Op::BitwiseNot: case Op::LogicalNot: case Op::IsNan: case Op::IsInf:
-    case Op::Floor: case Op::Ceil: case Op::Round: case Op::Trunc: case Op::Iota: case Op::Pad:
-    case Op::Concatenate: case Op::Copysign: case Op::ShiftLeft: case Op::ShiftRight:
-    case Op::ReduceSum: case Op::ReduceMax: case Op::ReduceMin: case Op::ReduceProd:
-    case Op::ReduceAny: case Op::ReduceAll: return 1;
-    case Op::Sign: case Op::Gather: case Op::TakeAlong: return 3;
-    case Op::Div: case Op::Sqrt: case Op::Rsqrt: return 6;
-    case Op::Input: case Op::Constant: case Op::Expand: case Op::Reshape: case Op::Permute:
-    case Op::Slice: case Op::Alias: case Op::Redirect: return 0;
-    case Op::Pow: case Op::RandomBits: return 40;
-    default: return 20;
+    case Op::Add:
+    case Op::Sub:
+    case Op::Mul:
+    case Op::Neg:
+    case Op::Abs:
+    case Op::Select:
+    case Op::Cast:
+    case Op::Maximum:
+    case Op::Minimum:
+    case Op::Eq:
+    case Op::Ne:
+    case Op::Lt:
+    case Op::Le:
+    case Op::Gt:
+    case Op::Ge:
+    case Op::BitwiseAnd:
+    case Op::BitwiseOr:
+    case Op::BitwiseXor:
+    case Op::BitwiseNot:
+    case Op::LogicalNot:
+    case Op::IsNan:
+    case Op::IsInf:
+    case Op::Floor:
+    case Op::Ceil:
+    case Op::Round:
+    case Op::Trunc:
+    case Op::Iota:
+    case Op::Pad:
+    case Op::Concatenate:
+    case Op::Copysign:
+    case Op::ShiftLeft:
+    case Op::ShiftRight:
+    case Op::ReduceSum:
+    case Op::ReduceMax:
+    case Op::ReduceMin:
+    case Op::ReduceProd:
+    case Op::ReduceAny:
+    case Op::ReduceAll:
+      return 1;
+    case Op::Sign:
+    case Op::Gather:
+    case Op::TakeAlong:
+      return 3;
+    case Op::Div:
+    case Op::Sqrt:
+    case Op::Rsqrt:
+      return 6;
+    case Op::Input:
+    case Op::Constant:
+    case Op::Expand:
+    case Op::Reshape:
+    case Op::Permute:
+    case Op::Slice:
+    case Op::Alias:
+    case Op::Redirect:
+      return 0;
+    case Op::Pow:
+    case Op::RandomBits:
+      return 40;
+    default:
+      return 20;
   }
 }
 
@@ -59,11 +119,10 @@ Emitter::Emitter(const Placement& placement, Algebra& algebra, uint32_t group)
       b(code.kernel) {}
 
 uint32_t Emitter::buffer(NodeIndex node, loop::Access access, bool partial) {
-  const auto [it, is_new] = buffers_.try_emplace(
-      node * 2 + partial, static_cast<uint32_t>(code.buffers.size()));
+  const auto [it, is_new] =
+      buffers_.try_emplace(node * 2 + partial, static_cast<uint32_t>(code.buffers.size()));
   if (is_new) {
-    const Scalar type =
-        partial ? reducer_of(graph, node).accumulate : scalar_of(graph[node].dtype);
+    const Scalar type = partial ? reducer_of(graph, node).accumulate : scalar_of(graph[node].dtype);
     code.buffers.push_back({node, partial});
     b.add_buffer(type, access);
   }
@@ -137,8 +196,7 @@ Emitter::Pack Emitter::term(TermId t) {
       return loop_values_[t];
     case Term::Part: {
       const Symbols& radix = algebra.radix(x.radix);
-      const PolyId inner = algebra.product(
-          {radix.data() + x.part + 1, radix.size() - x.part - 1});
+      const PolyId inner = algebra.product({radix.data() + x.part + 1, radix.size() - x.part - 1});
       const PolyId extent = algebra.extent(radix[x.part]);
       Pack value = expr(x.whole);
       if (inner != 1) value = b.div(value, int_param(inner));

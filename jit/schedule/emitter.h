@@ -1,8 +1,8 @@
 // Emits the values of a group's nodes into one kernel, on demand.
 //
-// value(n, access) emits what computes element `access` of node n, unless it is in scope already. Its
-// operations go where the builder stands, so hoist() is called before a loop opens: it emits what
-// the loop's body will ask for and doesn't depend on the loop.
+// value(n, access) emits what computes element `access` of node n, unless it is in scope already.
+// Its operations go where the builder stands, so hoist() is called before a loop opens: it emits
+// what the loop's body will ask for and doesn't depend on the loop.
 #pragma once
 
 #include <unordered_map>
@@ -92,7 +92,7 @@ class Emitter {
   std::unordered_map<AccessKey, Kept, AccessKeyHash> kept;
   int pass = 0;
   bool has_stored = false;  // in this iteration of the loops
-  ExprId row_index = 0;  // element of the row, for scratch
+  ExprId row_index = 0;     // element of the row, for scratch
 
   const Graph& graph;
   const Grouping& grouping;

@@ -87,9 +87,7 @@ KernelCode schedule_map(const Placement& placement, Algebra& algebra, uint32_t g
     std::vector<MapStore> stores;
     for (NodeIndex n : e.group.stores) {
       const IndexId index = nest.index_of(n);
-      stores.push_back({n,
-                        {n, {index, 0}},
-                        address_of(algebra, e.graph[n], index)});
+      stores.push_back({n, {n, {index, 0}}, address_of(algebra, e.graph[n], index)});
     }
     return stores;
   });
@@ -98,15 +96,13 @@ KernelCode schedule_map(const Placement& placement, Algebra& algebra, uint32_t g
 
 KernelCode schedule_base_copy(const Placement& placement, Algebra& algebra, uint32_t group,
                               NodeIndex n) {
-  KernelCode code =
-      copy_into(placement, algebra, group, n, placement.graph[n].operands[0],
-                [](Emitter&, IndexId index) { return index; });
+  KernelCode code = copy_into(placement, algebra, group, n, placement.graph[n].operands[0],
+                              [](Emitter&, IndexId index) { return index; });
   code.initialises = true;
   return code;
 }
 
-KernelCode schedule_box(const Placement& placement, Algebra& algebra, uint32_t group,
-                        NodeIndex n) {
+KernelCode schedule_box(const Placement& placement, Algebra& algebra, uint32_t group, NodeIndex n) {
   const GraphNode& node = placement.graph[n];
   const GraphNode& value = placement.graph[node.operands[1]];
   const int rank = node.rank();
@@ -118,11 +114,12 @@ KernelCode schedule_box(const Placement& placement, Algebra& algebra, uint32_t g
       ExprId e = dim_of(algebra, value, index, d);
       if (!((node.axes[0] >> d) & 1)) {
         if (!((node.axes[1] >> d) & 1)) {
-          e = algebra.scale(e, algebra.param({Param::Attribute, node.source,
-                                              static_cast<uint32_t>(rank + d)}));
+          e = algebra.scale(
+              e, algebra.param({Param::Attribute, node.source, static_cast<uint32_t>(rank + d)}));
         }
-        e = algebra.plus(e, algebra.from(algebra.param({Param::Attribute, node.source,
-                                                        static_cast<uint32_t>(d)})));
+        e = algebra.plus(
+            e,
+            algebra.from(algebra.param({Param::Attribute, node.source, static_cast<uint32_t>(d)})));
       }
       algebra.split(e, {node.atoms.data() + first, count}, parts);
     }
@@ -143,16 +140,16 @@ KernelCode schedule_part(const Placement& placement, Algebra& algebra, uint32_t 
   }
   return copy_into(placement, algebra, group, n, node.operands[operand],
                    [&](Emitter&, IndexId index) {
-    SmallVector<ExprId, 8> parts;
-    for (int d = 0; d < node.rank(); ++d) {
-      const size_t first = node.starts[d], count = node.atoms_in(d);
-      if (count == 0) continue;
-      ExprId e = dim_of(algebra, part, index, d);
-      if (d == axis) e = algebra.plus(e, algebra.from(offset));
-      algebra.split(e, {node.atoms.data() + first, count}, parts);
-    }
-    return algebra.index(parts);
-  });
+                     SmallVector<ExprId, 8> parts;
+                     for (int d = 0; d < node.rank(); ++d) {
+                       const size_t first = node.starts[d], count = node.atoms_in(d);
+                       if (count == 0) continue;
+                       ExprId e = dim_of(algebra, part, index, d);
+                       if (d == axis) e = algebra.plus(e, algebra.from(offset));
+                       algebra.split(e, {node.atoms.data() + first, count}, parts);
+                     }
+                     return algebra.index(parts);
+                   });
 }
 
 }  // namespace tenon::jit

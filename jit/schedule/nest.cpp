@@ -66,8 +66,7 @@ PolyId Nest::extent_of(uint32_t begin, uint32_t end) const {
   return extent;
 }
 
-void Nest::for_each(const Runs& runs, Pack begin, Pack end,
-                    const std::function<void(Pack)>& body) {
+void Nest::for_each(const Runs& runs, Pack begin, Pack end, const std::function<void(Pack)>& body) {
   loop::Builder& b = e_.b;
   if (runs.size() <= 1) {
     b.for_each(begin, end, b.i64(1), [&](Pack i) {

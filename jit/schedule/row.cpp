@@ -87,8 +87,8 @@ class RowLoop {
   Packs finish(const Packs& accumulators) {
     Packs results;
     for (size_t r = 0; r < reductions_.size(); ++r) {
-      results.push_back(e_.b.reduce(
-          reducers_[r].op, e_.b.reduce_members(reducers_[r].op, accumulators[r])));
+      results.push_back(
+          e_.b.reduce(reducers_[r].op, e_.b.reduce_members(reducers_[r].op, accumulators[r])));
     }
     return results;
   }
@@ -163,8 +163,7 @@ class Keeper {
     if (!keys.empty()) {
       e_.int_param(row_elements);
       const uint32_t index = static_cast<uint32_t>(
-          std::find(e_.code.ints.begin(), e_.code.ints.end(), row_elements) -
-          e_.code.ints.begin());
+          std::find(e_.code.ints.begin(), e_.code.ints.end(), row_elements) - e_.code.ints.begin());
       if (index == e_.code.ints.size()) {
         int64_t number = 0;
         e_.algebra.is_constant(row_elements, &number);
@@ -190,8 +189,8 @@ class Keeper {
     const GraphNode& node = e_.graph[n];
     uint32_t sum = cost_of(node.op);
     for (size_t k = 0; k < node.operands.size() && sum <= kDear; ++k) {
-      sum += cost(node.operands[k],
-                  operand_access(e_.graph, e_.algebra, n, static_cast<int>(k), at));
+      sum +=
+          cost(node.operands[k], operand_access(e_.graph, e_.algebra, n, static_cast<int>(k), at));
     }
     return sum;
   }
@@ -218,8 +217,7 @@ class Keeper {
     }
     const GraphNode& node = e_.graph[n];
     for (size_t k = 0; k < node.operands.size(); ++k) {
-      visit(node.operands[k],
-            operand_access(e_.graph, e_.algebra, n, static_cast<int>(k), at));
+      visit(node.operands[k], operand_access(e_.graph, e_.algebra, n, static_cast<int>(k), at));
     }
   }
 
@@ -263,7 +261,8 @@ KernelCode schedule_row(const Placement& placement, Algebra& algebra, uint32_t g
     return passes[p];
   };
   for (NodeIndex n : group.members) {
-    if (is_reduction(e.graph, n)) pass_at(passes_of.of(e.graph[n].operands[0])).reductions.push_back(n);
+    if (is_reduction(e.graph, n))
+      pass_at(passes_of.of(e.graph[n].operands[0])).reductions.push_back(n);
   }
   const auto is_full = [&](NodeIndex n) {
     const auto& loops = e.grouping.loops_of[n];
@@ -288,8 +287,7 @@ KernelCode schedule_row(const Placement& placement, Algebra& algebra, uint32_t g
   const auto addresses_of = [&](std::span<const NodeIndex> stores) {
     std::vector<ExprId> addresses;
     for (NodeIndex n : stores) {
-      addresses.push_back(
-          address_of(algebra, e.graph[n], nest.index_of(n)));
+      addresses.push_back(address_of(algebra, e.graph[n], nest.index_of(n)));
     }
     return addresses;
   };
@@ -447,18 +445,17 @@ KernelCode schedule_full_result(const Placement& placement, Algebra& algebra,
     const Pack block = b.i64(4 * kLanes);
     const Pack main_end = b.mul(b.div(chunks, block), block);
     const Packs main = b.for_loop(
-        b.i64(0), main_end, block,
-        {b.pack({identity[0], identity[0], identity[0], identity[0]})},
+        b.i64(0), main_end, block, {b.pack({identity[0], identity[0], identity[0], identity[0]})},
         [&](Pack i, const Packs& carried) -> Packs {
           return {b.binary(reducer.combine, carried[0], b.load(from, b.unroll(i, 4), kLanes))};
         });
-    const Packs tail = b.for_loop(
-        main_end, chunks, b.i64(kLanes), {Pack(main[0][0])},
-        [&](Pack i, const Packs& carried) -> Packs {
-          const Pack mask = b.tail_mask(i, chunks);
-          const Pack sum = b.binary(reducer.combine, carried[0], b.load(from, i, kLanes, mask));
-          return {b.select(mask, sum, carried[0])};
-        });
+    const Packs tail = b.for_loop(main_end, chunks, b.i64(kLanes), {Pack(main[0][0])},
+                                  [&](Pack i, const Packs& carried) -> Packs {
+                                    const Pack mask = b.tail_mask(i, chunks);
+                                    const Pack sum = b.binary(reducer.combine, carried[0],
+                                                              b.load(from, i, kLanes, mask));
+                                    return {b.select(mask, sum, carried[0])};
+                                  });
     const Pack all = b.pack({tail[0][0], main[0][1], main[0][2], main[0][3]});
     const Pack result = b.reduce(reducer.op, b.reduce_members(reducer.op, all));
     e.define(r, {nest.index_of(r), 0}, b.cast(reducer.result, result));

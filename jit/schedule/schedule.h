@@ -21,16 +21,16 @@ struct BufferUse {
 
 struct KernelCode {
   loop::Kernel kernel;
-  std::vector<BufferUse> buffers;   // by parameter
-  std::vector<PolyId> ints;         // by parameter
-  std::vector<uint32_t> scalars;    // by parameter: the program node of a user's number
-  std::vector<NodeIndex> sites;     // by check site: the node that fails
-  PolyId range = 1;                 // extent of the parallel range
-  int64_t divide_range = 1;         // the range is ceil(range / this)
-  PolyId work = 1;                  // elements visited, for choosing the grain
-  uint32_t cost = 1;                // operations an element
-  bool unit_elements = true;        // range counts elements (chunks begin at multiples of 64)
-  bool initialises = false;         // a copy of a base that is skipped when done in place
+  std::vector<BufferUse> buffers;  // by parameter
+  std::vector<PolyId> ints;        // by parameter
+  std::vector<uint32_t> scalars;   // by parameter: the program node of a user's number
+  std::vector<NodeIndex> sites;    // by check site: the node that fails
+  PolyId range = 1;                // extent of the parallel range
+  int64_t divide_range = 1;        // the range is ceil(range / this)
+  PolyId work = 1;                 // elements visited, for choosing the grain
+  uint32_t cost = 1;               // operations an element
+  bool unit_elements = true;       // range counts elements (chunks begin at multiples of 64)
+  bool initialises = false;        // a copy of a base that is skipped when done in place
   // Where it reads and writes, to know what may be done in place. Only loads that come before every
   // store of their iteration are `early`.
   struct Touch {

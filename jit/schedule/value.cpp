@@ -34,9 +34,15 @@ Emitter::Pack Emitter::condition_mask(ConditionId c) {
     const Pack a = expr(condition.a);
     Pack one;
     switch (condition.kind) {
-      case Condition::NotNegative: one = b.ge(a, b.i64(0)); break;
-      case Condition::Below: one = b.lt(a, int_param(condition.b)); break;
-      case Condition::Divisible: one = b.eq(b.rem(a, int_param(condition.b)), b.i64(0)); break;
+      case Condition::NotNegative:
+        one = b.ge(a, b.i64(0));
+        break;
+      case Condition::Below:
+        one = b.lt(a, int_param(condition.b));
+        break;
+      case Condition::Divisible:
+        one = b.eq(b.rem(a, int_param(condition.b)), b.i64(0));
+        break;
     }
     mask = mask ? b.and_(mask, one) : one;
   }
@@ -119,8 +125,8 @@ Emitter::Pack Emitter::checked_index(NodeIndex gather, Access at) {
   const Pack good = b.and_(b.ge(index, b.i64(0)), b.lt(index, int_param(extent)));
   const bool vector = b.type_of(index).lanes == kLanes;
   const Pack mask = access_mask(at.condition, vector);
-  const Pack place = expr(algebra.join(SmallVector<ExprId, 8>(algebra.index(at.index)),
-                                       graph[operand].atoms));
+  const Pack place =
+      expr(algebra.join(SmallVector<ExprId, 8>(algebra.index(at.index)), graph[operand].atoms));
   b.check(mask ? b.or_(good, b.not_(mask)) : good, loop::CheckCode::IndexOutOfRange, site(gather),
           vector ? b.broadcast(place) : place, index);
   const Pack safe = b.select(good, index, b.i64(0));
@@ -165,8 +171,8 @@ Emitter::Pack Emitter::elementwise(NodeIndex n, Access at) {
     x[1] = b.broadcast(x[1]);
   }
   const bool vector = b.type_of(x[0]).lanes == kLanes;
-  const Pack place = expr(algebra.join(SmallVector<ExprId, 8>(algebra.index(at.index)),
-                                       node.atoms));
+  const Pack place =
+      expr(algebra.join(SmallVector<ExprId, 8>(algebra.index(at.index)), node.atoms));
   if (!vector && b.type_of(place).lanes == kLanes) {
     where.index = b.i64(0);  // both operands are the same for every lane
   } else {
@@ -230,8 +236,8 @@ Emitter::Pack Emitter::compute(NodeIndex n, Access at) {
       return result;
     }
     default:
-      check(is_elementwise(node.op), ErrorKind::Internal,
-            "{} is not computed element by element", name_of(node.op));
+      check(is_elementwise(node.op), ErrorKind::Internal, "{} is not computed element by element",
+            name_of(node.op));
       return elementwise(n, at);
   }
 }
@@ -245,8 +251,7 @@ Emitter::Pack Emitter::value(NodeIndex n, Access at) {
     const Kept& from = keep->second;
     if (from.in_scratch) {
       const Scalar type = scalar_of(graph[n].dtype);
-      const ExprId rest =
-          algebra.plus(row_index, algebra.term(vector_loop_, algebra.constant(-1)));
+      const ExprId rest = algebra.plus(row_index, algebra.term(vector_loop_, algebra.constant(-1)));
       const Pack base = rest == 0 ? vector_base_ : b.add(vector_base_, scalar_expr(rest));
       result = b.scratch_load(type, int_param(from.offset), base, kLanes, mask_);
     } else {
@@ -259,8 +264,7 @@ Emitter::Pack Emitter::value(NodeIndex n, Access at) {
   } else {
     result = compute(n, at);
     if (keep != kept.end() && keep->second.in_scratch && keep->second.pass == pass) {
-      const ExprId rest =
-          algebra.plus(row_index, algebra.term(vector_loop_, algebra.constant(-1)));
+      const ExprId rest = algebra.plus(row_index, algebra.term(vector_loop_, algebra.constant(-1)));
       const Pack base = rest == 0 ? vector_base_ : b.add(vector_base_, scalar_expr(rest));
       b.scratch_store(int_param(keep->second.offset), base, b.broadcast(result), mask_);
     }

@@ -241,7 +241,8 @@ class GraphMaker {
     node_.dtype = type_->dtype;
     node_.source = index;
     node_.empty = type_->numel == 0;
-    for (uint32_t operand : program_.operands_of(source)) node_.operands.push_back(placed_[operand]);
+    for (uint32_t operand : program_.operands_of(source))
+      node_.operands.push_back(placed_[operand]);
     SmallVector<int64_t, 16> words;
     structure_of(program_, source, words);
     const auto axes = program_.axes_of(source);

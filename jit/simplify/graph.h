@@ -41,9 +41,9 @@ Layout dense_layout_of(const Type& type);
 struct GraphNode {
   Op op = Op::Constant;
   DType dtype = DType::Float32;
-  bool empty = false;          // no elements: its value is never read
-  uint32_t source = 0;         // the program node that binds it
-  uint32_t input = 0;          // Op::Input: position in Program::inputs
+  bool empty = false;   // no elements: its value is never read
+  uint32_t source = 0;  // the program node that binds it
+  uint32_t input = 0;   // Op::Input: position in Program::inputs
   SmallVector<NodeIndex, 4> operands;
   SmallVector<int64_t, 6> axes;    // as the program's, then what structure_of() adds
   Layout layout;                   // of its buffer, should it have one
@@ -63,15 +63,15 @@ struct SymbolInfo {
 
 struct Graph {
   std::vector<GraphNode> nodes;
-  std::vector<NodeIndex> outputs;  // one a program output
-  std::vector<SymbolInfo> symbols;    // [0] is kOne
+  std::vector<NodeIndex> outputs;   // one a program output
+  std::vector<SymbolInfo> symbols;  // [0] is kOne
 
   const GraphNode& operator[](NodeIndex n) const { return nodes[n]; }
 };
 
 // What the concrete extents and sizes of a node add to its structure, as words: how a reshape
-// groups its dimensions, which dimensions a slice, pad or update leaves alone or steps through one by
-// one. The only place, with the patterns of 0 and 1, where extents influence a plan.
+// groups its dimensions, which dimensions a slice, pad or update leaves alone or steps through one
+// by one. The only place, with the patterns of 0 and 1, where extents influence a plan.
 void structure_of(const Program& program, const ProgramNode& node, SmallVector<int64_t, 16>& words);
 
 // Bits of the dimensions that are 1.

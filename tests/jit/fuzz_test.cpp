@@ -45,20 +45,21 @@ class RandomProgram {
     for (int64_t r = pick(4); r > 0; --r) shape.push_back(extent());
     Array array = random_array(shape, random_());
     if (chance(15)) {
-      const uint32_t narrow = p_.input(
-          random_array(shape, random_(), chance(50) ? DType::BFloat16 : DType::Float16));
+      const uint32_t narrow =
+          p_.input(random_array(shape, random_(), chance(50) ? DType::BFloat16 : DType::Float16));
       nodes_.push_back(p_.cast(p_.binary(Op::Mul, narrow, narrow), DType::Float32));
       return nodes_.back();
     }
     if (chance(10)) {
       const uint32_t whole = p_.input(random_array(shape, random_(), DType::Int32, -9, 9));
-      nodes_.push_back(p_.cast(p_.binary(Op::Maximum, whole, p_.scalar(2, DType::Int32)),
-                               DType::Float32));
+      nodes_.push_back(
+          p_.cast(p_.binary(Op::Maximum, whole, p_.scalar(2, DType::Int32)), DType::Float32));
       return nodes_.back();
     }
     if (shape.size() >= 2 && chance(20)) {
       Ints order;
-      for (size_t d = 0; d < shape.size(); ++d) order.insert(order.begin(), static_cast<int64_t>(d));
+      for (size_t d = 0; d < shape.size(); ++d)
+        order.insert(order.begin(), static_cast<int64_t>(d));
       nodes_.push_back(p_.input_strided(array, order));
     } else {
       nodes_.push_back(p_.input(array));
@@ -95,12 +96,15 @@ class RandomProgram {
     const size_t rank = shape.size();
     const int64_t axis = rank ? pick(static_cast<int64_t>(rank)) : 0;
     switch (pick(24)) {
-      case 0: case 1: {
+      case 0:
+      case 1: {
         constexpr Op kOps[] = {Op::Neg, Op::Tanh, Op::Sin, Op::Abs, Op::Exp, Op::Floor, Op::Erf};
         const Op op = kOps[pick(7)];
         return op == Op::Exp ? p_.unary(op, bounded(x)) : p_.unary(op, x);
       }
-      case 2: case 3: case 4: {
+      case 2:
+      case 3:
+      case 4: {
         constexpr Op kOps[] = {Op::Add, Op::Sub, Op::Mul, Op::Maximum, Op::Minimum};
         const uint32_t y = p_.binary(kOps[pick(5)], x, partner(x));
         return chance(30) ? bounded(y) : y;
@@ -109,7 +113,8 @@ class RandomProgram {
         const uint32_t y = partner(x);
         return p_.node(Op::Select, {p_.binary(Op::Lt, x, y), y, x});
       }
-      case 6: case 7: {
+      case 6:
+      case 7: {
         if (rank == 0) return add_input();
         constexpr Op kOps[] = {Op::ReduceSum, Op::ReduceSum, Op::ReduceMax, Op::ReduceMin};
         const Op op = kOps[pick(4)];
@@ -156,11 +161,14 @@ class RandomProgram {
         for (int64_t k = pick(4); k > 0; --k) parts.push_back(x);
         return p_.node(Op::Concatenate, parts, {axis});
       }
-      case 12: case 13: {  // merge neighbours, split one
+      case 12:
+      case 13: {  // merge neighbours, split one
         Ints to;
         for (size_t d = 0; d < rank; ++d) {
-          if (!to.empty() && chance(40)) to.back() *= shape[d];
-          else to.push_back(shape[d]);
+          if (!to.empty() && chance(40))
+            to.back() *= shape[d];
+          else
+            to.push_back(shape[d]);
         }
         for (size_t d = 0; d < to.size(); ++d) {
           for (int64_t f : {2, 3, 4}) {
@@ -196,8 +204,8 @@ class RandomProgram {
         const uint32_t index = p_.input(random_index(index_shape, random_(), shape[axis]));
         const uint32_t taken = p_.node(Op::TakeAlong, {x, index}, {axis});
         if (chance(50)) return taken;
-        return bounded(p_.node(chance(50) ? Op::PutAlongAdd : Op::PutAlongSet, {x, index, taken},
-                               {axis}));
+        return bounded(
+            p_.node(chance(50) ? Op::PutAlongAdd : Op::PutAlongSet, {x, index, taken}, {axis}));
       }
       case 17: {
         if (rank == 0) return add_input();
@@ -232,8 +240,8 @@ class RandomProgram {
         return p_.cast(p_.binary(Op::Add, bounded(y), y), DType::Float32);
       }
       case 22:
-        return p_.binary(Op::Mul, x, p_.cast(p_.iota(shape.empty() ? Ints{3} : shape, axis),
-                                             DType::Float32));
+        return p_.binary(Op::Mul, x,
+                         p_.cast(p_.iota(shape.empty() ? Ints{3} : shape, axis), DType::Float32));
       default: {
         if (rank < 2) return add_input();
         // x x^T over the last dimension, the first ones batched or not.

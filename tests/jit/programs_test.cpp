@@ -1,7 +1,6 @@
 // Programs whose parts belong together: one kernel each, and the same bits as apart.
-#include "tests/jit/harness.h"
-
 #include "core/error.h"
+#include "tests/jit/harness.h"
 
 using namespace tenon;
 using namespace tenon::test;
@@ -100,15 +99,15 @@ TEST_CASE("a training step of a perceptron") {
       const uint32_t v = p.input(random_array({hidden, 1}, 4), true);
       const uint32_t t = p.input(random_array({batch, 1}, 5));
       const uint32_t rate = p.scalar(0.01);
-      const uint32_t h = p.unary(
-          Op::Tanh, p.binary(Op::Add, p.node(Op::DotGeneral, {x, w}, {0, 1, 1, 0}), b));
+      const uint32_t h =
+          p.unary(Op::Tanh, p.binary(Op::Add, p.node(Op::DotGeneral, {x, w}, {0, 1, 1, 0}), b));
       const uint32_t y = p.node(Op::DotGeneral, {h, v}, {0, 1, 1, 0});
       const uint32_t d = p.binary(Op::Sub, y, t);
       p.output(p.reduce(Op::ReduceSum, p.binary(Op::Mul, d, d), {0, 1}));
       const uint32_t gv = p.node(Op::DotGeneral, {h, d}, {0, 1, 0, 0});
       const uint32_t gh = p.node(Op::DotGeneral, {d, v}, {0, 1, 1, 1});
-      const uint32_t ga = p.binary(
-          Op::Mul, gh, p.binary(Op::Sub, p.literal(1), p.binary(Op::Mul, h, h)));
+      const uint32_t ga =
+          p.binary(Op::Mul, gh, p.binary(Op::Sub, p.literal(1), p.binary(Op::Mul, h, h)));
       const uint32_t gw = p.node(Op::DotGeneral, {x, ga}, {0, 1, 0, 0});
       const uint32_t gb = p.reduce(Op::ReduceSum, ga, {0});
       const auto update = [&](uint32_t parameter, uint32_t gradient) {
@@ -184,8 +183,9 @@ TEST_CASE("a temporary is updated where it lies") {
     const uint32_t y = p.input(random_array({1, 32}, 2));
     for (int64_t i = 0; i < 10; ++i) {
       x = p.node(Op::UpdateSlice, {x, y}, {}, {5 * i, 0, 1, 1});
-      x = p.node(Op::ScatterAdd, {x, p.input(random_index({3}, 3 + i, 64)),
-                                  p.input(random_array({3, 32}, 4))}, {0});
+      x = p.node(Op::ScatterAdd,
+                 {x, p.input(random_index({3}, 3 + i, 64)), p.input(random_array({3, 32}, 4))},
+                 {0});
     }
     p.output(x);
   };
@@ -219,8 +219,12 @@ TEST_CASE("what fails on data raises and spoils nothing") {
     CHECK(distance(to_array(p.program().inputs[0]), before) == 0);
   }
   jit::set_mode(jit::Mode::Fused);
-  CHECK_THROWS_AS(run([](ProgramBuilder& p) {
-    p.output(p.binary(Op::FloorDiv, p.input(random_array({70}, 1, DType::Int64)),
-                      p.input(random_array({70}, 1, DType::Int64, 0, 2))));
-  }, jit::Mode::Fused), Error);
+  CHECK_THROWS_AS(
+      run(
+          [](ProgramBuilder& p) {
+            p.output(p.binary(Op::FloorDiv, p.input(random_array({70}, 1, DType::Int64)),
+                              p.input(random_array({70}, 1, DType::Int64, 0, 2))));
+          },
+          jit::Mode::Fused),
+      Error);
 }

@@ -53,75 +53,133 @@ double round_to(DType dtype, double v) {
 
 double unary(Op op, double a, DType dtype) {
   switch (op) {
-    case Op::Neg: return -a;
-    case Op::Abs: return std::fabs(a);
-    case Op::Sign: return a > 0 ? 1 : a < 0 ? -1 : 0;
-    case Op::Exp: return std::exp(a);
-    case Op::Exp2: return std::exp2(a);
-    case Op::Expm1: return std::expm1(a);
-    case Op::Log: return std::log(a);
-    case Op::Log2: return std::log2(a);
-    case Op::Log10: return std::log10(a);
-    case Op::Log1p: return std::log1p(a);
-    case Op::Sin: return std::sin(a);
-    case Op::Cos: return std::cos(a);
-    case Op::Tan: return std::tan(a);
-    case Op::Asin: return std::asin(a);
-    case Op::Acos: return std::acos(a);
-    case Op::Atan: return std::atan(a);
-    case Op::Sinh: return std::sinh(a);
-    case Op::Cosh: return std::cosh(a);
-    case Op::Tanh: return std::tanh(a);
-    case Op::Asinh: return std::asinh(a);
-    case Op::Acosh: return std::acosh(a);
-    case Op::Atanh: return std::atanh(a);
-    case Op::Sqrt: return std::sqrt(a);
-    case Op::Rsqrt: return 1 / std::sqrt(a);
-    case Op::Erf: return std::erf(a);
-    case Op::Erfc: return std::erfc(a);
-    case Op::Floor: return std::floor(a);
-    case Op::Ceil: return std::ceil(a);
-    case Op::Round: return std::nearbyint(a);
-    case Op::Trunc: return std::trunc(a);
+    case Op::Neg:
+      return -a;
+    case Op::Abs:
+      return std::fabs(a);
+    case Op::Sign:
+      return a > 0 ? 1 : a < 0 ? -1 : 0;
+    case Op::Exp:
+      return std::exp(a);
+    case Op::Exp2:
+      return std::exp2(a);
+    case Op::Expm1:
+      return std::expm1(a);
+    case Op::Log:
+      return std::log(a);
+    case Op::Log2:
+      return std::log2(a);
+    case Op::Log10:
+      return std::log10(a);
+    case Op::Log1p:
+      return std::log1p(a);
+    case Op::Sin:
+      return std::sin(a);
+    case Op::Cos:
+      return std::cos(a);
+    case Op::Tan:
+      return std::tan(a);
+    case Op::Asin:
+      return std::asin(a);
+    case Op::Acos:
+      return std::acos(a);
+    case Op::Atan:
+      return std::atan(a);
+    case Op::Sinh:
+      return std::sinh(a);
+    case Op::Cosh:
+      return std::cosh(a);
+    case Op::Tanh:
+      return std::tanh(a);
+    case Op::Asinh:
+      return std::asinh(a);
+    case Op::Acosh:
+      return std::acosh(a);
+    case Op::Atanh:
+      return std::atanh(a);
+    case Op::Sqrt:
+      return std::sqrt(a);
+    case Op::Rsqrt:
+      return 1 / std::sqrt(a);
+    case Op::Erf:
+      return std::erf(a);
+    case Op::Erfc:
+      return std::erfc(a);
+    case Op::Floor:
+      return std::floor(a);
+    case Op::Ceil:
+      return std::ceil(a);
+    case Op::Round:
+      return std::nearbyint(a);
+    case Op::Trunc:
+      return std::trunc(a);
     case Op::BitwiseNot:
       return dtype == DType::Bool ? a == 0 : static_cast<double>(~static_cast<int64_t>(a));
-    case Op::IsNan: return std::isnan(a);
-    case Op::IsInf: return std::isinf(a);
-    case Op::LogicalNot: return a == 0;
-    default: return NAN;
+    case Op::IsNan:
+      return std::isnan(a);
+    case Op::IsInf:
+      return std::isinf(a);
+    case Op::LogicalNot:
+      return a == 0;
+    default:
+      return NAN;
   }
 }
 
 double binary(Op op, double a, double b, DType dtype) {
   const auto i = [](double v) { return static_cast<int64_t>(v); };
   switch (op) {
-    case Op::Add: return a + b;
-    case Op::Sub: return a - b;
-    case Op::Mul: return a * b;
-    case Op::Div: return a / b;
-    case Op::FloorDiv: return std::floor(a / b);
-    case Op::Remainder: return a - b * std::floor(a / b);
-    case Op::Fmod: return std::fmod(a, b);
-    case Op::Pow: return std::pow(a, b);
-    case Op::Atan2: return std::atan2(a, b);
-    case Op::Maximum: return std::isnan(a) || std::isnan(b) ? NAN : std::max(a, b);
-    case Op::Minimum: return std::isnan(a) || std::isnan(b) ? NAN : std::min(a, b);
-    case Op::Copysign: return std::copysign(a, b);
-    case Op::BitwiseAnd: return static_cast<double>(i(a) & i(b));
-    case Op::BitwiseOr: return static_cast<double>(i(a) | i(b));
-    case Op::BitwiseXor: return static_cast<double>(i(a) ^ i(b));
-    case Op::ShiftLeft: return static_cast<double>(i(a) << i(b));
-    case Op::ShiftRight: return static_cast<double>(i(a) >> i(b));
-    case Op::Eq: return a == b;
-    case Op::Ne: return a != b;
-    case Op::Lt: return a < b;
-    case Op::Le: return a <= b;
-    case Op::Gt: return a > b;
-    case Op::Ge: return a >= b;
+    case Op::Add:
+      return a + b;
+    case Op::Sub:
+      return a - b;
+    case Op::Mul:
+      return a * b;
+    case Op::Div:
+      return a / b;
+    case Op::FloorDiv:
+      return std::floor(a / b);
+    case Op::Remainder:
+      return a - b * std::floor(a / b);
+    case Op::Fmod:
+      return std::fmod(a, b);
+    case Op::Pow:
+      return std::pow(a, b);
+    case Op::Atan2:
+      return std::atan2(a, b);
+    case Op::Maximum:
+      return std::isnan(a) || std::isnan(b) ? NAN : std::max(a, b);
+    case Op::Minimum:
+      return std::isnan(a) || std::isnan(b) ? NAN : std::min(a, b);
+    case Op::Copysign:
+      return std::copysign(a, b);
+    case Op::BitwiseAnd:
+      return static_cast<double>(i(a) & i(b));
+    case Op::BitwiseOr:
+      return static_cast<double>(i(a) | i(b));
+    case Op::BitwiseXor:
+      return static_cast<double>(i(a) ^ i(b));
+    case Op::ShiftLeft:
+      return static_cast<double>(i(a) << i(b));
+    case Op::ShiftRight:
+      return static_cast<double>(i(a) >> i(b));
+    case Op::Eq:
+      return a == b;
+    case Op::Ne:
+      return a != b;
+    case Op::Lt:
+      return a < b;
+    case Op::Le:
+      return a <= b;
+    case Op::Gt:
+      return a > b;
+    case Op::Ge:
+      return a >= b;
     case Op::NextAfter:
       return dtype == DType::Float32 ? std::nextafter(static_cast<float>(a), static_cast<float>(b))
                                      : std::nextafter(a, b);
-    default: return NAN;
+    default:
+      return NAN;
   }
 }
 
@@ -133,12 +191,22 @@ Fold fold_of(Op op) {
   const auto max = [](double a, double b) { return a != a ? a : b != b ? b : std::max(a, b); };
   const auto min = [](double a, double b) { return a != a ? a : b != b ? b : std::min(a, b); };
   switch (op) {
-    case Op::ReduceSum: case Op::Cumsum: return {0, std::plus<double>()};
-    case Op::ReduceProd: case Op::Cumprod: return {1, std::multiplies<double>()};
-    case Op::ReduceMax: case Op::Cummax: return {-HUGE_VAL, max};
-    case Op::ReduceMin: case Op::Cummin: return {HUGE_VAL, min};
-    case Op::ReduceAny: return {0, [](double a, double b) { return a != 0 || b != 0 ? 1.0 : 0.0; }};
-    default: return {1, [](double a, double b) { return a != 0 && b != 0 ? 1.0 : 0.0; }};
+    case Op::ReduceSum:
+    case Op::Cumsum:
+      return {0, std::plus<double>()};
+    case Op::ReduceProd:
+    case Op::Cumprod:
+      return {1, std::multiplies<double>()};
+    case Op::ReduceMax:
+    case Op::Cummax:
+      return {-HUGE_VAL, max};
+    case Op::ReduceMin:
+    case Op::Cummin:
+      return {HUGE_VAL, min};
+    case Op::ReduceAny:
+      return {0, [](double a, double b) { return a != 0 || b != 0 ? 1.0 : 0.0; }};
+    default:
+      return {1, [](double a, double b) { return a != 0 && b != 0 ? 1.0 : 0.0; }};
   }
 }
 
@@ -182,20 +250,22 @@ class Evaluator {
       case Op::Constant: {
         const int64_t bits = axes[0] == 1 ? axes[1] : sizes[0];
         std::fill(out.values.begin(), out.values.end(),
-                  is_floating(out.dtype) ? std::bit_cast<double>(bits)
-                                         : static_cast<double>(bits));
+                  is_floating(out.dtype) ? std::bit_cast<double>(bits) : static_cast<double>(bits));
         return;
       }
       case Op::Iota:
         return each(out, [&](const Index& at) { return static_cast<double>(at[axis]); });
       case Op::RandomBits:
         for (int64_t i = 0; i < out.numel(); ++i) {
-          out.values[i] = philox_bits(static_cast<uint64_t>(sizes[rank]),
-                                      static_cast<uint64_t>(sizes[rank + 1]),
-                                      static_cast<uint64_t>(i));
+          out.values[i] =
+              philox_bits(static_cast<uint64_t>(sizes[rank]),
+                          static_cast<uint64_t>(sizes[rank + 1]), static_cast<uint64_t>(i));
         }
         return;
-      case Op::Alias: case Op::Redirect: case Op::Cast: case Op::Reshape:
+      case Op::Alias:
+      case Op::Redirect:
+      case Op::Cast:
+      case Op::Reshape:
         out.values = x(node, 0).values;
         if (node.op == Op::Cast && is_integral(out.dtype, false)) {
           for (double& v : out.values) v = std::trunc(v);
@@ -250,7 +320,10 @@ class Evaluator {
           at[axis] = static_cast<int64_t>(x(node, 1).values[ravel(at, x(node, 1).dims)]);
           return x(node, 0).values[ravel(at, x(node, 0).dims)];
         });
-      case Op::ScatterAdd: case Op::ScatterSet: case Op::PutAlongAdd: case Op::PutAlongSet: {
+      case Op::ScatterAdd:
+      case Op::ScatterSet:
+      case Op::PutAlongAdd:
+      case Op::PutAlongSet: {
         out.values = x(node, 0).values;
         const Array& updates = x(node, 2);
         const bool is_put = node.op == Op::PutAlongAdd || node.op == Op::PutAlongSet;

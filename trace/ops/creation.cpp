@@ -36,7 +36,8 @@ Value full(const IntList& size, const Scalar& fill_value, std::optional<DType> d
 
 Value eye(int64_t n, int64_t m, std::optional<DType> dtype, std::optional<Device> device) {
   check_device(device);
-  check(n >= 0 && m >= 0, ErrorKind::Runtime, "n must be greater or equal to 0, got {} and {}", n, m);
+  check(n >= 0 && m >= 0, ErrorKind::Runtime, "n must be greater or equal to 0, got {} and {}", n,
+        m);
   const int64_t extents[] = {n, m};
   const Value same = ops::binary(Op::Eq, ops::iota(extents, 0), ops::iota(extents, 1));
   return ops::cast(same, dtype.value_or(default_dtype()));

@@ -200,9 +200,8 @@ const Tensor& write(OpScope& scope, const Tensor& target, Value value) {
     const int64_t extent = want[want.size() - 1 - i];
     fits = extent == 1 || extent == have[have.size() - 1 - i];
   }
-  check(fits, ErrorKind::Runtime,
-        "{}: output with shape {} doesn't match the broadcast shape {}", current_operation(),
-        shown(have), shown(want));
+  check(fits, ErrorKind::Runtime, "{}: output with shape {} doesn't match the broadcast shape {}",
+        current_operation(), shown(have), shown(want));
   return scope.write(target, value);
 }
 

@@ -37,18 +37,18 @@ Value draw_bits(std::span<const int64_t> dims, Generator* generator);
 
 Value apply_movements(Value x, const Movements& movements);
 
-Value as_floating(Value x);  // integers and bools in the default dtype
-double largest_of(DType dtype);   // largest finite value of a floating dtype
-double epsilon_of(DType dtype);   // distance from 1 to the next value
-void check_not_empty(Value x, std::span<const int64_t> axes);   // for reductions without identity
-void check_same_size(Value target, Value input);                // of losses
-Value index_of_extreme(Value x, int64_t dim, bool largest);     // keeps the dimension, as size 1
-Value pick(Value x, Value index, int64_t dim);                  // take_along, 0-d included
-Value running(Value x, int64_t dim, std::string_view kind);     // "sum", "product", "max", "min"
+Value as_floating(Value x);      // integers and bools in the default dtype
+double largest_of(DType dtype);  // largest finite value of a floating dtype
+double epsilon_of(DType dtype);  // distance from 1 to the next value
+void check_not_empty(Value x, std::span<const int64_t> axes);  // for reductions without identity
+void check_same_size(Value target, Value input);               // of losses
+Value index_of_extreme(Value x, int64_t dim, bool largest);    // keeps the dimension, as size 1
+Value pick(Value x, Value index, int64_t dim);                 // take_along, 0-d included
+Value running(Value x, int64_t dim, std::string_view kind);    // "sum", "product", "max", "min"
 // Where each element of a running extremum came from: the latest place that attains it (or is NaN).
 Value running_index(Value x, Value extremum, int64_t dim);
-Value reduce_loss(Value loss, std::string_view reduction);      // "none", "mean", "sum"
-int64_t softmax_dim(int64_t rank);                              // PyTorch's choice where none is given
+Value reduce_loss(Value loss, std::string_view reduction);  // "none", "mean", "sum"
+int64_t softmax_dim(int64_t rank);                          // PyTorch's choice where none is given
 Dims trailing_axes(Value x, const IntList& normalized_shape);
 Value arange_of(const Scalar& start, const Scalar& end, const Scalar& step,
                 std::optional<DType> dtype);

@@ -27,10 +27,11 @@ void check_index_fits(Value input, Value index, int64_t axis) {
         "{}(): Index tensor must have the same number of dimensions as input tensor: {} and {}",
         current_operation(), shown(dims(index)), shown(dims(input)));
   for (int i = 0; i < rank(input); ++i) {
-    check(i == axis || dims(index)[i] <= dims(input)[i], ErrorKind::Runtime,
-          "Size does not match at dimension {} expected index {} to be no larger than self {} apart "
-          "from dimension {}",
-          i, shown(dims(index)), shown(dims(input)), axis);
+    check(
+        i == axis || dims(index)[i] <= dims(input)[i], ErrorKind::Runtime,
+        "Size does not match at dimension {} expected index {} to be no larger than self {} apart "
+        "from dimension {}",
+        i, shown(dims(index)), shown(dims(input)), axis);
   }
 }
 
@@ -119,9 +120,10 @@ Value scatter(Value input, int64_t dim, Value index, Value src) {
   const Value x = spread(input), at = spread(as_index(index)), from = spread(src);
   check_index_fits(x, at, axis);
   const Value updates = source_prefix(from, at);
-  return restore(place_in_prefix(x, at, axis, [&](Value part) {
-    return ops::put_along_set(part, at, updates, axis);
-  }), input);
+  return restore(
+      place_in_prefix(x, at, axis,
+                      [&](Value part) { return ops::put_along_set(part, at, updates, axis); }),
+      input);
 }
 
 Value scatter(Value input, int64_t dim, Value index, const Scalar& value) {
@@ -129,9 +131,10 @@ Value scatter(Value input, int64_t dim, Value index, const Scalar& value) {
   const Value x = spread(input), at = spread(as_index(index));
   check_index_fits(x, at, axis);
   const Value updates = ops::expand(scalar_like(input, value), Dims(dims(at)));
-  return restore(place_in_prefix(x, at, axis, [&](Value part) {
-    return ops::put_along_set(part, at, updates, axis);
-  }), input);
+  return restore(
+      place_in_prefix(x, at, axis,
+                      [&](Value part) { return ops::put_along_set(part, at, updates, axis); }),
+      input);
 }
 
 Value scatter_add(Value input, int64_t dim, Value index, Value src) {
@@ -140,9 +143,10 @@ Value scatter_add(Value input, int64_t dim, Value index, Value src) {
   const Value x = spread(input), at = spread(as_index(index)), from = spread(src);
   check_index_fits(x, at, axis);
   const Value updates = source_prefix(from, at);
-  return restore(place_in_prefix(x, at, axis, [&](Value part) {
-    return ops::put_along_add(part, at, updates, axis);
-  }), input);
+  return restore(
+      place_in_prefix(x, at, axis,
+                      [&](Value part) { return ops::put_along_add(part, at, updates, axis); }),
+      input);
 }
 
 Value index_select(Value input, int64_t dim, Value index) {
@@ -157,10 +161,11 @@ namespace {
 Value updates_for(Value x, Value at, int64_t axis, Value source) {
   Dims extents(dims(x));
   extents[axis] = dims(at)[0];
-  check(rank(source) == 0 || std::ranges::equal(dims(source), extents), ErrorKind::Runtime,
-        "{}(): source tensor shape must match self tensor shape, excluding the specified dimension. "
-        "Got self.shape = {} source.shape = {}",
-        current_operation(), shown(dims(x)), shown(dims(source)));
+  check(
+      rank(source) == 0 || std::ranges::equal(dims(source), extents), ErrorKind::Runtime,
+      "{}(): source tensor shape must match self tensor shape, excluding the specified dimension. "
+      "Got self.shape = {} source.shape = {}",
+      current_operation(), shown(dims(x)), shown(dims(source)));
   return ops::expand(source, extents);
 }
 
@@ -195,12 +200,12 @@ Value take(Value input, Value index) {
 
 Value embedding(Value input, Value weight, std::optional<int64_t> padding_idx,
                 std::optional<double> max_norm, double, bool, bool) {
-  check(rank(weight) == 2, ErrorKind::Runtime, "'weight' must be 2-D, not {}",
-        shown(dims(weight)));
-  check(is_integral(dtype(input), false), ErrorKind::Runtime,
-        "Expected tensor for argument #1 'indices' to have one of the following scalar types: Long, "
-        "Int; but got {} instead (while checking arguments for embedding)",
-        name_of(dtype(input)));
+  check(rank(weight) == 2, ErrorKind::Runtime, "'weight' must be 2-D, not {}", shown(dims(weight)));
+  check(
+      is_integral(dtype(input), false), ErrorKind::Runtime,
+      "Expected tensor for argument #1 'indices' to have one of the following scalar types: Long, "
+      "Int; but got {} instead (while checking arguments for embedding)",
+      name_of(dtype(input)));
   check(!max_norm, ErrorKind::NotImplemented, "embedding: max_norm; normalize the weight instead");
   Value table = weight;
   if (padding_idx) {  // its row is a constant: no derivative passes
@@ -209,8 +214,7 @@ Value embedding(Value input, Value weight, std::optional<int64_t> padding_idx,
           "Padding_idx must be within num_embeddings");
     const int64_t row = *padding_idx < 0 ? *padding_idx + rows : *padding_idx;
     const int64_t extents[] = {rows, 1};
-    const Value is_row =
-        ops::binary(Op::Eq, ops::iota(extents, 0), ops::scalar(row, DType::Int64));
+    const Value is_row = ops::binary(Op::Eq, ops::iota(extents, 0), ops::scalar(row, DType::Int64));
     table = ops::select(is_row, ops::stop_gradient(weight), weight);
   }
   return ops::gather(table, ops::cast(input, DType::Int64), 0);
@@ -222,7 +226,8 @@ Value searchsorted(Value sorted_sequence, Value input, bool out_int32, bool righ
   Value edges = sorted_sequence, x = input;
   promote(Promotion::Common, {&edges, &x});
   // How many boundaries lie before each element: one comparison each, summed.
-  const Value before = right ? edges <= ops::unsqueeze(x, rank(x)) : edges < ops::unsqueeze(x, rank(x));
+  const Value before =
+      right ? edges <= ops::unsqueeze(x, rank(x)) : edges < ops::unsqueeze(x, rank(x));
   const int64_t axes[] = {int64_t{rank(x)}};
   const Value count = ops::reduce(Op::ReduceSum, ops::cast(before, DType::Int64), axes);
   return ops::cast(count, out_int32 ? DType::Int32 : DType::Int64);

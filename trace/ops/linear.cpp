@@ -24,13 +24,14 @@ void check_same_dtype(Value a, Value b) {
 Value matmul(Value input, Value other) {
   const int a_rank = rank(input), b_rank = rank(other);
   check(a_rank > 0 && b_rank > 0, ErrorKind::Runtime,
-        "both arguments to matmul need to be at least 1D, but they are {}D and {}D", a_rank, b_rank);
+        "both arguments to matmul need to be at least 1D, but they are {}D and {}D", a_rank,
+        b_rank);
   check_same_dtype(input, other);
   const Dims a(dims(input)), b(dims(other));
   const int64_t a_axis = a_rank - 1, b_axis = b_rank == 1 ? 0 : b_rank - 2;
   check(a[a_axis] == b[b_axis], ErrorKind::Runtime,
-        "{}: mat1 and mat2 shapes cannot be multiplied ({} and {})", current_operation(),
-        shown(a), shown(b));
+        "{}: mat1 and mat2 shapes cannot be multiplied ({} and {})", current_operation(), shown(a),
+        shown(b));
   if (a_rank <= 2 || b_rank <= 2) {  // no batch on one side: its free axis comes last or first
     const Value product = ops::dot_general(input, other, {}, {}, {&a_axis, 1}, {&b_axis, 1});
     if (a_rank > 2 || b_rank <= 2) return product;
@@ -56,17 +57,19 @@ Value tensordot(Value a, Value b, const IntList& dims_a, const IntList& dims_b) 
   for (size_t i = 0; i < dims_a.size(); ++i) {
     axes_a.push_back(normalize_dim(dims_a[i], rank(a)));
     axes_b.push_back(normalize_dim(dims_b[i], rank(b)));
-    check(dims(a)[axes_a[i]] == dims(b)[axes_b[i]], ErrorKind::Runtime,
-          "contracted dimensions need to match, but first has size {} in dim {} and second has size "
-          "{} in dim {}",
-          dims(a)[axes_a[i]], axes_a[i], dims(b)[axes_b[i]], axes_b[i]);
+    check(
+        dims(a)[axes_a[i]] == dims(b)[axes_b[i]], ErrorKind::Runtime,
+        "contracted dimensions need to match, but first has size {} in dim {} and second has size "
+        "{} in dim {}",
+        dims(a)[axes_a[i]], axes_a[i], dims(b)[axes_b[i]], axes_b[i]);
   }
   return ops::dot_general(a, b, {}, {}, axes_a, axes_b);
 }
 
 namespace {
 
-// ---- einsum: subscripts are letters; an ellipsis becomes letters of its own (digits here) --------
+// ---- einsum: subscripts are letters; an ellipsis becomes letters of its own (digits here)
+// --------
 
 struct Subscripts {
   std::vector<std::string> operands;
@@ -80,7 +83,8 @@ std::string expand_ellipsis(std::string term, int rank, int most) {
   check(rank >= letters, ErrorKind::Runtime, "einsum(): '{}' for an operand of {} dimensions", term,
         rank);
   std::string extra;
-  for (int i = most - (rank - letters); i < most; ++i) extra.push_back(static_cast<char>('\x01' + i));
+  for (int i = most - (rank - letters); i < most; ++i)
+    extra.push_back(static_cast<char>('\x01' + i));
   return term.replace(at, 3, extra);
 }
 
@@ -176,9 +180,10 @@ Term sum_letters(Term term, const std::string& kept) {
 void match_extents(Term& a, Term& b, char letter) {
   const size_t i = a.letters.find(letter), j = b.letters.find(letter);
   const int64_t m = dims(a.value)[i], n = dims(b.value)[j];
-  check(m == n || m == 1 || n == 1, ErrorKind::Runtime,
-        "einsum(): operands do not broadcast with remapped shapes: subscript {} has sizes {} and {}",
-        letter, m, n);
+  check(
+      m == n || m == 1 || n == 1, ErrorKind::Runtime,
+      "einsum(): operands do not broadcast with remapped shapes: subscript {} has sizes {} and {}",
+      letter, m, n);
   if (m == n) return;
   Term& small = m == 1 ? a : b;
   Dims extents(dims(small.value));

@@ -99,8 +99,9 @@ int64_t softmax_dim(int64_t rank) { return rank == 0 || rank == 1 || rank == 3 ?
 Dims trailing_axes(Value x, const IntList& normalized_shape) {
   const auto extents = dims(x);
   const size_t count = normalized_shape.size();
-  const bool fits = count >= 1 && count <= extents.size() &&
-                    std::ranges::equal(extents.last(count), std::span<const int64_t>(normalized_shape));
+  const bool fits =
+      count >= 1 && count <= extents.size() &&
+      std::ranges::equal(extents.last(count), std::span<const int64_t>(normalized_shape));
   check(fits, ErrorKind::Runtime,
         "{}: Given normalized_shape={}, expected input with shape [*, ...] ending in it, but got "
         "input of size {}",
@@ -236,13 +237,15 @@ Value multinomial(Value input, int64_t num_samples, bool replacement, Generator*
   check(rank(input) == 1 || rank(input) == 2, ErrorKind::Runtime,
         "prob_dist must be 1 or 2 dim, not {}", rank(input));
   check(is_floating(dtype(input)), ErrorKind::Runtime,
-        "multinomial only supports floating-point dtypes for input, got: {}", name_of(dtype(input)));
+        "multinomial only supports floating-point dtypes for input, got: {}",
+        name_of(dtype(input)));
   check(num_samples > 0, ErrorKind::Runtime, "cannot sample n_sample <= 0 samples");
   const int64_t axis = rank(input) - 1, classes = dims(input)[axis];
   check(replacement || num_samples <= classes, ErrorKind::Runtime,
         "cannot sample n_sample > prob_dist.size(-1) samples without replacement");
   const auto race = [&](Value weights) {  // the first arrival of exponential clocks
-    const Value noise = -ops::unary(Op::Log1p, -uniform01(dims(weights), DType::Float32, generator));
+    const Value noise =
+        -ops::unary(Op::Log1p, -uniform01(dims(weights), DType::Float32, generator));
     return ops::cast(weights, DType::Float32) / noise;
   };
   if (!replacement) {
@@ -250,7 +253,8 @@ Value multinomial(Value input, int64_t num_samples, bool replacement, Generator*
   }
   Dims spread(dims(input));
   spread.insert(spread.begin() + axis, num_samples);
-  return ops::argreduce(Op::Argmax, race(ops::expand(ops::unsqueeze(input, axis), spread)), axis + 1);
+  return ops::argreduce(Op::Argmax, race(ops::expand(ops::unsqueeze(input, axis), spread)),
+                        axis + 1);
 }
 
 Value pow(Value input, const Scalar& exponent) {

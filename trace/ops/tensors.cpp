@@ -53,14 +53,17 @@ TensorList split(const Tensor& x, const IntList& sizes, int64_t dim) {
   const int64_t axis = values::normalize_dim(dim, x.rank());
   int64_t total = 0;
   for (int64_t size : sizes) {
-    check(size >= 0, ErrorKind::Runtime, "split_with_sizes expects split_sizes have only "
-          "non-negative entries, but got split_sizes={}", shown(sizes));
+    check(size >= 0, ErrorKind::Runtime,
+          "split_with_sizes expects split_sizes have only "
+          "non-negative entries, but got split_sizes={}",
+          shown(sizes));
     total += size;
   }
-  check(total == x.size(axis), ErrorKind::Runtime,
-        "split_with_sizes expects split_sizes to sum exactly to {} (input tensor's size at dimension "
-        "{}), but got split_sizes={}",
-        x.size(axis), axis, shown(sizes));
+  check(
+      total == x.size(axis), ErrorKind::Runtime,
+      "split_with_sizes expects split_sizes to sum exactly to {} (input tensor's size at dimension "
+      "{}), but got split_sizes={}",
+      x.size(axis), axis, shown(sizes));
   TensorList parts;
   int64_t start = 0;
   for (int64_t size : sizes) {
@@ -93,7 +96,8 @@ TensorList chunk(const Tensor& x, int64_t chunks, int64_t dim) {
 }
 
 TensorList unbind(const Tensor& x, int64_t dim) {
-  check(x.rank() > 0, ErrorKind::Index, "Dimension specified as {} but tensor has no dimensions", dim);
+  check(x.rank() > 0, ErrorKind::Index, "Dimension specified as {} but tensor has no dimensions",
+        dim);
   const int64_t axis = values::normalize_dim(dim, x.rank());
   TensorList parts;
   for (int64_t i = 0; i < x.size(axis); ++i) parts.push_back(select(x, axis, i));
@@ -105,7 +109,9 @@ TensorList tensor_split(const Tensor& x, const IntList& indices, int64_t dim) {
   const int64_t axis = values::normalize_dim(dim, x.rank()), extent = x.size(axis);
   TensorList parts;
   int64_t start = 0;
-  const auto clip = [&](int64_t i) { return std::clamp<int64_t>(i < 0 ? i + extent : i, 0, extent); };
+  const auto clip = [&](int64_t i) {
+    return std::clamp<int64_t>(i < 0 ? i + extent : i, 0, extent);
+  };
   for (int64_t index : indices) {
     const int64_t end = std::max(start, clip(index));
     parts.push_back(narrow(x, axis, start, end - start));
@@ -154,7 +160,8 @@ Tensor masked_select(const Tensor& x, const Tensor& mask) {
 
 Tensor one_hot(const Tensor& x, int64_t num_classes) {
   check(x.dtype() == DType::Int64, ErrorKind::Runtime,
-        "one_hot is only applicable to index tensor of type LongTensor, not {}", name_of(x.dtype()));
+        "one_hot is only applicable to index tensor of type LongTensor, not {}",
+        name_of(x.dtype()));
   if (num_classes == -1) {
     check(x.numel() > 0, ErrorKind::Runtime,
           "Can not infer total number of classes from empty tensor.");

@@ -79,10 +79,11 @@ Movements view_t(const Type& input) {
 }
 
 Movements view_permute(const Type& input, const IntList& dims) {
-  check(static_cast<int>(dims.size()) == input.rank, ErrorKind::Runtime,
-        "permute(sparse_coo): number of dimensions in the tensor input does not match the length "
-        "of the desired ordering of dimensions i.e. input.dim() = {} is not equal to len(dims) = {}",
-        int{input.rank}, dims.size());
+  check(
+      static_cast<int>(dims.size()) == input.rank, ErrorKind::Runtime,
+      "permute(sparse_coo): number of dimensions in the tensor input does not match the length "
+      "of the desired ordering of dimensions i.e. input.dim() = {} is not equal to len(dims) = {}",
+      int{input.rank}, dims.size());
   Dims perm;
   for (int64_t dim : dims) {
     const int64_t axis = normalize_dim(dim, input.rank);
@@ -126,8 +127,9 @@ Movements view_unsqueeze(const Type& input, int64_t dim) {
 
 Movements view_squeeze(const Type& input, const std::optional<IntList>& dim) {
   Dims dims;
-  const Dims axes = !dim ? values::all_dims(input.rank)
-                    : dim->empty() ? Dims{} : values::normalize_dims(dim, input.rank);
+  const Dims axes = !dim           ? values::all_dims(input.rank)
+                    : dim->empty() ? Dims{}
+                                   : values::normalize_dims(dim, input.rank);
   for (int i = 0; i < input.rank; ++i) {
     const bool named = std::ranges::find(axes, i) != axes.end();
     if (!named || input.dims()[i] != 1) dims.push_back(input.dims()[i]);
