@@ -56,8 +56,9 @@ Plan& plan_for(const Program& program) {
   }
   auto plan = std::make_unique<Plan>(program, how);
   count_plan();
-  log(Category::Plan, "plan {}: {} nodes, {} kernels", to_hex(key), program.nodes.size(),
-      plan->kernel_count());
+  log(Category::Plan, "plan {}: {} nodes, {} kernels, {} of {} outputs may take an input's memory",
+      to_hex(key), program.nodes.size(), plan->kernel_count(), plan->reuse_count(),
+      program.outputs.size());
   std::unique_lock lock(t.mutex);
   return *plans.try_emplace(key, std::move(plan)).first->second;
 }

@@ -264,6 +264,12 @@ size_t Plan::kernel_count() const {
   return count;
 }
 
+size_t Plan::reuse_count() const {
+  size_t count = 0;
+  for (const PlanBuffer& buffer : buffers_) count += buffer.may_reuse != kNone;
+  return count;
+}
+
 std::string Plan::explain() const {
   std::string text = "graph\n" + print(graph_) + "\ngroups\n" + print(graph_, grouping_);
   text += "\nbuffers\n";

@@ -80,6 +80,7 @@ class Plan {
   std::vector<Buffer> run(Program& program);
   std::string explain() const;
   size_t kernel_count() const;
+  size_t reuse_count() const;  // outputs that may take an input's memory
   const Graph& graph() const { return graph_; }
   const Grouping& grouping() const { return grouping_; }
   // Of the last binding: bytes of the slab and of the outputs.

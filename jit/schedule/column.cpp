@@ -51,6 +51,63 @@ void for_kept(Emitter& e, Nest& nest, const Runs& runs, bool vectorise, uint32_t
   });
 }
 
+// Whether x comes before `best`, which was met earlier: NaN before all, and the first NaN stays.
+Pack is_better(Builder& b, const Reducer& reducer, Pack x, Pack best) {
+  const Pack better = reducer.op == loop::ReduceOp::Max ? b.gt(x, best) : b.lt(x, best);
+  if (!loop::is_float(reducer.accumulate)) return better;
+  return b.or_(better, b.and_(b.ne(x, x), b.eq(best, best)));
+}
+
+// Of two candidates with their places, the better one, or the earlier of equals.
+Packs better_of(Builder& b, const Reducer& reducer, const Packs& x, const Packs& y) {
+  Pack equal = b.eq(x[0], y[0]);
+  if (loop::is_float(reducer.accumulate)) {
+    equal = b.or_(equal, b.and_(b.ne(x[0], x[0]), b.ne(y[0], y[0])));
+  }
+  const Pack second = b.or_(is_better(b, reducer, y[0], x[0]), b.and_(equal, b.lt(y[1], x[1])));
+  return {b.select(second, y[0], x[0]), b.select(second, y[1], x[1])};
+}
+
+// The place of the largest or smallest element of a row: each of 64 lanes keeps its own best, the
+// earliest of the best lanes wins. No element is lost in the starts, which are worst and in order.
+Pack argument_along_row(Emitter& e, const Reducer& reducer, const Root& root, uint32_t row,
+                        Pack extent) {
+  Builder& b = e.b;
+  e.hoist(std::span<const Root>(&root, 1), {}, uint64_t{1} << row);
+  const Pack block = b.i64(4 * kLanes);
+  const Pack main_end = b.mul(b.div(extent, block), block);
+  const Pack worst = identity_of(b, reducer, kLanes);
+  const Packs start{b.pack({worst[0], worst[0], worst[0], worst[0]}),
+                    b.lanes_from(b.unroll(b.i64(0), 4))};
+  const auto step = [&](Pack base, Pack mask, const Packs& best) -> Packs {
+    Emitter::Scope scope(e);
+    e.set_vector(row, base, mask);
+    Pack x = e.value(root.node, root.access);
+    x = b.broadcast(b.type_of(x).scalar == reducer.accumulate ? x : b.cast(reducer.accumulate, x));
+    Pack better = is_better(b, reducer, x, best[0]);
+    if (mask) better = b.and_(better, mask);
+    return {b.select(better, x, best[0]), b.select(better, b.lanes_from(base), best[1])};
+  };
+  const Packs main = b.for_loop(b.i64(0), main_end, block, start,
+                                [&](Pack i, const Packs& best) {
+                                  return step(b.unroll(i, 4), {}, best);
+                                });
+  const Packs tail = b.for_loop(main_end, extent, b.i64(kLanes), {main[0][0], main[1][0]},
+                                [&](Pack i, const Packs& best) {
+                                  return step(i, b.tail_mask(i, extent), best);
+                                });
+  e.clear_vector();
+  Packs best = tail;
+  for (int k = 1; k < 4; ++k) {
+    best = better_of(b, reducer, best, {Pack(main[0][k]), Pack(main[1][k])});
+  }
+  Packs result{b.extract(best[0], 0), b.extract(best[1], 0)};
+  for (int lane = 1; lane < kLanes; ++lane) {
+    result = better_of(b, reducer, result, {b.extract(best[0], lane), b.extract(best[1], lane)});
+  }
+  return result[1];
+}
+
 }  // namespace
 
 KernelCode schedule_column(const Placement& placement, Algebra& algebra, uint32_t group_index) {
@@ -193,6 +250,11 @@ KernelCode schedule_scan(const Placement& placement, Algebra& algebra, uint32_t 
       if (loop::is_half(type)) type = Scalar::F32;
       const Reducer reducer{largest ? loop::ReduceOp::Max : loop::ReduceOp::Min,
                             largest ? loop::BinaryOp::Max : loop::BinaryOp::Min, type, type};
+      if (!vectorise && !serial.empty()) {
+        const Pack at = argument_along_row(e, reducer, root, row, extent);
+        e.store(n, address, at);
+        return;
+      }
       const Packs found = b.for_loop(
           b.i64(0), extent, b.i64(1),
           {repeat(identity_of(b, reducer, 1)), repeat(b.i64(0))},
@@ -200,12 +262,7 @@ KernelCode schedule_scan(const Placement& placement, Algebra& algebra, uint32_t 
             Emitter::Scope scope(e);
             if (!serial.empty()) e.set_loop(row, r);
             const Pack x = widen(e.value(root.node, root.access), type);
-            Pack better = largest ? b.gt(x, best[0]) : b.lt(x, best[0]);
-            if (loop::is_float(type)) {
-              // NaN is first, and the first NaN stays.
-              const Pack is_nan = b.ne(x, x), was_number = b.eq(best[0], best[0]);
-              better = b.or_(better, b.and_(is_nan, was_number));
-            }
+            const Pack better = is_better(b, reducer, x, best[0]);
             return {b.select(better, x, best[0]),
                     b.select(better, vectorise ? b.broadcast(r) : r, best[1])};
           });

@@ -1,5 +1,7 @@
 // Each primitive against the plain evaluation, over shapes that matter: empty, one, short of a
 // vector, a vector, several, odd, broadcast, permuted.
+#include <cmath>
+
 #include "tests/jit/harness.h"
 
 using namespace tenon;
@@ -144,6 +146,15 @@ TEST_CASE("argmax, argmin and scans") {
     x.values[50] = NAN;
     p.output(p.node(Op::Argmax, {p.input(x)}, {1}));
   });
+  for (int64_t n : {20, 64, 200}) {  // nothing is better than the start
+    check_program([&](ProgramBuilder& p) {
+      Array x = random_array({2, n}, 9);
+      for (double& v : x.values) v = -HUGE_VAL;
+      x.values[n + n / 2] = n == 200 ? NAN : -HUGE_VAL;
+      p.output(p.node(Op::Argmax, {p.input(x)}, {1}));
+      p.output(p.node(Op::Argmin, {p.unary(Op::Neg, p.input(x))}, {1}));
+    });
+  }
 }
 
 TEST_CASE("movement") {
