@@ -662,7 +662,14 @@ WRAPPERS = {
 }
 
 
-@pytest.mark.parametrize("names", list(itertools.product(WRAPPERS, repeat=2)), ids="-".join)
+DEEP = [
+    ("grad", "vmap", "jvp", "vmap", "jacrev"),
+    ("jacfwd", "jacrev", "no_grad", "vjp"),
+    ("vmap", "no_grad", "grad", "jvp"),
+]
+
+
+@pytest.mark.parametrize("names", [*itertools.product(WRAPPERS, repeat=2), *DEEP], ids="-".join)
 def test_an_exception_restores_the_state(names):
     leaf = tn.tensor([1.0, 2.0], requires_grad=True)
     held = leaf * 2
