@@ -156,9 +156,12 @@ class Module(Members, State):
 
     def __getattr__(self, name: str) -> Any:
         fields = self.__dict__
-        for kind in ("_parameters", "_modules", "_buffers"):
-            members = fields.get(kind)
-            if members is not None and name in members:
+        if "_parameters" in fields:
+            if name in (members := fields["_parameters"]):
+                return members[name]
+            if name in (members := fields["_modules"]):
+                return members[name]
+            if name in (members := fields["_buffers"]):
                 return members[name]
         raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
 
