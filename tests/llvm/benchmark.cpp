@@ -60,6 +60,7 @@ double time_kernel(const Kernel& kernel, Tier tier, int64_t n) {
 }  // namespace
 
 int main() {
+  llvm_jit::set_cache_folder(std::nullopt);
   const char* kTiers[] = {"quick", "hot"};
   for (auto tier : {Tier::Quick, Tier::Hot}) {
     const char* name = kTiers[static_cast<int>(tier)];
