@@ -45,9 +45,7 @@ def main() -> None:
         order = rng.permutation(len(labels))
         for i in range(0, len(order), BATCH):
             chosen = order[i : i + BATCH]
-            loss = F.cross_entropy(
-                model(tn.from_numpy(images[chosen])), tn.from_numpy(labels[chosen])
-            )
+            loss = F.cross_entropy(model(tn.tensor(images[chosen])), tn.tensor(labels[chosen]))
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

@@ -87,7 +87,7 @@ class GPT(nn.Module):
 
 
 def tensors(arrays):
-    return [tn.from_numpy(a) for a in arrays]
+    return [tn.tensor(a) for a in arrays]
 
 
 def loss_of(model, inputs, targets):
