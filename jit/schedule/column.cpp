@@ -1,5 +1,5 @@
-// Kernels that run serially along some loops while vectors lie along others: column reductions, scans,
-// argmax, and scatters.
+// Kernels that run serially along some loops while vectors lie along others: column reductions,
+// scans, argmax, and scatters.
 #include "core/error.h"
 #include "jit/schedule/kernels.h"
 #include "jit/schedule/nest.h"
@@ -88,14 +88,12 @@ Pack argument_along_row(Emitter& e, const Reducer& reducer, const Root& root, ui
     if (mask) better = b.and_(better, mask);
     return {b.select(better, x, best[0]), b.select(better, b.lanes_from(base), best[1])};
   };
-  const Packs main = b.for_loop(b.i64(0), main_end, block, start,
-                                [&](Pack i, const Packs& best) {
-                                  return step(b.unroll(i, 4), {}, best);
-                                });
-  const Packs tail = b.for_loop(main_end, extent, b.i64(kLanes), {main[0][0], main[1][0]},
-                                [&](Pack i, const Packs& best) {
-                                  return step(i, b.tail_mask(i, extent), best);
-                                });
+  const Packs main = b.for_loop(b.i64(0), main_end, block, start, [&](Pack i, const Packs& best) {
+    return step(b.unroll(i, 4), {}, best);
+  });
+  const Packs tail =
+      b.for_loop(main_end, extent, b.i64(kLanes), {main[0][0], main[1][0]},
+                 [&](Pack i, const Packs& best) { return step(i, b.tail_mask(i, extent), best); });
   e.clear_vector();
   Packs best = tail;
   for (int k = 1; k < 4; ++k) {
@@ -132,8 +130,7 @@ KernelCode schedule_column(const Placement& placement, Algebra& algebra, uint32_
       roots.push_back({e.graph[r].operands[0], {nest.operand_index_of(r), 0}});
     }
     for (NodeIndex s : group.stores) {
-      addresses.push_back(
-          address_of(algebra, e.graph[s], nest.index_of(s)));
+      addresses.push_back(address_of(algebra, e.graph[s], nest.index_of(s)));
     }
   };
   refresh();
@@ -167,7 +164,8 @@ KernelCode schedule_column(const Placement& placement, Algebra& algebra, uint32_
       return next;
     };
     // Chunks of chunks, as PyTorch sums: the error grows with the longest of the loops alone.
-    const std::function<Packs(Pack, Pack, size_t)> accumulate = [&](Pack lo, Pack hi, size_t level) {
+    const std::function<Packs(Pack, Pack, size_t)> accumulate = [&](Pack lo, Pack hi,
+                                                                    size_t level) {
       if (level == std::size(kColumnChunks)) {
         return b.for_loop(lo, hi, b.i64(1), identities, [&](Pack r, const Packs& sums) {
           Emitter::Scope scope(e);
@@ -241,57 +239,60 @@ KernelCode schedule_scan(const Placement& placement, Algebra& algebra, uint32_t 
     return b.pack(std::span<const loop::Value>(members.data(), e.vector_count()));
   };
   const ExprId exprs_for_hoist[] = {address};
-  for_kept(e, nest, kept, vectorise, e.code.cost, std::span<const Root>(&root, 1),
-           std::span<const ExprId>(exprs_for_hoist), serial_bit, [&] {
-    if (is_argument) {
-      const bool largest = node.op == Op::Argmax;
-      Scalar type = scalar_of(e.graph[operand].dtype);
-      if (type == Scalar::I1) type = Scalar::I32;
-      if (loop::is_half(type)) type = Scalar::F32;
-      const Reducer reducer{largest ? loop::ReduceOp::Max : loop::ReduceOp::Min,
-                            largest ? loop::BinaryOp::Max : loop::BinaryOp::Min, type, type};
-      if (!vectorise && !serial.empty()) {
-        const Pack at = argument_along_row(e, reducer, root, row, extent);
-        e.store(n, address, at);
-        return;
-      }
-      const Packs found = b.for_loop(
-          b.i64(0), extent, b.i64(1),
-          {repeat(identity_of(b, reducer, 1)), repeat(b.i64(0))},
-          [&](Pack r, const Packs& best) -> Packs {
-            Emitter::Scope scope(e);
-            if (!serial.empty()) e.set_loop(row, r);
-            const Pack x = widen(e.value(root.node, root.access), type);
-            const Pack better = is_better(b, reducer, x, best[0]);
-            return {b.select(better, x, best[0]),
-                    b.select(better, vectorise ? b.broadcast(r) : r, best[1])};
-          });
-      e.store(n, address, found[1]);
-      return;
-    }
-    const Scalar result = scalar_of(node.dtype);
-    const Scalar type = loop::is_half(result) ? Scalar::F32
-                        : result == Scalar::I1 ? Scalar::I32
-                                               : result;
-    Reducer reducer{loop::ReduceOp::Sum, loop::BinaryOp::Add, type, result};
-    if (node.op == Op::Cumprod) reducer = {loop::ReduceOp::Prod, loop::BinaryOp::Mul, type, result};
-    if (node.op == Op::Cummax) reducer = {loop::ReduceOp::Max, loop::BinaryOp::Max, type, result};
-    if (node.op == Op::Cummin) reducer = {loop::ReduceOp::Min, loop::BinaryOp::Min, type, result};
-    b.for_loop(b.i64(0), extent, b.i64(1), {repeat(identity_of(b, reducer, 1))},
-               [&](Pack r, const Packs& sum) -> Packs {
-                 Emitter::Scope scope(e);
-                 if (!serial.empty()) e.set_loop(row, r);
-                 const Pack x = widen(e.value(root.node, root.access), type);
-                 const Pack next = b.binary(reducer.combine, sum[0], x);
-                 e.store(n, address, type == result ? next : b.cast(result, next));
-                 return {next};
-               });
-  });
+  for_kept(
+      e, nest, kept, vectorise, e.code.cost, std::span<const Root>(&root, 1),
+      std::span<const ExprId>(exprs_for_hoist), serial_bit, [&] {
+        if (is_argument) {
+          const bool largest = node.op == Op::Argmax;
+          Scalar type = scalar_of(e.graph[operand].dtype);
+          if (type == Scalar::I1) type = Scalar::I32;
+          if (loop::is_half(type)) type = Scalar::F32;
+          const Reducer reducer{largest ? loop::ReduceOp::Max : loop::ReduceOp::Min,
+                                largest ? loop::BinaryOp::Max : loop::BinaryOp::Min, type, type};
+          if (!vectorise && !serial.empty()) {
+            const Pack at = argument_along_row(e, reducer, root, row, extent);
+            e.store(n, address, at);
+            return;
+          }
+          const Packs found = b.for_loop(
+              b.i64(0), extent, b.i64(1), {repeat(identity_of(b, reducer, 1)), repeat(b.i64(0))},
+              [&](Pack r, const Packs& best) -> Packs {
+                Emitter::Scope scope(e);
+                if (!serial.empty()) e.set_loop(row, r);
+                const Pack x = widen(e.value(root.node, root.access), type);
+                const Pack better = is_better(b, reducer, x, best[0]);
+                return {b.select(better, x, best[0]),
+                        b.select(better, vectorise ? b.broadcast(r) : r, best[1])};
+              });
+          e.store(n, address, found[1]);
+          return;
+        }
+        const Scalar result = scalar_of(node.dtype);
+        const Scalar type = loop::is_half(result)  ? Scalar::F32
+                            : result == Scalar::I1 ? Scalar::I32
+                                                   : result;
+        Reducer reducer{loop::ReduceOp::Sum, loop::BinaryOp::Add, type, result};
+        if (node.op == Op::Cumprod)
+          reducer = {loop::ReduceOp::Prod, loop::BinaryOp::Mul, type, result};
+        if (node.op == Op::Cummax)
+          reducer = {loop::ReduceOp::Max, loop::BinaryOp::Max, type, result};
+        if (node.op == Op::Cummin)
+          reducer = {loop::ReduceOp::Min, loop::BinaryOp::Min, type, result};
+        b.for_loop(b.i64(0), extent, b.i64(1), {repeat(identity_of(b, reducer, 1))},
+                   [&](Pack r, const Packs& sum) -> Packs {
+                     Emitter::Scope scope(e);
+                     if (!serial.empty()) e.set_loop(row, r);
+                     const Pack x = widen(e.value(root.node, root.access), type);
+                     const Pack next = b.binary(reducer.combine, sum[0], x);
+                     e.store(n, address, type == result ? next : b.cast(result, next));
+                     return {next};
+                   });
+      });
   return std::move(e.code);
 }
 
-// result[p..., index[i...], q...] op= updates[p..., i..., q...], serial over i in order, or the same
-// with one index an element (put_along).
+// result[p..., index[i...], q...] op= updates[p..., i..., q...], serial over i in order, or the
+// same with one index an element (put_along).
 KernelCode schedule_scatter(const Placement& placement, Algebra& algebra, uint32_t group_index,
                             NodeIndex n) {
   Emitter e(placement, algebra, group_index);
@@ -340,9 +341,9 @@ KernelCode schedule_scatter(const Placement& placement, Algebra& algebra, uint32
       const size_t first = node.starts[d], atoms = node.atoms_in(d);
       if (atoms == 0) continue;
       const int from = d < axis || is_put ? d : d - 1 + index_rank;
-      const ExprId value = d == axis ? algebra.loaded(n, where.index, 0,
-                                                      algebra.index_loops(where.index))
-                                     : dim_of(algebra, updates, update.index, from);
+      const ExprId value = d == axis
+                               ? algebra.loaded(n, where.index, 0, algebra.index_loops(where.index))
+                               : dim_of(algebra, updates, update.index, from);
       algebra.split(value, {node.atoms.data() + first, atoms}, place);
     }
     address = address_of(algebra, node, algebra.index(place));

@@ -9,8 +9,8 @@ using namespace tenon::test;
 
 namespace {
 
-const std::vector<std::vector<int64_t>> kShapes{{}, {1}, {5}, {64}, {70}, {200}, {3, 17}, {1, 33},
-                                                {4, 1}, {2, 3, 65}, {0, 4}, {2, 0}};
+const std::vector<std::vector<int64_t>> kShapes{
+    {}, {1}, {5}, {64}, {70}, {200}, {3, 17}, {1, 33}, {4, 1}, {2, 3, 65}, {0, 4}, {2, 0}};
 
 struct Domain {
   Op op;
@@ -21,31 +21,33 @@ struct Domain {
 
 TEST_CASE("functions of one operand") {
   const Domain functions[] = {
-      {Op::Neg, -2, 2, 0},      {Op::Abs, -2, 2, 0},        {Op::Sign, -2, 2, 0},
-      {Op::Exp, -5, 5, 1e-6},   {Op::Exp2, -5, 5, 1e-6},    {Op::Expm1, -2, 2, 1e-6},
-      {Op::Log, 0.1, 9, 1e-6},  {Op::Log2, 0.1, 9, 1e-6},   {Op::Log10, 0.1, 9, 1e-6},
-      {Op::Log1p, -0.5, 9, 1e-6}, {Op::Sin, -9, 9, 1e-6},   {Op::Cos, -9, 9, 1e-6},
-      {Op::Tan, -1, 1, 1e-6},   {Op::Asin, -1, 1, 1e-6},    {Op::Acos, -1, 1, 1e-6},
-      {Op::Atan, -5, 5, 1e-6},  {Op::Sinh, -3, 3, 1e-6},    {Op::Cosh, -3, 3, 1e-6},
-      {Op::Tanh, -3, 3, 1e-6},  {Op::Asinh, -3, 3, 1e-6},   {Op::Acosh, 1.1, 3, 1e-6},
-      {Op::Atanh, -0.9, 0.9, 1e-6}, {Op::Sqrt, 0, 9, 1e-6}, {Op::Rsqrt, 0.1, 9, 1e-6},
-      {Op::Erf, -3, 3, 1e-6},   {Op::Erfc, -3, 3, 1e-6},    {Op::Floor, -9, 9, 0},
-      {Op::Ceil, -9, 9, 0},     {Op::Round, -9, 9, 0},      {Op::Trunc, -9, 9, 0},
-      {Op::IsNan, -1, 1, 0},    {Op::IsInf, -1, 1, 0},      {Op::LogicalNot, -1, 1, 0}};
+      {Op::Neg, -2, 2, 0},          {Op::Abs, -2, 2, 0},      {Op::Sign, -2, 2, 0},
+      {Op::Exp, -5, 5, 1e-6},       {Op::Exp2, -5, 5, 1e-6},  {Op::Expm1, -2, 2, 1e-6},
+      {Op::Log, 0.1, 9, 1e-6},      {Op::Log2, 0.1, 9, 1e-6}, {Op::Log10, 0.1, 9, 1e-6},
+      {Op::Log1p, -0.5, 9, 1e-6},   {Op::Sin, -9, 9, 1e-6},   {Op::Cos, -9, 9, 1e-6},
+      {Op::Tan, -1, 1, 1e-6},       {Op::Asin, -1, 1, 1e-6},  {Op::Acos, -1, 1, 1e-6},
+      {Op::Atan, -5, 5, 1e-6},      {Op::Sinh, -3, 3, 1e-6},  {Op::Cosh, -3, 3, 1e-6},
+      {Op::Tanh, -3, 3, 1e-6},      {Op::Asinh, -3, 3, 1e-6}, {Op::Acosh, 1.1, 3, 1e-6},
+      {Op::Atanh, -0.9, 0.9, 1e-6}, {Op::Sqrt, 0, 9, 1e-6},   {Op::Rsqrt, 0.1, 9, 1e-6},
+      {Op::Erf, -3, 3, 1e-6},       {Op::Erfc, -3, 3, 1e-6},  {Op::Floor, -9, 9, 0},
+      {Op::Ceil, -9, 9, 0},         {Op::Round, -9, 9, 0},    {Op::Trunc, -9, 9, 0},
+      {Op::IsNan, -1, 1, 0},        {Op::IsInf, -1, 1, 0},    {Op::LogicalNot, -1, 1, 0}};
   for (const Domain& f : functions) {
     for (DType dtype : {DType::Float32, DType::Float64}) {
       INFO(name_of(f.op), " ", name_of(dtype));
-      check_program([&](ProgramBuilder& p) {
-        p.output(p.unary(f.op, p.input(random_array({3, 37}, 1, dtype, f.low, f.high))));
-      }, f.tolerance);
+      check_program(
+          [&](ProgramBuilder& p) {
+            p.output(p.unary(f.op, p.input(random_array({3, 37}, 1, dtype, f.low, f.high))));
+          },
+          f.tolerance);
     }
   }
 }
 
 TEST_CASE("functions of two operands and their broadcasting") {
-  const Op ops[] = {Op::Add, Op::Sub, Op::Mul, Op::Div, Op::Maximum, Op::Minimum, Op::Pow,
-                    Op::Atan2, Op::Copysign, Op::Eq, Op::Ne, Op::Lt, Op::Le, Op::Gt, Op::Ge,
-                    Op::FloorDiv, Op::Remainder, Op::Fmod};
+  const Op ops[] = {Op::Add, Op::Sub,   Op::Mul,      Op::Div,      Op::Maximum,   Op::Minimum,
+                    Op::Pow, Op::Atan2, Op::Copysign, Op::Eq,       Op::Ne,        Op::Lt,
+                    Op::Le,  Op::Gt,    Op::Ge,       Op::FloorDiv, Op::Remainder, Op::Fmod};
   const std::vector<std::pair<std::vector<int64_t>, std::vector<int64_t>>> shapes{
       {{3, 37}, {3, 37}}, {{3, 37}, {37}}, {{3, 1}, {1, 37}}, {{3, 37}, {}}, {{2, 3, 5}, {3, 1}}};
   for (Op op : ops) {
@@ -80,9 +82,9 @@ TEST_CASE("shapes of every kind") {
 }
 
 TEST_CASE("dtypes and casts") {
-  for (DType from : {DType::Bool, DType::UInt8, DType::Int8, DType::Int16, DType::Int32,
-                     DType::Int64, DType::Float16, DType::BFloat16, DType::Float32,
-                     DType::Float64}) {
+  for (DType from :
+       {DType::Bool, DType::UInt8, DType::Int8, DType::Int16, DType::Int32, DType::Int64,
+        DType::Float16, DType::BFloat16, DType::Float32, DType::Float64}) {
     for (DType to : {DType::Bool, DType::UInt8, DType::Int32, DType::Int64, DType::Float16,
                      DType::BFloat16, DType::Float32, DType::Float64}) {
       INFO(name_of(from), " ", name_of(to));
@@ -91,27 +93,33 @@ TEST_CASE("dtypes and casts") {
       });
     }
   }
-  check_program([&](ProgramBuilder& p) {
-    const uint32_t x = p.input(random_array({3, 40}, 5, DType::BFloat16));
-    p.output(p.reduce(Op::ReduceSum, p.binary(Op::Mul, x, x), {1}));
-  }, 1e-2);
+  check_program(
+      [&](ProgramBuilder& p) {
+        const uint32_t x = p.input(random_array({3, 40}, 5, DType::BFloat16));
+        p.output(p.reduce(Op::ReduceSum, p.binary(Op::Mul, x, x), {1}));
+      },
+      1e-2);
 }
 
 TEST_CASE("reductions") {
   const std::vector<std::pair<std::vector<int64_t>, std::vector<int64_t>>> cases{
-      {{5}, {0}},          {{1000}, {0}},        {{3, 70}, {1}},      {{3, 70}, {0}},
-      {{300, 70}, {0}},    {{2, 3, 65}, {1}},    {{2, 3, 65}, {1, 2}}, {{2, 3, 65}, {0, 2}},
-      {{2, 3, 65}, {0, 1}}, {{2, 3, 65}, {0, 1, 2}}, {{1, 40}, {1}},  {{40, 1}, {0}},
-      {{40, 1}, {1}},      {{4, 1, 6}, {1}},     {{0, 4}, {0}},       {{3, 0}, {1}},
-      {{70000}, {0}},      {{2, 600, 3}, {1}},   {{3, 1}, {0, 1}}};
+      {{5}, {0}},           {{1000}, {0}},           {{3, 70}, {1}},       {{3, 70}, {0}},
+      {{300, 70}, {0}},     {{2, 3, 65}, {1}},       {{2, 3, 65}, {1, 2}}, {{2, 3, 65}, {0, 2}},
+      {{2, 3, 65}, {0, 1}}, {{2, 3, 65}, {0, 1, 2}}, {{1, 40}, {1}},       {{40, 1}, {0}},
+      {{40, 1}, {1}},       {{4, 1, 6}, {1}},        {{0, 4}, {0}},        {{3, 0}, {1}},
+      {{70000}, {0}},       {{2, 600, 3}, {1}},      {{3, 1}, {0, 1}}};
   for (Op op : {Op::ReduceSum, Op::ReduceMax, Op::ReduceMin, Op::ReduceProd}) {
     for (const auto& [shape, axes] : cases) {
       if (op != Op::ReduceSum && (shape[0] == 0 || shape.back() == 0)) continue;
       INFO(name_of(op), " rank ", shape.size(), " extent ", shape[0], " axis ", axes[0]);
-      check_program([&](ProgramBuilder& p) {
-        const double low = op == Op::ReduceProd ? 0.99 : -2, high = op == Op::ReduceProd ? 1.01 : 2;
-        p.output(p.reduce(op, p.input(random_array(shape, 6, DType::Float32, low, high)), axes));
-      }, 3e-5);
+      check_program(
+          [&](ProgramBuilder& p) {
+            const double low = op == Op::ReduceProd ? 0.99 : -2,
+                         high = op == Op::ReduceProd ? 1.01 : 2;
+            p.output(
+                p.reduce(op, p.input(random_array(shape, 6, DType::Float32, low, high)), axes));
+          },
+          3e-5);
     }
   }
   for (Op op : {Op::ReduceAny, Op::ReduceAll}) {
@@ -131,9 +139,11 @@ TEST_CASE("argmax, argmin and scans") {
     for (int64_t axis = 0; axis < static_cast<int64_t>(shape.size()); ++axis) {
       for (Op op : {Op::Argmax, Op::Argmin, Op::Cumsum, Op::Cumprod, Op::Cummax, Op::Cummin}) {
         INFO(name_of(op), " axis ", axis);
-        check_program([&](ProgramBuilder& p) {
-          p.output(p.node(op, {p.input(random_array(shape, 8))}, {axis}));
-        }, 1e-5);
+        check_program(
+            [&](ProgramBuilder& p) {
+              p.output(p.node(op, {p.input(random_array(shape, 8))}, {axis}));
+            },
+            1e-5);
       }
       check_program([&](ProgramBuilder& p) {
         p.output(p.node(Op::Argsort, {p.input(random_array(shape, 8))}, {axis, 1}));
@@ -164,8 +174,9 @@ TEST_CASE("movement") {
     p.output(p.node(Op::Slice, {x}, {}, {1, 0, 15, 1, 2, -3, 2, 3, 5}));
     p.output(p.reshape(x, {15, 17}));
     p.output(p.reshape(x, {17, 15}));
-    p.output(p.expand(p.reshape(p.node(Op::Slice, {x}, {}, {0, 0, 0, 1, 1, 1, 3, 1, 17}), {3, 1, 17}),
-                      {3, 4, 17}));
+    p.output(
+        p.expand(p.reshape(p.node(Op::Slice, {x}, {}, {0, 0, 0, 1, 1, 1, 3, 1, 17}), {3, 1, 17}),
+                 {3, 4, 17}));
     p.output(p.node(Op::Pad, {x, p.literal(7)}, {}, {1, 0, 2, 0, 0, 3, 0, 0, 0}));
     p.output(p.node(Op::Pad, {x, p.scalar(7)}, {}, {0, 1, 0, 2, 0, 0, 0, 2, 1}));
     p.output(p.node(Op::Concatenate, {x, x, x}, {1}));
@@ -175,7 +186,8 @@ TEST_CASE("movement") {
     const uint32_t x = p.input(random_array({6, 20}, 11));
     const uint32_t v = p.input(random_array({3, 5}, 12));
     p.output(p.node(Op::UpdateSlice, {x, v}, {}, {1, 2, 2, 3}));
-    p.output(p.node(Op::UpdateSlice, {p.unary(Op::Exp, x), p.unary(Op::Neg, v)}, {}, {0, 15, 1, 1}));
+    p.output(
+        p.node(Op::UpdateSlice, {p.unary(Op::Exp, x), p.unary(Op::Neg, v)}, {}, {0, 15, 1, 1}));
   });
   check_program([](ProgramBuilder& p) {
     p.output(p.iota({4, 30}, 1));
@@ -205,51 +217,70 @@ TEST_CASE("indexing") {
     p.output(p.node(Op::TakeAlong, {x, p.input(random_index({9, 5, 12}, 21, 40))}, {2}));
   });
   for (Op op : {Op::ScatterAdd, Op::ScatterSet}) {
-    check_program([&](ProgramBuilder& p) {
-      const uint32_t x = p.input(random_array({9, 5, 40}, 22));
-      p.output(p.node(op, {x, p.input(random_index({3, 4}, 23, 9)),
-                           p.input(random_array({3, 4, 5, 40}, 24))}, {0}));
-      p.output(p.node(op, {x, p.input(random_index({30}, 25, 5)),
-                           p.input(random_array({9, 30, 40}, 26))}, {1}));
-      p.output(p.node(op, {x, p.input(random_index({30}, 27, 40)),
-                           p.input(random_array({9, 5, 30}, 28))}, {2}));
-      p.output(p.node(op, {p.input(random_array({50}, 29)), p.input(random_index({30}, 30, 50)),
-                           p.input(random_array({30}, 31))}, {0}));
-    }, 1e-5);
+    check_program(
+        [&](ProgramBuilder& p) {
+          const uint32_t x = p.input(random_array({9, 5, 40}, 22));
+          p.output(p.node(
+              op,
+              {x, p.input(random_index({3, 4}, 23, 9)), p.input(random_array({3, 4, 5, 40}, 24))},
+              {0}));
+          p.output(p.node(
+              op, {x, p.input(random_index({30}, 25, 5)), p.input(random_array({9, 30, 40}, 26))},
+              {1}));
+          p.output(p.node(
+              op, {x, p.input(random_index({30}, 27, 40)), p.input(random_array({9, 5, 30}, 28))},
+              {2}));
+          p.output(p.node(op,
+                          {p.input(random_array({50}, 29)), p.input(random_index({30}, 30, 50)),
+                           p.input(random_array({30}, 31))},
+                          {0}));
+        },
+        1e-5);
   }
   for (Op op : {Op::PutAlongAdd, Op::PutAlongSet}) {
-    check_program([&](ProgramBuilder& p) {
-      const uint32_t x = p.input(random_array({9, 5, 40}, 32));
-      p.output(p.node(op, {x, p.input(random_index({9, 7, 33}, 33, 5)),
-                           p.input(random_array({9, 7, 33}, 34))}, {1}));
-      p.output(p.node(op, {x, p.input(random_index({8, 5, 50}, 35, 40)),
-                           p.input(random_array({8, 5, 50}, 36))}, {2}));
-    }, 1e-5);
+    check_program(
+        [&](ProgramBuilder& p) {
+          const uint32_t x = p.input(random_array({9, 5, 40}, 32));
+          p.output(p.node(
+              op,
+              {x, p.input(random_index({9, 7, 33}, 33, 5)), p.input(random_array({9, 7, 33}, 34))},
+              {1}));
+          p.output(p.node(
+              op,
+              {x, p.input(random_index({8, 5, 50}, 35, 40)), p.input(random_array({8, 5, 50}, 36))},
+              {2}));
+        },
+        1e-5);
   }
 }
 
 TEST_CASE("products") {
-  check_program([](ProgramBuilder& p) {
-    const uint32_t a = p.input(random_array({7, 12}, 37));
-    const uint32_t b = p.input(random_array({12, 9}, 38));
-    const uint32_t c = p.input(random_array({9, 12}, 39));
-    p.output(p.node(Op::DotGeneral, {a, b}, {0, 1, 1, 0}));
-    p.output(p.node(Op::DotGeneral, {a, c}, {0, 1, 1, 1}));
-    p.output(p.node(Op::DotGeneral, {a, a}, {0, 1, 0, 0}));
-    p.output(p.node(Op::DotGeneral, {a, a}, {0, 2, 0, 1, 0, 1}));
-    p.output(p.node(Op::DotGeneral, {a, c}, {0, 0}));
-    p.output(p.node(Op::DotGeneral, {p.input(random_array({4, 7}, 40)),
-                                     p.input(random_array({4, 7}, 41))}, {1, 0, 0, 1, 1, 1}));
-  }, 1e-5);
-  check_program([](ProgramBuilder& p) {  // heads of attention, without copies where strides allow
-    const uint32_t q = p.input(random_array({2, 10, 3 * 8}, 42));
-    const uint32_t k = p.input(random_array({2, 10, 3 * 8}, 43));
-    const uint32_t v = p.input(random_array({2, 10, 3 * 8}, 44));
-    const auto heads = [&](uint32_t x) {
-      return p.node(Op::Permute, {p.reshape(x, {2, 10, 3, 8})}, {0, 2, 1, 3});
-    };
-    const uint32_t s = p.node(Op::DotGeneral, {heads(q), heads(k)}, {2, 0, 1, 0, 1, 1, 3, 3});
-    const uint32_t o = p.node(Op::DotGeneral, {s, heads(v)}, {2, 0, 1, 0, 1, 1, 3, 2});
-    p.output(p.reshape(p.node(Op::Permute, {o}, {0, 2, 1, 3}), {2, 10, 24}));
-  }, 1e-5);
+  check_program(
+      [](ProgramBuilder& p) {
+        const uint32_t a = p.input(random_array({7, 12}, 37));
+        const uint32_t b = p.input(random_array({12, 9}, 38));
+        const uint32_t c = p.input(random_array({9, 12}, 39));
+        p.output(p.node(Op::DotGeneral, {a, b}, {0, 1, 1, 0}));
+        p.output(p.node(Op::DotGeneral, {a, c}, {0, 1, 1, 1}));
+        p.output(p.node(Op::DotGeneral, {a, a}, {0, 1, 0, 0}));
+        p.output(p.node(Op::DotGeneral, {a, a}, {0, 2, 0, 1, 0, 1}));
+        p.output(p.node(Op::DotGeneral, {a, c}, {0, 0}));
+        p.output(p.node(Op::DotGeneral,
+                        {p.input(random_array({4, 7}, 40)), p.input(random_array({4, 7}, 41))},
+                        {1, 0, 0, 1, 1, 1}));
+      },
+      1e-5);
+  check_program(
+      [](ProgramBuilder& p) {  // heads of attention, without copies where strides allow
+        const uint32_t q = p.input(random_array({2, 10, 3 * 8}, 42));
+        const uint32_t k = p.input(random_array({2, 10, 3 * 8}, 43));
+        const uint32_t v = p.input(random_array({2, 10, 3 * 8}, 44));
+        const auto heads = [&](uint32_t x) {
+          return p.node(Op::Permute, {p.reshape(x, {2, 10, 3, 8})}, {0, 2, 1, 3});
+        };
+        const uint32_t s = p.node(Op::DotGeneral, {heads(q), heads(k)}, {2, 0, 1, 0, 1, 1, 3, 3});
+        const uint32_t o = p.node(Op::DotGeneral, {s, heads(v)}, {2, 0, 1, 0, 1, 1, 3, 2});
+        p.output(p.reshape(p.node(Op::Permute, {o}, {0, 2, 1, 3}), {2, 10, 24}));
+      },
+      1e-5);
 }
