@@ -109,6 +109,17 @@ class Fuser {
       chain.leaves.push_back(leaf);
     }
   }
+  // Made of constants, indices, small values and one large buffer at most.
+  bool reads_little(NodeIndex n) const {
+    const Chain& chain = chains_[n];
+    if (chain.dear) return false;
+    size_t large = 0;
+    for (NodeIndex leaf : chain.leaves) {
+      if (graph_[leaf].op != Op::Input && !wanted_[leaf]) return false;
+      large += graph_[leaf].atoms.size() >= graph_[n].atoms.size();
+    }
+    return large <= 1;
+  }
   // Whether n can be had in group g: from memory or computed again.
   bool is_available(NodeIndex n, uint32_t g) const {
     if (graph_[n].op == Op::Input || graph_[n].op == Op::Constant) return true;
@@ -352,9 +363,8 @@ class Fuser {
     }
     find_chain(n);
     const bool is_reduction = info(node.op).group == PrimitiveClass::Reduction;
-    const Chain& chain = chains_[n];
-    if (!wanted_[n] && !chain.dear && chain.leaves.empty()) {
-      depth_[n] = 1;  // made of constants and indices: computed wherever it is used
+    if (!wanted_[n] && reads_little(n)) {
+      depth_[n] = 1;  // computed wherever it is used, for no more than reading it would take
       return;
     }
     std::vector<Use> uses;

@@ -15,6 +15,9 @@ Plan::Plan(const Program& program, Mode mode) : mode_(mode), graph_(make_graph(p
   GroupOptions options;
   options.fuse = mode == Mode::Fused;
   grouping_ = make_groups(graph_, algebra_, options);
+  if (log_enabled(Category::Passes)) {
+    log(Category::Passes, "graph\n{}groups\n{}", print(graph_), print(graph_, grouping_));
+  }
   make_steps(program);
   find_lifetimes();
 }

@@ -78,7 +78,7 @@ TEST_CASE("cheap chains are computed again rather than stored") {
   p.output(p.unary(Op::Sin, p.node(Op::Permute, {doubled}, {1, 0})));
   p.output(p.reduce(Op::ReduceSum, doubled, {0}));
   CHECK(groups_of(p) == R"(
-0 map [s1 s2]: %2=mul %4=sin!
+0 map [s2 s1]: %4=sin!
 1 column [s2 | s1]: %5=reduce_sum! (not in 0: reduces other loops)
 )");
 }
