@@ -64,6 +64,8 @@ PyObject* exception_of(ErrorKind kind) {
 }
 
 void set_error(const Error& error) noexcept {
+  // Python's handler has noted the signal too: let it raise now, not once more later.
+  if (error.kind() == ErrorKind::Interrupted && PyErr_CheckSignals() != 0) return;
   PyErr_SetString(exception_of(error.kind()), error.what());
 }
 

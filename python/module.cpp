@@ -12,6 +12,7 @@
 #include "python/arguments.h"
 #include "python/caster.h"
 #include "python/errors.h"
+#include "python/interrupt.h"
 #include "python/origins.h"
 #include "python/packages.h"
 #include "python/tensor_type.h"
@@ -58,6 +59,7 @@ void add_operations(nb::module_& m) {
 void add_modes(nb::module_& m) {
   m.def("is_grad_enabled", &is_grad_enabled, "Whether derivatives are recorded.");
   m.def("_set_grad_enabled", &set_grad_enabled, "Sets the mode; returns what was.");
+  m.def("_set_sync_errors", &set_sync_errors, "Sets the mode; returns what was.");
   m.def("_manual_seed", [](int64_t seed) { manual_seed(static_cast<uint64_t>(seed)); });
   m.def("get_default_dtype", &default_dtype, "The floating dtype of values made without one.");
   m.def("set_default_dtype", [](DType dtype) { set_default_dtype(dtype); }, "d"_a,
@@ -167,8 +169,12 @@ NB_MODULE(_C, m) {
   add_optim(m);
   tenon::jit::install();
   tenon::set_blocking_hooks(
-      {[]() -> void* { return PyGILState_Check() ? PyEval_SaveThread() : nullptr; },
+      {[]() -> void* {
+         enter_interruptible();
+         return PyGILState_Check() ? PyEval_SaveThread() : nullptr;
+       },
        [](void* state) {
+         leave_interruptible();
          if (state != nullptr) PyEval_RestoreThread(static_cast<PyThreadState*>(state));
        }});
 }

@@ -204,8 +204,11 @@ Executor& executor() {
 void set_blocking_hooks(BlockingHooks hooks) { blocking_hooks = hooks; }
 
 void bring_home(Recorder& r) {
-  for (auto& [root, home] : std::exchange(r.homes, {})) {
+  // One at a time, so that a failure leaves those that are still to come to the caller.
+  while (!r.homes.empty()) {
+    const auto [root, home] = r.homes.back();
     copy_buffer(evaluate(*root), home);
+    r.homes.pop_back();
     if (root->segment) continue;  // inside a transform the trace goes on naming its node
     root->buffer = home;
     root->cached_sequence = 0;

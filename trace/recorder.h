@@ -44,6 +44,7 @@ struct Recorder {
   const char* operation = "tenon";  // name of the innermost one
   int transforms = 0;           // nesting of transforms: while any is open nothing is compacted
   bool touched_exposed = false; // this operation used a storage that is known outside
+  bool sync_errors = false;     // every operation runs at once
   // Roots in memory known outside that this operation wrote, and where they live.
   std::vector<std::pair<Ref<Cell>, Buffer>> homes;
   uint32_t origin = 0;          // of the operation being recorded

@@ -332,7 +332,7 @@ OpScope::OpScope(const char* name) {
   outer_name_ = std::exchange(r.operation, name);
   if (r.scopes++ == 0) {
     r.origin = current_origin();
-    r.touched_exposed = false;
+    r.touched_exposed = r.sync_errors && r.transforms == 0;
   }
 }
 
@@ -346,8 +346,17 @@ OpScope::~OpScope() noexcept(false) {
   }
   if (r.touched_exposed) {
     r.touched_exposed = false;
-    seal_and_run(r);
-    bring_home(r);
+    try {
+      seal_and_run(r);
+      bring_home(r);
+    } catch (...) {  // the memory is as it was, and so is what names it
+      for (auto& [root, home] : std::exchange(r.homes, {})) {
+        if (root->segment) Segment::unbind(*root);
+        root->buffer = home;
+        root->cached_sequence = 0;
+      }
+      throw;
+    }
   } else {
     cut_if_large(r);
   }
@@ -370,6 +379,10 @@ void flush() {
 bool is_grad_enabled() {
   const Recorder& r = recorder();
   return !(r.blocked & reverse_bit(r.depth));
+}
+
+bool set_sync_errors(bool enabled) {
+  return std::exchange(recorder().sync_errors, enabled);
 }
 
 bool set_grad_enabled(bool enabled) {

@@ -133,6 +133,9 @@ class GradMode {  // no_grad / enable_grad for a scope
   uint16_t saved_;
 };
 bool set_grad_enabled(bool enabled);  // returns what was
+// Whether each operation of this thread runs before its call returns (outside transforms), so that
+// what can fail only on data raises there. Returns what was.
+bool set_sync_errors(bool enabled);
 
 // Random numbers: counter-based, so a draw is (seed, call number, element).
 struct Generator {

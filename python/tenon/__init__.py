@@ -87,7 +87,7 @@ from ._functions import (
     unique,
 )
 from ._printing import set_printoptions
-from .grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled
+from .grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled, sync_errors
 
 __version__ = "0.1.0"
 

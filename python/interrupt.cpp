@@ -1,0 +1,53 @@
+#include "python/interrupt.h"
+
+#include <Python.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <atomic>
+
+#include "core/threads.h"
+
+namespace tenon::python {
+namespace {
+
+std::atomic<bool> is_main_inside{false};
+std::atomic<void (*)(int)> python_handler{nullptr};
+
+void on_interrupt(int signal) {
+  if (is_main_inside.load(std::memory_order_relaxed)) request_interrupt();
+  if (auto* handler = python_handler.load(std::memory_order_relaxed)) handler(signal);
+}
+
+bool is_main_thread() { return syscall(SYS_gettid) == getpid(); }
+
+// Python's signal.signal puts its own handler back, so this looks at every run. A program that
+// ignores the signal, or dies of it, keeps doing so.
+void install_handler() {
+  struct sigaction action;
+  if (sigaction(SIGINT, nullptr, &action) != 0 || (action.sa_flags & SA_SIGINFO) != 0) return;
+  if (action.sa_handler == on_interrupt || action.sa_handler == SIG_DFL ||
+      action.sa_handler == SIG_IGN) {
+    return;
+  }
+  python_handler.store(action.sa_handler, std::memory_order_relaxed);
+  action.sa_handler = on_interrupt;
+  sigaction(SIGINT, &action, nullptr);
+}
+
+}  // namespace
+
+void enter_interruptible() noexcept {
+  if (!is_main_thread()) return;
+  install_handler();
+  is_main_inside.store(true, std::memory_order_relaxed);
+}
+
+void leave_interruptible() noexcept {
+  if (!is_main_thread()) return;
+  is_main_inside.store(false, std::memory_order_relaxed);
+  clear_interrupt();  // one that came too late to stop anything; Python raises it
+}
+
+}  // namespace tenon::python
