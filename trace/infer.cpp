@@ -112,6 +112,12 @@ TypeId infer_Elementwise(Op op, Types operands) {
     const TypeId values = infer_binary(type_of(operands[1]).dtype, operands[1], operands[2]);
     return infer_binary(type_of(operands[1]).dtype, operands[0], values);
   }
+  const bool is_shift = op == Op::ShiftLeft || op == Op::ShiftRight;
+  if (is_shift || (op >= Op::BitwiseAnd && op <= Op::BitwiseXor) || op == Op::BitwiseNot) {
+    check(is_integral(a.dtype, !is_shift), ErrorKind::NotImplemented,
+          "{}: not implemented for {}, only for integers{}", current_operation(), name_of(a.dtype),
+          is_shift ? "" : " and bool");
+  }
   const DType dtype = group == PrimitiveClass::Compare || group == PrimitiveClass::Predicate ? DType::Bool : a.dtype;
   if (operands.size() == 1) {
     if (a.contiguous && dtype == a.dtype) {

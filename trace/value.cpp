@@ -173,7 +173,11 @@ TENON_SCATTER(put_along_set, PutAlongSet)
 
 Value reduce(Op op, Value x, Ints axes, bool keepdim) {
   if (axes.empty()) return x;
-  const Value reduced = primitive(op, {&x, 1}, axes);
+  Value reduced = primitive(op, {&x, 1}, axes);
+  // Sums start from -0.0, which adds nothing to anything; a sum of nothing is 0.0.
+  const bool is_of_nothing =
+      std::ranges::any_of(axes, [&](int64_t axis) { return type_of(x).dims()[axis] == 0; });
+  if (op == Op::ReduceSum && is_of_nothing && is_floating(type_of(x).dtype)) reduced = reduced + 0.0;
   if (!keepdim) return reduced;
   Dims dims(type_of(x).dims());
   for (int64_t axis : axes) dims[axis] = 1;

@@ -159,7 +159,13 @@ Merged merge(Value x, std::span<const std::pair<int64_t, Value>> indices) {
   Merged m;
   Dims common, indexed;
   for (const auto& [dim, index] : indices) {
-    common = broadcast_dims(common, dims(index));
+    try {
+      common = broadcast_dims(common, dims(index));
+    } catch (const Error&) {
+      fail(ErrorKind::Index,
+           "shape mismatch: indexing tensors could not be broadcast together with shapes {}, {}",
+           shown(common), shown(dims(index)));
+    }
     indexed.push_back(dim);
   }
   bool adjacent = true;

@@ -28,7 +28,7 @@ std::vector<Value> promoted(std::span<const Value> tensors) {
 }
 
 void check_some(std::span<const Value> tensors) {
-  check(!tensors.empty(), ErrorKind::Runtime, "{}: expected a non-empty list of Tensors",
+  check(!tensors.empty(), ErrorKind::Value, "{}: expected a non-empty list of Tensors",
         current_operation());
 }
 
