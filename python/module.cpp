@@ -62,8 +62,9 @@ void add_modes(nb::module_& m) {
   m.def("_set_sync_errors", &set_sync_errors, "Sets the mode; returns what was.");
   m.def("_manual_seed", [](int64_t seed) { manual_seed(static_cast<uint64_t>(seed)); });
   m.def("get_default_dtype", &default_dtype, "The floating dtype of values made without one.");
-  m.def("set_default_dtype", [](DType dtype) { set_default_dtype(dtype); }, "d"_a,
-        "Sets the floating dtype of values made without one.");
+  m.def(
+      "set_default_dtype", [](DType dtype) { set_default_dtype(dtype); }, "d"_a,
+      "Sets the floating dtype of values made without one.");
   m.def("set_num_threads", &set_num_threads, "Threads that kernels may use.");
   m.def("get_num_threads", &num_threads, "Threads that kernels may use.");
   m.def("promote_types", [](DType a, DType b) { return promote(a, b); }, "type1"_a, "type2"_a);
@@ -73,17 +74,16 @@ void add_modes(nb::module_& m) {
 }
 
 void add_autograd(nb::module_& m) {
-  m.def("_backward",
-        [](std::vector<Tensor> roots, std::vector<Tensor> gradients, bool retain_graph,
-           bool create_graph, std::vector<Tensor> inputs) {
-          autograd::backward(roots, gradients, retain_graph, create_graph, inputs);
-        });
-  m.def("_grad", [](std::vector<Tensor> outputs, std::vector<Tensor> inputs,
-                    std::vector<Tensor> gradients, bool retain_graph, bool create_graph,
-                    bool allow_unused, bool materialize) {
-    return autograd::grad(outputs, inputs, gradients, retain_graph, create_graph, allow_unused,
-                          materialize);
+  m.def("_backward", [](std::vector<Tensor> roots, std::vector<Tensor> gradients, bool retain_graph,
+                        bool create_graph, std::vector<Tensor> inputs) {
+    autograd::backward(roots, gradients, retain_graph, create_graph, inputs);
   });
+  m.def("_grad",
+        [](std::vector<Tensor> outputs, std::vector<Tensor> inputs, std::vector<Tensor> gradients,
+           bool retain_graph, bool create_graph, bool allow_unused, bool materialize) {
+          return autograd::grad(outputs, inputs, gradients, retain_graph, create_graph,
+                                allow_unused, materialize);
+        });
   using autograd::ForwardTransform;
   using autograd::ReverseTransform;
   nb::class_<ReverseTransform>(m, "_ReverseTransform")
@@ -95,10 +95,11 @@ void add_autograd(nb::module_& m) {
   nb::class_<ForwardTransform>(m, "_ForwardTransform")
       .def(nb::init<>())
       .def("enter", &ForwardTransform::enter)
-      .def("exit", [](ForwardTransform& self, std::vector<Tensor> out) {
-        ForwardTransform::Result result = self.exit(out);
-        return std::make_pair(std::move(result.primals), std::move(result.tangents));
-      })
+      .def("exit",
+           [](ForwardTransform& self, std::vector<Tensor> out) {
+             ForwardTransform::Result result = self.exit(out);
+             return std::make_pair(std::move(result.primals), std::move(result.tangents));
+           })
       .def("close", &ForwardTransform::close);
 }
 
@@ -111,10 +112,10 @@ void add_vmap(nb::module_& m) {
                                                                : Randomness::Error);
            })
       .def("enter", &Vmap::enter)
-      .def("exit",
-           [](Vmap& self, std::vector<Tensor> outputs, std::vector<std::optional<int64_t>> out_dims) {
-             return self.exit(outputs, out_dims);
-           })
+      .def(
+          "exit",
+          [](Vmap& self, std::vector<Tensor> outputs,
+             std::vector<std::optional<int64_t>> out_dims) { return self.exit(outputs, out_dims); })
       .def("close", &Vmap::close);
 }
 
@@ -124,8 +125,7 @@ void add_modules(nb::module_& m) {
     return nb::bytes(bytes.data(), bytes.size());
   });
   m.def("_from_bytes", [](DType dtype, std::vector<int64_t> dims, nb::bytes data) {
-    return from_bytes(dtype, dims,
-                      {static_cast<const std::byte*>(data.data()), data.size()});
+    return from_bytes(dtype, dims, {static_cast<const std::byte*>(data.data()), data.size()});
   });
   m.def("_make_parameter", [](nb::handle type, const Tensor& data, bool requires_grad) {
     const Tensor parameter = detach(data);
@@ -168,13 +168,13 @@ NB_MODULE(_C, m) {
   add_nn(m);
   add_optim(m);
   tenon::jit::install();
-  tenon::set_blocking_hooks(
-      {[]() -> void* {
-         enter_interruptible();
-         return PyGILState_Check() ? PyEval_SaveThread() : nullptr;
-       },
-       [](void* state) {
-         leave_interruptible();
-         if (state != nullptr) PyEval_RestoreThread(static_cast<PyThreadState*>(state));
-       }});
+  tenon::set_blocking_hooks({[]() -> void* {
+                               enter_interruptible();
+                               return PyGILState_Check() ? PyEval_SaveThread() : nullptr;
+                             },
+                             [](void* state) {
+                               leave_interruptible();
+                               if (state != nullptr)
+                                 PyEval_RestoreThread(static_cast<PyThreadState*>(state));
+                             }});
 }

@@ -24,9 +24,8 @@ TypeId with_operand_layout(DType dtype, Device device, const Dims& dims, Types o
     if (type.contiguous) break;
     Dims order;
     for (int i = 0; i < type.rank; ++i) order.push_back(i);
-    std::ranges::stable_sort(order, [&](int64_t a, int64_t b) {
-      return type.strides()[a] > type.strides()[b];
-    });
+    std::ranges::stable_sort(
+        order, [&](int64_t a, int64_t b) { return type.strides()[a] > type.strides()[b]; });
     Dims strides(dims.size());
     int64_t next = 1;
     for (int i = type.rank - 1; i >= 0; --i) {
@@ -53,10 +52,11 @@ TypeId infer_broadcast(DType dtype, Types operands) {
       int64_t& dim = dims[shift + i];
       if (type.dims()[i] == dim || type.dims()[i] == 1) continue;
       if (dim != 1) {
-        fail(ErrorKind::Runtime,
-             "{}: the sizes {} and {} don't broadcast: they differ at dimension {} and neither is 1",
-             current_operation(), to_string(type_of(operands[0]).dims()),
-             to_string(type.dims()), shift + i);
+        fail(
+            ErrorKind::Runtime,
+            "{}: the sizes {} and {} don't broadcast: they differ at dimension {} and neither is 1",
+            current_operation(), to_string(type_of(operands[0]).dims()), to_string(type.dims()),
+            shift + i);
       }
       dim = type.dims()[i];
     }
@@ -118,7 +118,9 @@ TypeId infer_Elementwise(Op op, Types operands) {
           "{}: not implemented for {}, only for integers{}", current_operation(), name_of(a.dtype),
           is_shift ? "" : " and bool");
   }
-  const DType dtype = group == PrimitiveClass::Compare || group == PrimitiveClass::Predicate ? DType::Bool : a.dtype;
+  const DType dtype = group == PrimitiveClass::Compare || group == PrimitiveClass::Predicate
+                          ? DType::Bool
+                          : a.dtype;
   if (operands.size() == 1) {
     if (a.contiguous && dtype == a.dtype) {
       return a.canonical ? operands[0] : intern_contiguous(dtype, a.device, a.dims());
@@ -251,10 +253,18 @@ TypeId infer_ReduceSum(Op, Types operands, Ints axes, Ints) {
 TypeId infer_ReduceProd(Op op, Types t, Ints axes, Ints s) {
   return infer_ReduceSum(op, t, axes, s);
 }
-TypeId infer_ReduceMax(Op op, Types t, Ints axes, Ints s) { return infer_ReduceSum(op, t, axes, s); }
-TypeId infer_ReduceMin(Op op, Types t, Ints axes, Ints s) { return infer_ReduceSum(op, t, axes, s); }
-TypeId infer_ReduceAny(Op op, Types t, Ints axes, Ints s) { return infer_ReduceSum(op, t, axes, s); }
-TypeId infer_ReduceAll(Op op, Types t, Ints axes, Ints s) { return infer_ReduceSum(op, t, axes, s); }
+TypeId infer_ReduceMax(Op op, Types t, Ints axes, Ints s) {
+  return infer_ReduceSum(op, t, axes, s);
+}
+TypeId infer_ReduceMin(Op op, Types t, Ints axes, Ints s) {
+  return infer_ReduceSum(op, t, axes, s);
+}
+TypeId infer_ReduceAny(Op op, Types t, Ints axes, Ints s) {
+  return infer_ReduceSum(op, t, axes, s);
+}
+TypeId infer_ReduceAll(Op op, Types t, Ints axes, Ints s) {
+  return infer_ReduceSum(op, t, axes, s);
+}
 TypeId infer_Argmax(Op, Types operands, Ints axes, Ints) {
   return infer_reduction(DType::Int64, type_of(operands[0]), axes);
 }
@@ -290,7 +300,9 @@ TypeId infer_DotGeneral(Op, Types operands, Ints axes, Ints) {
     expect(a.dims()[contract_a[i]] == b.dims()[contract_b[i]], "contracted extents differ",
            operands);
   }
-  const auto has = [](Ints list, int64_t axis) { return std::ranges::find(list, axis) != list.end(); };
+  const auto has = [](Ints list, int64_t axis) {
+    return std::ranges::find(list, axis) != list.end();
+  };
   for (int i = 0; i < a.rank; ++i) {
     if (!has(batch_a, i) && !has(contract_a, i)) dims.push_back(a.dims()[i]);
   }

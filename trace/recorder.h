@@ -37,19 +37,19 @@ struct Recorder {
 
   Ref<Segment> segment;
   Predictor predictor;
-  int depth = 0;                // of nested grad and jvp
-  uint16_t blocked = 0;         // depths whose reverse mode no_grad blocks
-  std::vector<OpenVmap> vmaps;  // being recorded, outermost first
-  int scopes = 0;               // nesting of OpScope
+  int depth = 0;                    // of nested grad and jvp
+  uint16_t blocked = 0;             // depths whose reverse mode no_grad blocks
+  std::vector<OpenVmap> vmaps;      // being recorded, outermost first
+  int scopes = 0;                   // nesting of OpScope
   const char* operation = "tenon";  // name of the innermost one
-  int transforms = 0;           // nesting of transforms: while any is open nothing is compacted
-  bool touched_exposed = false; // this operation used a storage that is known outside
-  bool sync_errors = false;     // every operation runs at once
+  int transforms = 0;               // nesting of transforms: while any is open nothing is compacted
+  bool touched_exposed = false;     // this operation used a storage that is known outside
+  bool sync_errors = false;         // every operation runs at once
   // Roots in memory known outside that this operation wrote, and where they live.
   std::vector<std::pair<Ref<Cell>, Buffer>> homes;
-  uint32_t origin = 0;          // of the operation being recorded
+  uint32_t origin = 0;              // of the operation being recorded
   size_t next_check = kFirstCheck;  // nodes in the segment when caps are checked again
-  int64_t pinned_bytes = 0;     // that the segment's inputs hold
+  int64_t pinned_bytes = 0;         // that the segment's inputs hold
   static constexpr size_t kFirstCheck = 4096;
 
   DerivativeMask mask() const {
@@ -85,8 +85,8 @@ Value append_masked(Op op, TypeId type, std::span<const Value> operands,
                     DerivativeMask mask);
 Value append_input(Buffer buffer, GraphRef derivative, uint64_t position = 0);
 // `value`, recorded without derivative, with the derivative of a node of an earlier graph. What is
-// recorded again after a cut must not become a second place where cotangents gather: gradients would
-// be summed in another order, and their bits depend on the cut.
+// recorded again after a cut must not become a second place where cotangents gather: gradients
+// would be summed in another order, and their bits depend on the cut.
 Value append_linked(Value value, GraphRef derivative);
 
 // The node that stands for the cell now.
@@ -98,16 +98,16 @@ void settle(Cell& cell);
 bool is_dense(const Type& type);  // its elements fill its storage range, in some order
 Ref<Segment> next_segment(Recorder& recorder);  // seals the open segment, opens another
 void open_segment(Recorder& recorder, Ref<Segment> segment);
-uint64_t reserve_sequences(size_t count);  // numbers of segments to come; the first
+uint64_t reserve_sequences(size_t count);    // numbers of segments to come; the first
 void start_sequences_at(uint64_t sequence);  // so that tests needn't count that far
 // Runs what the cell needs; afterwards its root has a buffer (or its segment has its value).
 Buffer evaluate(Cell& cell);
 void copy_buffer(const Buffer& from, const Buffer& into);  // same extents, each in its own layout
-void seal_and_run(Recorder& recorder);       // the whole open segment, then compact
-void bring_home(Recorder& recorder);         // copies written values into memory known outside
-void run_in_place(Recorder& recorder);       // inside transforms: values, without compaction
+void seal_and_run(Recorder& recorder);                     // the whole open segment, then compact
+void bring_home(Recorder& recorder);    // copies written values into memory known outside
+void run_in_place(Recorder& recorder);  // inside transforms: values, without compaction
 bool needs_run(const Segment& segment, NodeId node);  // it has to be computed, and can be
-void cut_if_large(Recorder& recorder);       // caps, between public operations
+void cut_if_large(Recorder& recorder);                // caps, between public operations
 
 // Non-leaves that retain_grad was called on.
 std::vector<Ref<LeafAnchor>>& retaining_cells();

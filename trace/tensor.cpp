@@ -119,7 +119,7 @@ void Tensor::set_requires_grad(bool on) const {
         "variable in a subgraph that doesn't require differentiation use var_no_grad = "
         "var.detach()");
   if (on && !cell.requires_grad && requires_grad()) return;  // already part of a graph
-  if (cell.view) {  // a leaf of its own: a view no more
+  if (cell.view) {                                           // a leaf of its own: a view no more
     const Value value = resolve(cell);
     auto own = make_cell(ops::alias(value));
     cell.view = nullptr;
@@ -155,8 +155,8 @@ void Tensor::set_grad(const Tensor& grad) const {
   Cell& cell = defined_cell(cell_);
   if (grad.defined()) {
     check(std::ranges::equal(grad.dims(), dims()), ErrorKind::Runtime,
-          "assigned grad has data of a different size: {} for a tensor of {}",
-          shown(grad.dims()), shown(dims()));
+          "assigned grad has data of a different size: {} for a tensor of {}", shown(grad.dims()),
+          shown(dims()));
     check(grad.dtype() == dtype(), ErrorKind::Runtime,
           "assigned grad has data of a different type: {} for {}", name_of(grad.dtype()),
           name_of(dtype()));
@@ -168,9 +168,7 @@ bool Tensor::is_parameter() const { return defined_cell(cell_).is_parameter; }
 void Tensor::mark_parameter() const { defined_cell(cell_).is_parameter = true; }
 int64_t Tensor::version() const { return defined_cell(cell_).root().version; }
 bool Tensor::is_view() const { return static_cast<bool>(defined_cell(cell_).view); }
-Tensor Tensor::base() const {
-  return is_view() ? Tensor(cell_->view->root) : Tensor();
-}
+Tensor Tensor::base() const { return is_view() ? Tensor(cell_->view->root) : Tensor(); }
 
 Buffer Tensor::evaluate() const {
   TraceLock lock;
@@ -233,7 +231,6 @@ void copy_buffer(const Buffer& from, const Buffer& into) {
     std::memcpy(target + offsets[i++] * width, source + at * width, width);
   });
 }
-
 
 std::vector<std::byte> Tensor::to_bytes() const {
   const Buffer buffer = evaluate();
@@ -381,9 +378,7 @@ bool is_grad_enabled() {
   return !(r.blocked & reverse_bit(r.depth));
 }
 
-bool set_sync_errors(bool enabled) {
-  return std::exchange(recorder().sync_errors, enabled);
-}
+bool set_sync_errors(bool enabled) { return std::exchange(recorder().sync_errors, enabled); }
 
 bool set_grad_enabled(bool enabled) {
   Recorder& r = recorder();

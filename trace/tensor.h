@@ -61,7 +61,7 @@ class Tensor {
   // A copy of the elements on the host, in row-major order.
   std::vector<std::byte> to_bytes() const;
   template <class T>
-  T item() const;             // of a one-element tensor, converted
+  T item() const;  // of a one-element tensor, converted
   double item_double() const;
   int64_t item_int() const;
 
@@ -81,7 +81,7 @@ class Tensor {
 };
 
 // Concrete tensors.
-Tensor from_buffer(Buffer buffer);                     // takes the buffer as the tensor's value
+Tensor from_buffer(Buffer buffer);  // takes the buffer as the tensor's value
 Tensor from_bytes(DType dtype, std::span<const int64_t> dims, std::span<const std::byte> bytes);
 
 // A view of `base` through one movement, with PyTorch's strides. `Reshape` fails unless the

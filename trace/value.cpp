@@ -55,7 +55,7 @@ Value primitive(Op op, std::span<const Value> operands, Ints axes, Ints sizes) {
   for (size_t i = 0; i < operands.size(); ++i) types[i] = nodes[operands[i].id].type;
   const std::span<const TypeId> operand_types{types, operands.size()};
   const TypeId type = info(op).elementwise ? infer_Elementwise(op, operand_types)
-                                              : infer_rule(op)(op, operand_types, axes, sizes);
+                                           : infer_rule(op)(op, operand_types, axes, sizes);
   return append(op, type, operands, axes, sizes);
 }
 
@@ -109,8 +109,8 @@ Value slice(Value x, Ints starts, Ints steps, Ints dims) {
   for (size_t i = 0; i < starts.size(); ++i) {
     whole = whole && starts[i] == 0 && steps[i] == 1;
     const int64_t last = starts[i] + steps[i] * (dims[i] - 1);
-    check(dims[i] == 0 || (starts[i] >= 0 && starts[i] < type.dims()[i] && last >= 0 &&
-                           last < type.dims()[i]),
+    check(dims[i] == 0 ||
+              (starts[i] >= 0 && starts[i] < type.dims()[i] && last >= 0 && last < type.dims()[i]),
           ErrorKind::Index, "slice of {} elements from {} by {} is out of bounds for size {}",
           dims[i], starts[i], steps[i], type.dims()[i]);
   }
@@ -130,7 +130,9 @@ Value slice_axis(Value x, int64_t axis, int64_t start, int64_t length, int64_t s
 }
 
 Value pad(Value x, Value fill, Ints low, Ints high, Ints interior) {
-  const auto is_zero = [](Ints list) { return std::ranges::all_of(list, [](int64_t n) { return n == 0; }); };
+  const auto is_zero = [](Ints list) {
+    return std::ranges::all_of(list, [](int64_t n) { return n == 0; });
+  };
   if (is_zero(low) && is_zero(high) && is_zero(interior)) return x;
   Dims sizes(low);
   sizes.append(high.begin(), high.end());
@@ -160,10 +162,10 @@ Value take_along(Value x, Value index, int64_t axis) {
   return primitive(Op::TakeAlong, operands, {&axis, 1});
 }
 
-#define TENON_SCATTER(name, op)                                        \
-  Value name(Value base, Value index, Value updates, int64_t axis) {   \
-    const Value operands[] = {base, index, updates};                   \
-    return primitive(Op::op, operands, {&axis, 1});                    \
+#define TENON_SCATTER(name, op)                                      \
+  Value name(Value base, Value index, Value updates, int64_t axis) { \
+    const Value operands[] = {base, index, updates};                 \
+    return primitive(Op::op, operands, {&axis, 1});                  \
   }
 TENON_SCATTER(scatter_add, ScatterAdd)
 TENON_SCATTER(scatter_set, ScatterSet)
@@ -177,7 +179,8 @@ Value reduce(Op op, Value x, Ints axes, bool keepdim) {
   // Sums start from -0.0, which adds nothing to anything; a sum of nothing is 0.0.
   const bool is_of_nothing =
       std::ranges::any_of(axes, [&](int64_t axis) { return type_of(x).dims()[axis] == 0; });
-  if (op == Op::ReduceSum && is_of_nothing && is_floating(type_of(x).dtype)) reduced = reduced + 0.0;
+  if (op == Op::ReduceSum && is_of_nothing && is_floating(type_of(x).dtype))
+    reduced = reduced + 0.0;
   if (!keepdim) return reduced;
   Dims dims(type_of(x).dims());
   for (int64_t axis : axes) dims[axis] = 1;
@@ -197,9 +200,7 @@ Value iota(Ints dims, int64_t axis, DType dtype) {
 }
 
 Value alias(Value x) { return append(Op::Alias, type_id_of(x), {&x, 1}, {}, {}); }
-Value stop_gradient(Value x) {
-  return append_masked(Op::Alias, type_id_of(x), {&x, 1}, {}, {}, 0);
-}
+Value stop_gradient(Value x) { return append_masked(Op::Alias, type_id_of(x), {&x, 1}, {}, {}, 0); }
 Value redirect(Value value, Value derivative_of) {
   const Value operands[] = {stop_gradient(value), derivative_of};
   return primitive(Op::Redirect, operands);
@@ -227,7 +228,8 @@ Value sum_to(Value x, Ints dims) {
   const size_t shift = from.size() - dims.size();
   Dims axes;
   for (size_t i = 0; i < from.size(); ++i) {
-    if (i < shift || (dims[i - shift] == 1 && from[i] != 1)) axes.push_back(static_cast<int64_t>(i));
+    if (i < shift || (dims[i - shift] == 1 && from[i] != 1))
+      axes.push_back(static_cast<int64_t>(i));
   }
   return reshape(reduce(Op::ReduceSum, x, axes), dims);
 }

@@ -76,10 +76,10 @@ Value redirect(Value value, Value derivative_of);
 Value dot_general(Value a, Value b, Ints batch_a, Ints batch_b, Ints contract_a, Ints contract_b);
 
 // Shorthands that compose the above.
-Value full(Ints dims, Value number);          // expand of a 0-d value
+Value full(Ints dims, Value number);  // expand of a 0-d value
 Value zeros_like(Value x);
 Value ones_like(Value x);
-Value sum_to(Value x, Ints dims);             // the transpose of broadcasting
+Value sum_to(Value x, Ints dims);  // the transpose of broadcasting
 Value unsqueeze(Value x, int64_t axis);
 Value move_axis(Value x, int64_t from, int64_t to);
 Value flip(Value x, int64_t axis);
@@ -87,9 +87,9 @@ Value flip(Value x, int64_t axis);
 }  // namespace ops
 
 // Arithmetic of values with equal dtypes; a number becomes a literal of the value's dtype.
-#define TENON_VALUE_OPERATOR(symbol, name)                                                       \
-  inline Value operator symbol(Value a, Value b) { return ops::binary(Op::name, a, b); }         \
-  inline Value operator symbol(Value a, double b) { return a symbol ops::literal_like(a, b); }   \
+#define TENON_VALUE_OPERATOR(symbol, name)                                                     \
+  inline Value operator symbol(Value a, Value b) { return ops::binary(Op::name, a, b); }       \
+  inline Value operator symbol(Value a, double b) { return a symbol ops::literal_like(a, b); } \
   inline Value operator symbol(double a, Value b) { return ops::literal_like(b, a) symbol b; }
 TENON_VALUE_OPERATOR(+, Add)
 TENON_VALUE_OPERATOR(-, Sub)

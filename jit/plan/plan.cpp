@@ -235,9 +235,8 @@ void Plan::find_reuse() {
     for (uint32_t id : kernel->buffers) {
       PlanBuffer& out = buffers_[id];
       if (out.output == kNone || out.input != kNone || out.first != s) continue;
-      const auto store = std::find_if(stores_[s].begin(), stores_[s].end(), [&](const auto& t) {
-        return buffer_ids_[t.node * 2] == id;
-      });
+      const auto store = std::find_if(stores_[s].begin(), stores_[s].end(),
+                                      [&](const auto& t) { return buffer_ids_[t.node * 2] == id; });
       if (store == stores_[s].end()) continue;
       for (uint32_t from : kernel->buffers) {
         const PlanBuffer& in = buffers_[from];

@@ -1,10 +1,10 @@
 // Plans: a program's structure turned into steps that run for any extents.
 //
-// In: a Program on a miss of the plan table. Out: a Plan, run for each program with that key. Running
-// binds the extents, offsets and scalars of the program at hand (kept while extents stay the same),
-// lays temporaries out in one slab, and launches the steps. What must hold: outputs own their
-// storage; no input is written unless it is donatable and dies there, and not before everything
-// that can fail on data has run.
+// In: a Program on a miss of the plan table. Out: a Plan, run for each program with that key.
+// Running binds the extents, offsets and scalars of the program at hand (kept while extents stay
+// the same), lays temporaries out in one slab, and launches the steps. What must hold: outputs own
+// their storage; no input is written unless it is donatable and dies there, and not before
+// everything that can fail on data has run.
 #pragma once
 
 #include <memory>
@@ -21,23 +21,23 @@ namespace tenon::jit {
 // A value in memory while a plan runs.
 struct PlanBuffer {
   NodeIndex node;
-  bool partial;              // of a full reduction
+  bool partial;  // of a full reduction
   DType dtype;
   PolyId elements;
-  uint32_t input = kNone;    // it is this input's memory
-  uint32_t output = kNone;   // it is this output's storage (the first output of its node)
-  uint32_t first = kNone;    // step that writes it first
-  uint32_t last = 0;         // last step that touches it
+  uint32_t input = kNone;      // it is this input's memory
+  uint32_t output = kNone;     // it is this output's storage (the first output of its node)
+  uint32_t first = kNone;      // step that writes it first
+  uint32_t last = 0;           // last step that touches it
   uint32_t may_reuse = kNone;  // an input that dies where this one is written, element by element
   uint32_t shares = kNone;     // lies in that buffer's memory: an update in place
 };
 
 struct KernelStep {
   CompiledKernel* kernel;
-  std::vector<uint32_t> buffers;   // positions in Plan::buffers
+  std::vector<uint32_t> buffers;  // positions in Plan::buffers
   std::vector<PolyId> ints;
-  std::vector<uint32_t> scalars;   // program nodes
-  std::vector<uint32_t> sites;     // program nodes
+  std::vector<uint32_t> scalars;  // program nodes
+  std::vector<uint32_t> sites;    // program nodes
   PolyId range, work;
   int64_t divide_range;
   uint32_t cost;

@@ -301,7 +301,16 @@ def test_39_same_bits_with_any_number_of_threads():
         tn.set_num_threads(threads)
 
 
-TAKE_NUMBERS = {"arange", "broadcast_tensors", "empty", "meshgrid", "ones", "rand", "randn", "zeros"}
+TAKE_NUMBERS = {
+    "arange",
+    "broadcast_tensors",
+    "empty",
+    "meshgrid",
+    "ones",
+    "rand",
+    "randn",
+    "zeros",
+}
 
 
 def test_functions_given_nonsense_raise_python_exceptions():

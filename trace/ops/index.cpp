@@ -54,8 +54,7 @@ Basic split_basic(const Tensor& x, std::span<const Index> items) {
     consumed += consumed_dims(item);
     ellipses += item.kind == Index::Kind::Ellipsis;
   }
-  check(ellipses <= 1, ErrorKind::Index,
-        "an index can only have a single ellipsis ('...')");
+  check(ellipses <= 1, ErrorKind::Index, "an index can only have a single ellipsis ('...')");
   check(consumed <= x.rank(), ErrorKind::Index,
         "too many indices for tensor of dimension {}: {} are given", x.rank(), consumed);
 
@@ -119,10 +118,11 @@ Basic split_basic(const Tensor& x, std::span<const Index> items) {
 
 void check_mask(const Tensor& x, int64_t dim, const Tensor& mask) {
   for (int i = 0; i < mask.rank(); ++i) {
-    check(mask.dims()[i] == x.dims()[dim + i], ErrorKind::Index,
-          "The shape of the mask {} at index {} does not match the shape of the indexed tensor {} at "
-          "index {}",
-          shown(mask.dims()), i, shown(x.dims()), dim + i);
+    check(
+        mask.dims()[i] == x.dims()[dim + i], ErrorKind::Index,
+        "The shape of the mask {} at index {} does not match the shape of the indexed tensor {} at "
+        "index {}",
+        shown(mask.dims()), i, shown(x.dims()), dim + i);
   }
 }
 
@@ -147,12 +147,12 @@ std::vector<std::pair<int64_t, Tensor>> without_masks(
 
 // The indexed dimensions brought together and merged into one, which one index tensor reads.
 struct Merged {
-  Dims perm;            // of the operand: merged dimensions together at `axis`
+  Dims perm;  // of the operand: merged dimensions together at `axis`
   Dims inverse;
   Dims shape;           // permuted and merged
   Dims permuted_shape;  // permuted
   int64_t axis;
-  Value index;          // into the merged dimension; out of bounds if any component is
+  Value index;  // into the merged dimension; out of bounds if any component is
 };
 
 Merged merge(Value x, std::span<const std::pair<int64_t, Value>> indices) {
@@ -229,7 +229,8 @@ Tensor index(const Tensor& x, std::span<const Index> items) {
   return scope.result(ops::gather(source, m.index, m.axis));
 }
 
-void index_put(const Tensor& x, std::span<const Index> items, const Tensor& value, bool accumulate) {
+void index_put(const Tensor& x, std::span<const Index> items, const Tensor& value,
+               bool accumulate) {
   OpScope scope("index_put_");
   const Basic basic = split_basic(x, items);
   const Tensor view = basic.movements.empty() ? x : apply_view(x, basic.movements);
@@ -272,9 +273,10 @@ void index_put(const Tensor& x, std::span<const Index> items, const Tensor& valu
     const int64_t extent = have[have.size() - 1 - i];
     fits = extent == 1 || extent == result[result.size() - 1 - i];
   }
-  check(fits, ErrorKind::Runtime,
-        "shape mismatch: value tensor of shape {} cannot be broadcast to indexing result of shape {}",
-        shown(have), shown(result));
+  check(
+      fits, ErrorKind::Runtime,
+      "shape mismatch: value tensor of shape {} cannot be broadcast to indexing result of shape {}",
+      shown(have), shown(result));
   const Value updates = ops::expand(update, result);
   const Value put = accumulate ? ops::scatter_add(base, m.index, updates, m.axis)
                                : ops::scatter_set(base, m.index, updates, m.axis);

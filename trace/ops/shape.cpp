@@ -1,8 +1,9 @@
 // Operations that move elements: joining, repeating, padding, triangles and diagonals.
+#include "core/shape.h"
+
 #include <algorithm>
 
 #include "core/error.h"
-#include "core/shape.h"
 #include "generated/values.h"
 #include "trace/ops/helpers.h"
 #include "trace/tensor.h"
@@ -40,8 +41,10 @@ Value cat(std::span<const Value> tensors, int64_t dim) {
   check_some(tensors);
   std::vector<Value> xs;
   for (Value x : promoted(tensors)) {
-    check(rank(x) > 0, ErrorKind::Runtime, "zero-dimensional tensor (at position {}) cannot be "
-          "concatenated", xs.size());
+    check(rank(x) > 0, ErrorKind::Runtime,
+          "zero-dimensional tensor (at position {}) cannot be "
+          "concatenated",
+          xs.size());
     // PyTorch skips empty vectors, whatever the size of the others.
     if (rank(x) != 1 || dims(x)[0] != 0) xs.push_back(x);
   }
@@ -92,8 +95,9 @@ Value vstack(std::span<const Value> tensors) {
 }
 
 Value repeat(Value input, const IntList& repeats) {
-  check(static_cast<int>(repeats.size()) >= rank(input), ErrorKind::Runtime,
-        "Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor");
+  check(
+      static_cast<int>(repeats.size()) >= rank(input), ErrorKind::Runtime,
+      "Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor");
   const size_t lead = repeats.size() - rank(input);
   Dims split, spread, joined;  // (1, d) -> (n, d) -> n * d for each dimension
   for (size_t i = 0; i < repeats.size(); ++i) {
@@ -193,7 +197,8 @@ Value diag_embed(Value input, int64_t offset) {
   const int64_t column = offset > 0 ? offset : 0, row = offset < 0 ? -offset : 0;
   const Value diagonal_at = ops::iota(extents, 0) + ops::scalar(column, DType::Int64);
   const Value at = ops::binary(Op::Eq, ops::iota(extents, 1), diagonal_at);
-  const Value rows = ops::select(at, ops::unsqueeze(input, rank(input)), ops::literal_like(input, 0));
+  const Value rows =
+      ops::select(at, ops::unsqueeze(input, rank(input)), ops::literal_like(input, 0));
   Dims low(rank(rows), 0), high(rank(rows), 0), interior(rank(rows), 0);
   low[rank(rows) - 2] = row;
   high[rank(rows) - 2] = size - length - row;
@@ -213,7 +218,8 @@ Value diff(Value input, int64_t n, int64_t dim) {
   Value x = input;
   for (int64_t i = 0; i < n && dims(x)[axis] > 0; ++i) {
     const int64_t length = dims(x)[axis] - 1;
-    const Value after = ops::slice_axis(x, axis, 1, length), before = ops::slice_axis(x, axis, 0, length);
+    const Value after = ops::slice_axis(x, axis, 1, length),
+                before = ops::slice_axis(x, axis, 0, length);
     x = dtype(x) == DType::Bool ? ops::binary(Op::BitwiseXor, after, before) : after - before;
   }
   return x.id == input.id ? ops::alias(x) : x;
