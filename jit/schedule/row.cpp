@@ -6,6 +6,7 @@
 #include "core/error.h"
 #include "jit/schedule/kernels.h"
 #include "jit/schedule/nest.h"
+#include "jit/schedule/passes.h"
 
 namespace tenon::jit {
 
@@ -15,10 +16,6 @@ using loop::Pack;
 using Packs = loop::Builder::Packs;
 
 namespace {
-
-bool is_reduction(const Graph& graph, NodeIndex n) {
-  return info(graph[n].op).group == PrimitiveClass::Reduction;
-}
 
 // The accumulation that defines the bits of a row reduction (see "Bits" in docs): 64 accumulators
 // over blocks of 64, whole and masked vectors into the first 16.
@@ -106,141 +103,9 @@ class RowLoop {
   std::vector<Reducer> reducers_;
 };
 
-// The pass over the row in which each value can first be computed.
-class Passes {
- public:
-  explicit Passes(Emitter& e) : e_(e) {}
-  int of(NodeIndex n) {
-    if (const auto it = known_.find(n); it != known_.end()) return it->second;
-    int pass = 0;
-    if (!e_.is_loaded(n)) {
-      for (NodeIndex operand : e_.graph[n].operands) pass = std::max(pass, of(operand));
-      if (is_reduction(e_.graph, n)) ++pass;
-    }
-    return known_[n] = pass;
-  }
-
- private:
-  Emitter& e_;
-  std::unordered_map<NodeIndex, int> known_;
-};
-
 struct Pass {
   std::vector<NodeIndex> reductions;
   std::vector<NodeIndex> stores;
-};
-
-// Finds values of the row that a later pass needs again and that are dear to compute: the first
-// pass keeps them in scratch, or they are read back from the output they are stored to.
-class Keeper {
- public:
-  Keeper(Emitter& e, uint64_t row_loops) : e_(e), row_loops_(row_loops) {}
-
-  void plan(const std::vector<std::vector<Root>>& passes, std::span<const Root> stored,
-            const std::vector<int>& stored_pass, PolyId row_elements) {
-    for (size_t i = 0; i < stored.size(); ++i) {
-      const AccessKey key{stored[i].node, stored[i].access.index, 0};
-      e_.kept[key] = {stored_pass[i], false, 0};
-    }
-    for (size_t p = 0; p < passes.size(); ++p) {
-      pass_ = static_cast<int>(p);
-      for (const Root& root : passes[p]) visit(root.node, root.access);
-    }
-    // Rows of scratch, eight bytes an element whatever the type.
-    PolyId offset = 0;
-    std::vector<AccessKey> keys;
-    for (const auto& [key, keep] : e_.kept) {
-      if (keep.in_scratch) keys.push_back(key);
-    }
-    std::sort(keys.begin(), keys.end(), [](const AccessKey& a, const AccessKey& b) {
-      return std::tie(a.node, a.index) < std::tie(b.node, b.index);
-    });
-    const PolyId bytes = e_.algebra.mul(row_elements, e_.algebra.constant(8));
-    for (const AccessKey& key : keys) {
-      e_.kept[key].offset = offset;
-      offset = e_.algebra.add(offset, bytes);
-    }
-    if (!keys.empty()) {
-      e_.int_param(row_elements);
-      const uint32_t index = static_cast<uint32_t>(
-          std::find(e_.code.ints.begin(), e_.code.ints.end(), row_elements) - e_.code.ints.begin());
-      if (index == e_.code.ints.size()) {
-        int64_t number = 0;
-        e_.algebra.is_constant(row_elements, &number);
-        e_.code.kernel.scratch.constant = number * 8 * static_cast<int64_t>(keys.size());
-      } else {
-        e_.code.kernel.scratch.terms.push_back({8 * static_cast<int64_t>(keys.size()), index});
-      }
-    }
-  }
-
- private:
-  static constexpr uint32_t kDear = 8;
-
-  // Cost of computing it again, stopping at what is kept.
-  uint32_t cost(NodeIndex n, Access at) {
-    const AccessKey key{n, at.index, at.condition};
-    if (e_.is_loaded(n) || !counted_.insert(key).second) return 0;
-    if (const auto it = e_.kept.find(key); it != e_.kept.end() && it->second.pass < pass_) return 0;
-    if (((e_.algebra.index_loops(at.index) | e_.algebra.condition_loops(at.condition)) &
-         row_loops_) == 0) {
-      return 0;
-    }
-    const GraphNode& node = e_.graph[n];
-    uint32_t sum = cost_of(node.op);
-    for (size_t k = 0; k < node.operands.size() && sum <= kDear; ++k) {
-      sum +=
-          cost(node.operands[k], operand_access(e_.graph, e_.algebra, n, static_cast<int>(k), at));
-    }
-    return sum;
-  }
-
-  void visit(NodeIndex n, Access at) {
-    const AccessKey key{n, at.index, at.condition};
-    if (e_.is_loaded(n)) return;
-    if (((e_.algebra.index_loops(at.index) | e_.algebra.condition_loops(at.condition)) &
-         row_loops_) == 0) {
-      return;
-    }
-    if (const auto it = e_.kept.find(key); it != e_.kept.end() && it->second.pass < pass_) return;
-    const int first = first_.try_emplace(key, pass_).first->second;
-    if (const auto [last, is_new] = last_.try_emplace(key, pass_); !is_new) {
-      if (last->second == pass_) return;
-      last->second = pass_;
-    }
-    if (first < pass_ && at.condition == 0 && cost_of(e_.graph[n].op) > 0) {
-      counted_.clear();
-      if (cost(n, at) > kDear && is_dear_itself(n, at)) {
-        e_.kept[key] = {first, true, 0};
-        return;
-      }
-    }
-    const GraphNode& node = e_.graph[n];
-    for (size_t k = 0; k < node.operands.size(); ++k) {
-      visit(node.operands[k], operand_access(e_.graph, e_.algebra, n, static_cast<int>(k), at));
-    }
-  }
-
-  // Keep the dear value itself rather than something cheap made of it.
-  bool is_dear_itself(NodeIndex n, Access at) {
-    if (cost_of(e_.graph[n].op) > kDear) return true;
-    const GraphNode& node = e_.graph[n];
-    for (size_t k = 0; k < node.operands.size(); ++k) {
-      const Access from = operand_access(e_.graph, e_.algebra, n, static_cast<int>(k), at);
-      const AccessKey key{node.operands[k], from.index, from.condition};
-      const auto it = first_.find(key);
-      if (it == first_.end() || it->second >= pass_) continue;
-      counted_.clear();
-      if (cost(node.operands[k], from) > kDear) return false;
-    }
-    return true;
-  }
-
-  Emitter& e_;
-  const uint64_t row_loops_;
-  int pass_ = 0;
-  std::unordered_map<AccessKey, int, AccessKeyHash> first_, last_;  // passes that compute it
-  std::unordered_set<AccessKey, AccessKeyHash> counted_;
 };
 
 }  // namespace
@@ -332,7 +197,7 @@ KernelCode schedule_row(const Placement& placement, Algebra& algebra, uint32_t g
       stored_pass.push_back(static_cast<int>(p));
     }
   }
-  Keeper(e, row_loops).plan(roots, stored, stored_pass, stride);
+  keep_dear_values(e, row_loops, roots, stored, stored_pass, stride);
 
   std::vector<Root> all_roots;
   for (const auto& list : roots) all_roots.insert(all_roots.end(), list.begin(), list.end());
