@@ -115,7 +115,8 @@ class Fuser {
     if (chain.dear) return false;
     size_t large = 0;
     for (NodeIndex leaf : chain.leaves) {
-      if (graph_[leaf].op != Op::Input && !wanted_[leaf]) return false;
+      // What this program computes may come from the very kernel that the consumer joins.
+      if (graph_[leaf].op != Op::Input) return false;
       large += graph_[leaf].atoms.size() >= graph_[n].atoms.size();
     }
     return large <= 1;
