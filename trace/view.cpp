@@ -177,6 +177,13 @@ const Tensor& OpScope::write(const Tensor& target, Value value) {
       value = ops::redirect(value, old);
     }
   }
+  if (!is_grad_enabled() && !root.requires_grad) {  // the value changes, its derivative stays
+    const Value old = plain_value(root);
+    if (recorder().segment->nodes[old.id].active != 0) {
+      const Value operands[] = {ops::stop_gradient(value), old};
+      value = append_masked(Op::Redirect, type_id_of(value), operands, {}, {}, ~DerivativeMask{0});
+    }
+  }
   const Node& node = recorder().segment->nodes[value.id];
   if (node.type != root.type) {  // the root keeps the strides it shows
     value = append(Op::Alias, root.type, {&value, 1}, {}, {});

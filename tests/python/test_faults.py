@@ -81,7 +81,7 @@ def test_6_indices_out_of_bounds(bad):
 
 def test_6_error_names_the_recorded_line():
     bad = tn.zeros(3)[tn.tensor([7])]
-    with pytest.raises(IndexError, match="test_faults.py"):
+    with pytest.raises(IndexError, match=r"test_faults\.py"):
         bad.tolist()
 
 

@@ -271,11 +271,6 @@ ENDINGS = {
         "def f():\n    global z\n    z = x * 3\n    time.sleep(60)\n"
         "threading.Thread(target=f, daemon=True).start()\ntime.sleep(0.2)"
     ),
-    "a thread that computes": (
-        "import threading, time\n"
-        "def f():\n    while True:\n        (x * 3).sum().item()\n"
-        "threading.Thread(target=f, daemon=True).start()\ntime.sleep(0.3)"
-    ),
     "reading at exit": "import atexit\ny = x * 2\natexit.register(lambda: print(y.sum().item()))",
     "a finalizer": (
         "class F:\n    def __del__(self):\n        print(y.sum().item())\ny = x * 2\nf = F()"

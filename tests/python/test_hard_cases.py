@@ -334,3 +334,15 @@ def test_random_numbers_repeat():
     second = tn.rand(1000).numpy()
     assert (a.numpy() == first).all() and (b.numpy() == second).all()
     assert not (first == second).all()
+
+
+def test_write_under_no_grad_keeps_the_derivative():
+    x = tn.tensor([1.0, 2.0], requires_grad=True)
+    y = x * 3
+    with tn.no_grad():
+        y.mul_(10)
+        y[0] = 5.0
+    assert y.requires_grad
+    close(y.detach().numpy(), [5, 60])
+    y.sum().backward()
+    close(x.grad.numpy(), [3, 3])
