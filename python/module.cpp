@@ -13,6 +13,7 @@
 #include "python/caster.h"
 #include "python/errors.h"
 #include "python/interrupt.h"
+#include "python/nn_module.h"
 #include "python/origins.h"
 #include "python/packages.h"
 #include "python/tensor_type.h"
@@ -156,6 +157,7 @@ NB_MODULE(_C, m) {
   add_errors(m.ptr());
   add_types(m.ptr());
   if (make_tensor_type(m.ptr()) == nullptr) throw nb::python_error();
+  if (!make_module_base(m.ptr())) throw nb::python_error();
   m.attr("_all") = nb::dict();
   m.attr("_functions") = nb::dict();
   add_operations(m);

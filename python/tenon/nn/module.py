@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import tenon as _tn
-from tenon._C import Tensor
+from tenon._C import Tensor, _ModuleBase
 
 from ._members import Members
 from ._state import State
@@ -27,7 +27,7 @@ def _indented(text: str) -> str:
     return "\n".join([first, *("  " + line for line in rest)])
 
 
-class Module(Members, State):
+class Module(_ModuleBase, Members, State):
     """Base class of layers and models: assign parameters and modules, write `forward`.
 
     See `torch.nn.Module`.
@@ -77,11 +77,6 @@ class Module(Members, State):
         )
 
     # ---- calls and their hooks ------------------------------------------------------------------
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if not (self._forward_pre_hooks or self._forward_hooks):
-            return self.forward(*args, **kwargs)
-        return self._call_with_hooks(args, kwargs)
 
     def _call_impl(self, *args: Any, **kwargs: Any) -> Any:
         return Module.__call__(self, *args, **kwargs)
@@ -153,17 +148,6 @@ class Module(Members, State):
         return handle
 
     # ---- attributes -----------------------------------------------------------------------------
-
-    def __getattr__(self, name: str) -> Any:
-        fields = self.__dict__
-        if "_parameters" in fields:
-            if name in (members := fields["_parameters"]):
-                return members[name]
-            if name in (members := fields["_modules"]):
-                return members[name]
-            if name in (members := fields["_buffers"]):
-                return members[name]
-        raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
 
     def __setattr__(self, name: str, value: Any) -> None:
         fields = self.__dict__

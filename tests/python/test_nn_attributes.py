@@ -1,0 +1,119 @@
+"""Reading attributes of modules and calling them, which a base in C++ does."""
+
+import copy
+import pickle
+
+import pytest
+
+import tenon as tn
+from tenon import nn
+
+
+class Scaled(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(2, 3)
+        self.size = 4
+
+    def forward(self, x, *, scale=1):
+        return self.layer(x) * scale
+
+
+def test_calls_pass_on_every_argument():
+    model, x = Scaled(), tn.ones(1, 2)
+    assert tn.allclose(model(x, scale=2), 2 * model(x=x))
+    with pytest.raises(TypeError, match="takes 2 positional arguments but 3 were given"):
+        model(x, x)
+
+
+def test_a_missing_attribute_is_named():
+    with pytest.raises(AttributeError, match="'Scaled' object has no attribute 'absent'"):
+        Scaled().absent  # noqa: B018
+    assert not hasattr(Scaled(), "absent")
+
+
+def test_a_subclass_may_define_getattr_and_ask_the_base():
+    class WithDefault(Scaled):
+        def __getattr__(self, name):
+            try:
+                return super().__getattr__(name)
+            except AttributeError:
+                return "default"
+
+    model = WithDefault()
+    assert model.absent == "default"
+    assert isinstance(model.layer, nn.Linear)
+    assert model.size == 4
+
+
+def test_getattr_assigned_to_a_class_later_is_used():
+    class Late(Scaled):
+        pass
+
+    class Below(Late):
+        pass
+
+    model = Below()
+    Late.__getattr__ = lambda self, name: f"late {name}"
+    assert model.layer == "late layer"
+    del Late.__getattr__
+    assert isinstance(model.layer, nn.Linear)
+
+
+def test_a_forward_of_the_instance_is_called():
+    model = Scaled()
+    model.forward = lambda x: x + 1
+    assert model(1) == 2
+
+
+def test_a_forward_that_is_no_function_is_called():
+    class Callable:
+        def __call__(self, x):
+            return x + 2
+
+    class Static(nn.Module):
+        @staticmethod
+        def forward(x):
+            return x + 1
+
+    class Held(nn.Module):
+        forward = Callable()
+
+    assert Static()(1) == 2
+    assert Held()(1) == 3
+
+
+def test_hooks_are_seen_when_added_and_not_after():
+    model, x = Scaled(), tn.ones(1, 2)
+    handle = model.register_forward_hook(lambda module, args, output: "hooked")
+    assert model(x) == "hooked"
+    handle.remove()
+    assert model(x).shape == (1, 3)
+
+
+def test_copies_and_pickles_are_modules_of_their_own():
+    model = Scaled()
+    for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(nn.Linear(2, 2)))):
+        assert other.state_dict().keys()
+        assert other(tn.ones(1, 2)).shape[0] == 1
+
+
+def test_a_module_without_init_has_no_members():
+    class Bare(nn.Module):
+        def __init__(self):
+            self.x = 1
+
+    assert Bare().x == 1
+    with pytest.raises(AttributeError, match="no attribute 'weight'"):
+        Bare().weight  # noqa: B018
+    with pytest.raises(NotImplementedError, match="forward"):
+        Bare()(1)
+
+
+def test_endless_calls_end_in_a_recursion_error():
+    class Endless(nn.Module):
+        def forward(self, x):
+            return self(x)
+
+    with pytest.raises(RecursionError):
+        Endless()(1)
