@@ -106,15 +106,14 @@ PyObject* call_forward(PyObject* self, PyObject* fields, PyObject* args, PyObjec
   PyObject* own = PyDict_GetItemWithError(fields, names().forward);
   if (own == nullptr && PyErr_Occurred() != nullptr) return nullptr;
   if (own == nullptr && Py_TYPE(self)->tp_getattro == get_attribute) {
-    PyObject* function =
-        PyObject_GetAttr(reinterpret_cast<PyObject*>(Py_TYPE(self)), names().forward);
-    if (function == nullptr) return nullptr;
-    if (PyFunction_Check(function)) {
+    // As the class holds it: a static method is not a function here.
+    PyObject* function = _PyType_Lookup(Py_TYPE(self), names().forward);
+    if (function != nullptr && PyFunction_Check(function)) {
+      Py_INCREF(function);
       PyObject* result = call_with_self(function, self, args, kwargs);
       Py_DECREF(function);
       return result;
     }
-    Py_DECREF(function);
   }
   PyObject* method = PyObject_GetAttr(self, names().forward);
   if (method == nullptr) return nullptr;
@@ -142,8 +141,8 @@ PyObject* call(PyObject* self, PyObject* args, PyObject* kwargs) {
 }
 
 // A class below has `__getattr__` among its bases, for which CPython gives it a slot that looks up
-// both methods by name on every read. Where both are the base's own, the base's slot says the same.
-// Assigning either name to a class sets the slots of all classes below anew.
+// both methods by name on every read. Where both are this type's and the object's own, the slot
+// above says the same. Assigning either name to a class sets the slots of all classes below anew.
 PyObject* init_subclass(PyObject* type, PyObject* args, PyObject* kwargs) {
   PyObject* super =
       PyObject_CallFunction(reinterpret_cast<PyObject*>(&PySuper_Type), "OO", base_type, type);
@@ -180,7 +179,6 @@ bool make_module_base(PyObject* module) {
   PyType_Slot slots[] = {
       {Py_tp_doc, const_cast<char*>("Attributes and calls of tenon.nn.Module.")},
       {Py_tp_methods, methods},
-      {Py_tp_getattro, reinterpret_cast<void*>(get_attribute)},
       {Py_tp_call, reinterpret_cast<void*>(call)},
       {0, nullptr},
   };
