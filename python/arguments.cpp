@@ -64,7 +64,7 @@ bool accepts(Kind kind, PyObject* object, bool lenient) {
     case Kind::Ignored:
       return true;
     case Kind::Ints:
-      return is_int(object, lenient) || (is_sequence(object) && all_ints(object, lenient));
+      return is_sequence(object) ? all_ints(object, lenient) : is_int(object, lenient);
     case Kind::Floats:
       return is_sequence(object);
     case Kind::Tensors:

@@ -12,6 +12,7 @@
 #include <frameobject.h>
 #endif
 
+#include <array>
 #include <mutex>
 #include <string>
 #include <unordered_map>
@@ -45,7 +46,16 @@ std::vector<Place> places{{nullptr, 0}};  // 0 is unknown
 std::unordered_map<PyCodeObject*, bool> ours;
 std::string folder;
 
-bool is_ours(PyCodeObject* code) {
+// What was last found under a hash, in front of a map.
+template <class Key, class T>
+struct Recent {
+  Key key{};
+  T value{};
+};
+std::array<Recent<PyCodeObject*, bool>, 256> recent_ours;
+std::array<Recent<Place, uint32_t>, 1024> recent_numbers;
+
+bool find_ours(PyCodeObject* code) {
   const auto found = ours.find(code);
   if (found != ours.end()) return found->second;
   const char* file = PyUnicode_AsUTF8(code->co_filename);
@@ -54,6 +64,12 @@ bool is_ours(PyCodeObject* code) {
   Py_INCREF(code);
   ours.emplace(code, inside);
   return inside;
+}
+
+bool is_ours(PyCodeObject* code) {
+  auto& recent = recent_ours[(reinterpret_cast<uintptr_t>(code) >> 5) % recent_ours.size()];
+  if (recent.key != code) recent = {code, find_ours(code)};
+  return recent.value;
 }
 
 // The innermost frame that is not of the package.
@@ -85,16 +101,15 @@ Place current_place() {
 uint32_t current() {
   const Place place = current_place();
   if (place.code == nullptr) return 0;
-  static Place last_place{nullptr, -1};  // loops and compositions ask for the same place again
-  static uint32_t last_number = 0;
-  if (PlaceEqual()(place, last_place)) return last_number;
+  auto& recent = recent_numbers[PlaceHash()(place) % recent_numbers.size()];
+  if (PlaceEqual()(place, recent.key)) return recent.value;
   const auto [at, is_new] = numbers.try_emplace(place, static_cast<uint32_t>(places.size()));
   if (is_new) {
     Py_INCREF(place.code);
     places.push_back(place);
   }
-  last_place = place;
-  return last_number = at->second;
+  recent = {place, at->second};
+  return at->second;
 }
 
 std::string describe(uint32_t origin) {

@@ -15,6 +15,8 @@ class Segment;
 
 // A view is its base and one movement, re-read after the base was written.
 struct View {
+  View() {}  // written out, or making one would first clear all of it
+
   Ref<Cell> base;
   Op op;  // Slice, Permute, Reshape, Expand, or Alias (detach)
   Dims axes;
@@ -27,6 +29,7 @@ struct View {
 };
 
 struct Cell : RefCounted {
+  Cell() {}  // written out, as View's
   ~Cell();
   static void* operator new(size_t bytes);
   static void operator delete(void* memory);

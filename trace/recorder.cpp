@@ -45,12 +45,14 @@ struct ThreadRecorder {
 uint32_t store_attributes(Segment& segment, std::span<const int64_t> axes,
                           std::span<const int64_t> sizes) {
   if (axes.empty() && sizes.empty()) return 0;
-  const auto at = static_cast<uint32_t>(segment.attributes.size());
-  segment.attributes.push_back(static_cast<int64_t>(axes.size()));
-  segment.attributes.push_back(static_cast<int64_t>(sizes.size()));
-  segment.attributes.insert(segment.attributes.end(), axes.begin(), axes.end());
-  segment.attributes.insert(segment.attributes.end(), sizes.begin(), sizes.end());
-  return at;
+  const size_t at = segment.attributes.size();
+  segment.attributes.resize(at + 2 + axes.size() + sizes.size());
+  int64_t* to = segment.attributes.data() + at;
+  *to++ = static_cast<int64_t>(axes.size());
+  *to++ = static_cast<int64_t>(sizes.size());
+  to = std::ranges::copy(axes, to).out;
+  std::ranges::copy(sizes, to);
+  return static_cast<uint32_t>(at);
 }
 
 }  // namespace
@@ -115,28 +117,33 @@ Value append_masked(Op op, TypeId type, std::span<const Value> operands,
                     DerivativeMask mask) {
   Recorder& r = recorder();
   Segment& segment = *r.segment;
-  Node node{};
+  if (operands.size() >= 256) {
+    fail(ErrorKind::Runtime, "{}: more than 255 operands", current_operation());
+  }
+  const uint32_t attributes = store_attributes(segment, axes, sizes);
+  // Filled where it lies: copying what has just been written in pieces stalls on the pieces.
+  Node& node = segment.nodes.emplace_back();
   node.op = op;
   node.type = type;
   node.mask = mask;
   node.origin = r.origin;
+  node.attributes = attributes;
+  node.operand_count = static_cast<uint8_t>(operands.size());
+  DerivativeMask active = 0;
+  uint32_t level = 0;
   for (Value operand : operands) {
     const Node& from = segment.nodes[operand.id];
-    node.active |= from.active;
-    node.level = std::max(node.level, from.level);
+    active |= from.active;
+    level = std::max(level, from.level);
   }
-  node.active &= is_differentiable(type_of(type).dtype) ? mask : 0;
-  check(operands.size() < 256, ErrorKind::Runtime, "{}: more than 255 operands",
-        current_operation());
-  node.operand_count = static_cast<uint8_t>(operands.size());
+  node.active = active & (is_differentiable(type_of(type).dtype) ? mask : 0);
+  node.level = level;
   if (operands.size() <= Node::kInlineOperands) {
     for (size_t i = 0; i < operands.size(); ++i) node.operands[i] = operands[i].id;
   } else {
     node.operands[0] = static_cast<uint32_t>(segment.operand_pool.size());
     for (Value operand : operands) segment.operand_pool.push_back(operand.id);
   }
-  node.attributes = store_attributes(segment, axes, sizes);
-  segment.nodes.push_back(node);
   return {static_cast<uint32_t>(segment.nodes.size() - 1)};
 }
 
@@ -148,17 +155,16 @@ Value append(Op op, TypeId type, std::span<const Value> operands, std::span<cons
 Value append_input(Buffer buffer, GraphRef derivative, uint64_t position) {
   Recorder& r = recorder();
   Segment& segment = *r.segment;
-  Node node{};
+  if (buffer.storage->exposures.load(std::memory_order_relaxed) > 0) r.touched_exposed = true;
+  r.pinned_bytes += dense_bytes(type_of(buffer.type));
+  Node& node = segment.nodes.emplace_back();
   node.op = Op::Input;
   node.type = buffer.type;
   node.mask = ~DerivativeMask{0};
   node.active = derivative ? derivative.graph()->nodes[derivative.node()].active : 0;
   node.origin = r.origin;
   node.attributes = static_cast<uint32_t>(segment.sources.size());
-  if (buffer.storage->exposures.load(std::memory_order_relaxed) > 0) r.touched_exposed = true;
-  r.pinned_bytes += dense_bytes(type_of(node.type));
   segment.sources.push_back({std::move(buffer), std::move(derivative), position, {}});
-  segment.nodes.push_back(node);
   return {static_cast<uint32_t>(segment.nodes.size() - 1)};
 }
 

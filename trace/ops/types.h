@@ -78,13 +78,19 @@ struct Operand {
 
 // One step of a view: a movement primitive with its attributes and the extents of its result.
 struct Movement {
+  // Constructors, because an aggregate is cleared before it is filled.
+  Movement() {}
+  Movement(Op op, std::span<const int64_t> axes, std::span<const int64_t> sizes,
+           std::span<const int64_t> dims)
+      : op(op), axes(axes), sizes(sizes), dims(dims) {}
+
   Op op = Op::Alias;
   Dims axes, sizes, dims;
 };
 // At most two steps, in place: a view is made on the hot path.
 class Movements {
  public:
-  Movements() = default;
+  Movements() {}  // written out, or it would first clear both steps
   Movements(std::initializer_list<Movement> steps) {
     for (const Movement& step : steps) push_back(step);
   }
