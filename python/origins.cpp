@@ -13,8 +13,10 @@
 #endif
 
 #include <array>
+#include <map>
 #include <mutex>
 #include <string>
+#include <tuple>
 #include <unordered_map>
 #include <vector>
 
@@ -42,6 +44,7 @@ struct PlaceEqual {
 
 // All under the interpreter lock. A code object once seen is kept: its address is its name.
 std::unordered_map<Place, uint32_t, PlaceHash, PlaceEqual> numbers;
+std::map<std::tuple<PyCodeObject*, int, int, int, int>, uint32_t> expressions;
 std::vector<Place> places{{nullptr, 0}};  // 0 is unknown
 std::unordered_map<PyCodeObject*, bool> ours;
 std::string folder;
@@ -98,16 +101,32 @@ Place current_place() {
   return {nullptr, 0};
 }
 
+// An interpreter that specialises its code may stop at another instruction of the same call later:
+// what has one number is an expression of the source.
+uint32_t number_of_expression(const Place& place) {
+  int line = 0, column = 0, end_line = 0, end_column = 0;
+#if PY_VERSION_HEX >= 0x030b0000
+  PyCode_Addr2Location(place.code, place.offset, &line, &column, &end_line, &end_column);
+#else
+  line = PyCode_Addr2Line(place.code, place.offset);
+  column = place.offset;
+#endif
+  const auto [at, is_new] = expressions.try_emplace(
+      {place.code, line, column, end_line, end_column}, static_cast<uint32_t>(places.size()));
+  if (is_new) {
+    Py_INCREF(place.code);
+    places.push_back(place);
+  }
+  return at->second;
+}
+
 uint32_t current() {
   const Place place = current_place();
   if (place.code == nullptr) return 0;
   auto& recent = recent_numbers[PlaceHash()(place) % recent_numbers.size()];
   if (PlaceEqual()(place, recent.key)) return recent.value;
-  const auto [at, is_new] = numbers.try_emplace(place, static_cast<uint32_t>(places.size()));
-  if (is_new) {
-    Py_INCREF(place.code);
-    places.push_back(place);
-  }
+  const auto [at, is_new] = numbers.try_emplace(place, 0);
+  if (is_new) at->second = number_of_expression(place);
   recent = {place, at->second};
   return at->second;
 }

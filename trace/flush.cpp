@@ -7,6 +7,7 @@
 
 #include "core/allocator.h"
 #include "core/log.h"
+#include "core/threads.h"
 #include "trace/compact.h"
 #include "trace/cut.h"
 #include "trace/executor.h"
@@ -108,10 +109,11 @@ void run_sealed(const Ref<Segment>& segment) {
   resolve_sources(*segment);
   if (segment->state != Segment::State::Pending) return;  // another thread has taken it meanwhile
   std::exception_ptr data_error;
+  bool just_roots = !segment->poisoned.empty();
   while (true) {
     const std::shared_ptr<RunRecipe> recipe =
-        segment->poisoned.empty() ? recorder().predictor.recipe_for(*segment)
-                                  : std::make_shared<RunRecipe>(make_recipe(*segment));
+        just_roots ? std::make_shared<RunRecipe>(make_recipe(*segment))
+                   : recorder().predictor.recipe_for(*segment);
     const Residuals& residuals = recipe->residuals;
     const std::vector<NodeId>& roots = recipe->roots;
     if (roots.empty() && !segment->cells) break;
@@ -131,13 +133,20 @@ void run_sealed(const Ref<Segment>& segment) {
     try {
       outputs = run_program(program);
     } catch (const DataError& error) {
-      if (!data_error) data_error = std::current_exception();
-      poison(*segment, error);
       program.inputs.clear();
       segment->state = Segment::State::Pending;
+      // A value that nobody asked for may have failed.
+      if (!std::exchange(just_roots, true) && recipe->wide) continue;
+      if (!data_error) data_error = std::current_exception();
+      poison(*segment, error);
       continue;
     } catch (...) {
       program.inputs.clear();
+      if (!just_roots && recipe->wide && !interrupt_requested()) {  // nor may there be room for it
+        just_roots = true;
+        segment->state = Segment::State::Pending;
+        continue;
+      }
       finish(segment, false);
       throw;
     }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iterator>
 
 #include "trace/extract.h"
 #include "trace/recorder.h"
@@ -17,7 +18,10 @@ bool same_bytes(const std::vector<T>& a, const std::vector<T>& b) {
 
 }  // namespace
 
-RunRecipe make_recipe(const Segment& segment) {
+namespace {
+
+// What is alive and what derivatives read, without the program that computes it.
+RunRecipe choose_roots(const Segment& segment) {
   RunRecipe recipe;
   recipe.residuals = choose_residuals(segment);
   for (const Cell* cell = segment.cells; cell; cell = cell->next) {
@@ -28,6 +32,13 @@ RunRecipe make_recipe(const Segment& segment) {
   }
   std::ranges::sort(recipe.roots);
   recipe.roots.erase(std::unique(recipe.roots.begin(), recipe.roots.end()), recipe.roots.end());
+  return recipe;
+}
+
+}  // namespace
+
+RunRecipe make_recipe(const Segment& segment) {
+  RunRecipe recipe = choose_roots(segment);
   extract_program(segment, recipe);
   return recipe;
 }
@@ -51,10 +62,47 @@ bool Predictor::update_attributes(Seen& seen, const Segment& segment) {
   return true;
 }
 
-bool Predictor::is_equal(Seen& seen, const Segment& segment) const {
+bool Predictor::has_nodes_of(const Seen& seen, const Segment& segment) {
   return same_bytes(seen.nodes, segment.nodes) &&
-         same_bytes(seen.operand_pool, segment.operand_pool) && seen.cells == cells_ &&
-         update_attributes(seen, segment);
+         same_bytes(seen.operand_pool, segment.operand_pool);
+}
+
+bool Predictor::is_equal(Seen& seen, const Segment& segment) const {
+  return has_nodes_of(seen, segment) && seen.cells == cells_ && update_attributes(seen, segment);
+}
+
+std::shared_ptr<RunRecipe> Predictor::new_recipe(const Segment& segment) {
+  auto recipe = std::make_shared<RunRecipe>(choose_roots(segment));
+  const Seen* widest = nullptr;  // the narrowest of those that are wide enough
+  std::vector<NodeId> all = recipe->roots;
+  size_t kin = 0;
+  for (Seen& seen : seen_) {
+    if (recipe->roots.empty()) break;
+    if (!has_nodes_of(seen, segment) || !update_attributes(seen, segment)) continue;
+    const std::vector<NodeId>& roots = seen.recipe->roots;
+    if (std::ranges::includes(roots, recipe->roots) &&
+        (!widest || roots.size() < widest->recipe->roots.size())) {
+      widest = &seen;
+    }
+    std::vector<NodeId> both;
+    std::ranges::set_union(all, roots, std::back_inserter(both));
+    all = std::move(both);
+    ++kin;
+  }
+  if (widest) {
+    recipe->wide = widest->recipe->roots.size() > recipe->roots.size();
+    recipe->roots = widest->recipe->roots;
+    recipe->program = widest->recipe->program;
+    recipe->inputs = widest->recipe->inputs;
+    recipe->attributes = widest->recipe->attributes;
+    return recipe;
+  }
+  if (kin >= 2) {  // what lives has changed before: expect it to go on
+    recipe->wide = all.size() > recipe->roots.size();
+    recipe->roots = std::move(all);
+  }
+  extract_program(segment, *recipe);
+  return recipe;
 }
 
 bool Predictor::expects(const Segment& segment) const {
@@ -76,23 +124,24 @@ std::shared_ptr<RunRecipe> Predictor::recipe_for(const Segment& segment) {
   const size_t predicted = last_ < seen_.size() ? seen_[last_].next : 0;
   for (size_t i = 0; i < seen_.size(); ++i) {
     const size_t at = (predicted + i) % seen_.size();
-    if (!is_equal(seen_[at], segment)) continue;
+    Seen& seen = seen_[at];
+    if (!is_equal(seen, segment)) continue;
     ++matched;
+    if (seen.recipe->wide && ++seen.uses == kWideUses) {
+      seen.recipe = std::make_shared<RunRecipe>(make_recipe(segment));
+    }
     return follow(at);
   }
   ++unmatched;
+  std::shared_ptr<RunRecipe> recipe = new_recipe(segment);
   if (seen_.size() < kKept) {
     replace_ = seen_.size();
     seen_.emplace_back();
   } else {
     replace_ = (replace_ + 1) % kKept;
   }
-  seen_[replace_] = {segment.nodes,
-                     segment.operand_pool,
-                     segment.attributes,
-                     cells_,
-                     std::make_shared<RunRecipe>(make_recipe(segment)),
-                     0};
+  seen_[replace_] = {
+      segment.nodes, segment.operand_pool, segment.attributes, cells_, std::move(recipe), 0, 0};
   return follow(replace_);
 }
 

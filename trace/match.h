@@ -4,6 +4,11 @@
 // The recorder compares a sealed segment with those it sealed before, the successor of the last one
 // first. Nodes (operations, types, wiring, derivative masks, origins) and the cells that name them
 // must be the same; buffers, scalars and slice bounds may differ. A mismatch costs one comparison.
+//
+// Which cells are alive may change from run to run (a garbage collector's time, a name kept while
+// debugging). A program that gives more than is asked for serves too, what nobody holds being
+// dropped; only a set of results that comes again and again gets a program of its own. So n values
+// that live or not cost at most about n programs, and not two to the n.
 #pragma once
 
 #include <memory>
@@ -27,6 +32,7 @@ struct RunRecipe {
     uint32_t axes, sizes;
   };
   std::vector<AttributeCopy> attributes;
+  bool wide = false;  // the program gives more than is alive
 };
 
 // Works out a recipe from scratch.
@@ -52,12 +58,16 @@ class Predictor {
     std::vector<int64_t> attributes;
     std::vector<std::pair<NodeId, DerivativeMask>> cells;
     std::shared_ptr<RunRecipe> recipe;
-    size_t next = 0;  // which followed it last time
+    size_t next = 0;    // which followed it last time
+    uint32_t uses = 0;  // of a wide recipe
   };
+  static bool has_nodes_of(const Seen& seen, const Segment& segment);
+  std::shared_ptr<RunRecipe> new_recipe(const Segment& segment);
   static bool update_attributes(Seen& seen, const Segment& segment);
   bool is_equal(Seen& seen, const Segment& segment) const;
 
-  static constexpr size_t kKept = 16;
+  static constexpr size_t kKept = 32;
+  static constexpr uint32_t kWideUses = 8;
   std::vector<Seen> seen_;
   std::vector<std::pair<NodeId, DerivativeMask>> cells_;  // of the segment being compared
   size_t last_ = 0;
