@@ -210,6 +210,22 @@ void gemm(const GemmArgs& args) {
   });
 }
 
+bool orientation_matters(DType dtype, const GemmShape& shape) {
+  if (!is_floating(dtype) || shape.k <= 1) return false;
+  // OpenBLAS: up to 100^3 multiplications a call. (A tile may be that small in any product.)
+  if (dtype == DType::Float64 ||
+      library_for(DType::Float32, shape, shape.k) != GemmLibrary::OneDnn) {
+    return true;
+  }
+  // oneDNN: fewer than 16 rows or columns.
+  constexpr std::int64_t kNarrow = 16;
+  const GemmTile tile = choose_tile(shape, sizeof(float));
+  const auto is_narrow = [&](std::int64_t extent, std::int64_t part) {
+    return part < kNarrow || (extent % part != 0 && extent % part < kNarrow);
+  };
+  return is_narrow(shape.m, tile.m) || is_narrow(shape.n, tile.n);
+}
+
 Counters counters() {
   Counters result;
   result.gemm_calls = g_gemm_calls.load(std::memory_order_relaxed);

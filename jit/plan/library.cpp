@@ -114,7 +114,7 @@ void pack(const std::byte* from, std::byte* to, const DimList& dims, size_t item
                });
 }
 
-// An operand after packing: dense [batch..., rows, columns].
+// An operand after packing: dense [batch..., rows..., columns...].
 Ref<Storage> packed(DType dtype, const void* data, DimList& batch, DimList& rows,
                     DimList& columns) {
   DimList all;
@@ -132,6 +132,26 @@ Ref<Storage> packed(DType dtype, const void* data, DimList& batch, DimList& rows
     }
   }
   return copy;
+}
+
+// Whether a matrix (free x contract) lies as recorded, as far as a library can tell.
+bool lies_as(Orientation recorded, const DimList& free, const DimList& contract,
+             const Matrix& matrix) {
+  if (recorded == Orientation::Any || contract.empty()) return true;
+  if (free.empty()) return contract.size() == 1 && contract[0].stride == 1;
+  return matrix.transposed == (recorded == Orientation::FreeInnermost);
+}
+
+// Makes (free x contract) a library's matrix, by a copy where it isn't one.
+void place(DType dtype, Orientation recorded, const void* data, DimList& batch, DimList& free,
+           DimList& contract, Ref<Storage>& copy, Matrix& matrix) {
+  free = merged(free);
+  if (as_matrix(free, contract, matrix) && lies_as(recorded, free, contract, matrix)) return;
+  const void* from = copy ? copy->data() : data;
+  copy = recorded == Orientation::FreeInnermost ? packed(dtype, from, batch, contract, free)
+                                                : packed(dtype, from, batch, free, contract);
+  free = merged(free), contract = merged(contract);
+  as_matrix(free, contract, matrix);
 }
 
 }  // namespace
@@ -174,16 +194,16 @@ void multiply(DType dtype, const MatrixOperand& a, const MatrixOperand& b, void*
     }
     contract_a = x, contract_b = y;
   }
-  free_a = merged(free_a), free_b = merged(free_b);
-  if (!as_matrix(free_a, contract_a, matrix_a)) {
-    copy_a = packed(dtype, copy_a ? copy_a->data() : data_a, batch_a, free_a, contract_a);
-    free_a = merged(free_a), contract_a = merged(contract_a);
-    as_matrix(free_a, contract_a, matrix_a);
-  }
-  if (!as_matrix(contract_b, free_b, matrix_b)) {
-    copy_b = packed(dtype, copy_b ? copy_b->data() : data_b, batch_b, contract_b, free_b);
-    free_b = merged(free_b), contract_b = merged(contract_b);
-    as_matrix(contract_b, free_b, matrix_b);
+  const bool bits_depend = kernels::orientation_matters(dtype, {args.m, args.n, args.k, count});
+  place(dtype, bits_depend ? a.recorded : Orientation::Any, data_a, batch_a, free_a, contract_a,
+        copy_a, matrix_a);
+  place(dtype, bits_depend ? b.recorded : Orientation::Any, data_b, batch_b, free_b, contract_b,
+        copy_b, matrix_b);
+  matrix_b.transposed = !matrix_b.transposed;  // B's rows are contracted
+  if (matrix_b.transposed && args.n == 1) {    // the same in memory, and better known
+    matrix_b = {1, false};
+  } else if (matrix_b.transposed && args.k == 1 && matrix_b.leading == 1) {
+    matrix_b = {args.n, false};
   }
   if (copy_a) data_a = copy_a->data();
   if (copy_b) data_b = copy_b->data();

@@ -6,6 +6,7 @@
 
 #include "core/dtype.h"
 #include "core/small_vector.h"
+#include "jit/simplify/graph.h"
 
 namespace tenon::jit {
 
@@ -14,10 +15,12 @@ struct MatrixOperand {
   const void* data = nullptr;
   SmallVector<int64_t, 8> extents, strides;
   std::span<const uint8_t> batch, free, contract;
+  Orientation recorded = Orientation::Any;
 };
 
 // result[batch, free of a, free of b], dense, from any strides: operands whose strides the library
-// can't take are packed first.
+// can't take are packed first, and those that lie otherwise than recorded where it matters to the
+// result's bits.
 void multiply(DType dtype, const MatrixOperand& a, const MatrixOperand& b, void* result);
 
 // argsort of a dense tensor along any axis.

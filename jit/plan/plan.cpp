@@ -56,6 +56,8 @@ void Plan::add_gemm(uint32_t group) {
   step.result = buffer_of(n, false);
   const auto& axes = node.axes;
   const size_t nb = axes[0], nc = axes[1 + 2 * nb];
+  step.recorded_a = static_cast<Orientation>(axes[axes.size() - 2]);
+  step.recorded_b = static_cast<Orientation>(axes[axes.size() - 1]);
   const auto put = [](const GraphNode& x, int64_t dim, std::vector<uint8_t>& list) {
     for (int i = x.starts[dim]; i < x.starts[dim + 1]; ++i) list.push_back(static_cast<uint8_t>(i));
   };

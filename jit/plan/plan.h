@@ -55,6 +55,7 @@ struct GemmStep {
   StridedOperand a, b;
   // Positions of atoms in a and b, by role and in the order of the result.
   std::vector<uint8_t> batch_a, batch_b, free_a, free_b, contract_a, contract_b;
+  Orientation recorded_a, recorded_b;
   uint32_t result;
   DType dtype;
 };

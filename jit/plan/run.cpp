@@ -119,6 +119,7 @@ void Plan::run_gemm(const GemmStep& step, Running& running) {
   MatrixOperand a = operand(step.a), b = operand(step.b);
   a.batch = step.batch_a, a.free = step.free_a, a.contract = step.contract_a;
   b.batch = step.batch_b, b.free = step.free_b, b.contract = step.contract_b;
+  a.recorded = step.recorded_a, b.recorded = step.recorded_b;
   multiply(step.dtype, a, b, running.pointers[step.result]);
 }
 

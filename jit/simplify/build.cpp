@@ -248,6 +248,7 @@ class GraphMaker {
     const auto axes = program_.axes_of(source);
     node_.axes.append(axes.begin(), axes.end());
     node_.axes.append(words.begin(), words.end());
+    if (node_.op == Op::DotGeneral) add_orientations(source);
     if (node_.op == Op::Input) {
       node_.input = inputs_++;
       node_.layout = layout_of(type_of(program_.inputs[node_.input].type));
@@ -264,6 +265,31 @@ class GraphMaker {
     }
     placed_.push_back(static_cast<NodeIndex>(graph_.nodes.size()));
     graph_.nodes.push_back(std::move(node_));
+  }
+
+  // How each operand of a product was recorded to lie, after its axes: a library's bits may depend
+  // on it, so it can't be what the operand happens to be read from here.
+  void add_orientations(const ProgramNode& source) {
+    const auto axes = program_.axes_of(source);
+    const size_t nb = axes[0], nc = axes[1 + 2 * nb];
+    for (size_t k = 0; k < 2; ++k) {
+      const Type& type = type_of(program_.nodes[program_.operands_of(source)[k]].type);
+      const auto batch = axes.subspan(1 + k * nb, nb),
+                 contract = axes.subspan(2 + 2 * nb + k * nc, nc);
+      const Layout layout = layout_of(type);
+      Orientation orientation = Orientation::Any;
+      for (int i = type.rank; layout.kind != Layout::Strided && i-- > 0;) {  // innermost first
+        const int d = layout.kind == Layout::Permuted ? layout.order[i] : i;
+        if (type.dims()[d] == 1) continue;
+        if (std::ranges::count(contract, d) != 0) {
+          orientation = Orientation::ContractInnermost;
+        } else if (std::ranges::count(batch, d) == 0) {
+          orientation = Orientation::FreeInnermost;
+        }
+        break;
+      }
+      node_.axes.push_back(static_cast<int64_t>(orientation));
+    }
   }
 
   // n in that layout: itself, or a copy by a reshape that changes nothing.

@@ -38,6 +38,10 @@ Layout layout_of(const Type& type);
 // That of a new buffer for the type: contiguous where its strides are not dense.
 Layout dense_layout_of(const Type& type);
 
+// Which of a product's dimensions lies innermost in an operand, as the program recorded it. A
+// DotGeneral's axes end with those of its two operands.
+enum class Orientation : uint8_t { Any, ContractInnermost, FreeInnermost };
+
 struct GraphNode {
   Op op = Op::Constant;
   DType dtype = DType::Float32;
