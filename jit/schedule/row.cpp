@@ -18,12 +18,21 @@ using Packs = loop::Builder::Packs;
 namespace {
 
 // The accumulation that defines the bits of a row reduction (see "Bits" in docs): 64 accumulators
-// over blocks of 64, whole and masked vectors into the first 16.
+// over blocks of 64, whole and masked vectors into the first 16. Sums and products start anew
+// every kRowChunk elements, and the chunks are combined.
 class RowLoop {
  public:
-  RowLoop(Emitter& e, std::vector<NodeIndex> reductions, std::vector<Root> operands)
+  // `may_be_long`: sums and products go in chunks.
+  RowLoop(Emitter& e, std::vector<NodeIndex> reductions, std::vector<Root> operands,
+          bool may_be_long)
       : e_(e), reductions_(std::move(reductions)), operands_(std::move(operands)) {
-    for (NodeIndex r : reductions_) reducers_.push_back(reducer_of(e.graph, r));
+    for (NodeIndex r : reductions_) {
+      reducers_.push_back(reducer_of(e.graph, r));
+      // Whatever depends on the order; the others give the same bits beside it.
+      const loop::BinaryOp combine = reducers_.back().combine;
+      in_chunks_ |=
+          may_be_long && (combine == loop::BinaryOp::Add || combine == loop::BinaryOp::Mul);
+    }
   }
 
   Packs start() {
@@ -46,16 +55,33 @@ class RowLoop {
     const Pack block = b.i64(4 * kLanes);
     const Pack main_end = b.add(lo, b.mul(b.div(b.sub(hi, lo), block), block));
     const bool had_stored = e_.has_stored;
-    Packs main = b.for_loop(lo, main_end, block, initial, [&](Pack i, const Packs& carried) {
-      Emitter::Scope scope(e_);
-      e_.set_vector(loop, b.unroll(i, 4), {});
-      Packs next;
-      for (size_t r = 0; r < reductions_.size(); ++r) {
-        next.push_back(b.binary(reducers_[r].combine, carried[r], operand(r)));
-      }
-      stores();
-      return next;
-    });
+    const auto blocks = [&](Pack from, Pack to, const Packs& start) {
+      return b.for_loop(from, to, block, start, [&](Pack i, const Packs& carried) {
+        Emitter::Scope scope(e_);
+        e_.set_vector(loop, b.unroll(i, 4), {});
+        Packs next;
+        for (size_t r = 0; r < reductions_.size(); ++r) {
+          next.push_back(b.binary(reducers_[r].combine, carried[r], operand(r)));
+        }
+        stores();
+        return next;
+      });
+    };
+    Packs main;
+    if (in_chunks_) {
+      // Each chunk is summed by itself, so that rounding errors of long rows don't add up.
+      const Pack step = b.i64(kRowChunk);
+      main = b.for_loop(lo, main_end, step, initial, [&](Pack from, const Packs& sums) {
+        const Packs chunk = blocks(from, b.min(b.add(from, step), main_end), start());
+        Packs next;
+        for (size_t r = 0; r < reductions_.size(); ++r) {
+          next.push_back(b.binary(reducers_[r].combine, sums[r], chunk[r]));
+        }
+        return next;
+      });
+    } else {
+      main = blocks(lo, main_end, initial);
+    }
     Packs first;
     for (const Pack& pack : main) first.push_back(Pack(pack[0]));
     e_.has_stored = had_stored;  // the same code for other elements
@@ -101,6 +127,7 @@ class RowLoop {
   std::vector<NodeIndex> reductions_;
   std::vector<Root> operands_;
   std::vector<Reducer> reducers_;
+  bool in_chunks_ = false;
 };
 
 struct Pass {
@@ -210,7 +237,7 @@ KernelCode schedule_row(const Placement& placement, Algebra& algebra, uint32_t g
       const Pass& pass = passes[p];
       const std::vector<ExprId> addresses = addresses_of(pass.stores);
       e.hoist(roots[p], addresses, row_loops);
-      RowLoop loop(e, pass.reductions, roots[p]);
+      RowLoop loop(e, pass.reductions, roots[p], true);
       const auto stores = [&] {
         std::vector<Pack> values;
         for (NodeIndex s : pass.stores) values.push_back(e.value(s, {nest.index_of(s), 0}));
@@ -282,7 +309,7 @@ KernelCode schedule_full_chunks(const Placement& placement, Algebra& algebra,
     Emitter::Scope scope(e);
     const Pack lo = b.mul(chunk, b.i64(kFullChunk));
     const Pack hi = b.min(b.add(lo, b.i64(kFullChunk)), n);
-    RowLoop loop(e, reductions, roots);
+    RowLoop loop(e, reductions, roots, false);
     const Packs results = loop.finish(loop.run(vector, lo, hi, loop.start(), 4, [] {}));
     for (size_t r = 0; r < results.size(); ++r) {
       b.store(e.buffer(reductions[r], loop::Access::Write, true), chunk, results[r]);

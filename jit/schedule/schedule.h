@@ -47,6 +47,7 @@ struct Placement {
 };
 
 inline constexpr int64_t kFullChunk = 4096;  // elements of a chunk of a full reduction
+inline constexpr int64_t kRowChunk = 4096;   // elements of a chunk of a row
 inline constexpr int64_t kColumnChunks[] = {4096, 256, 16};  // rows, of chunks within chunks
 
 std::vector<KernelCode> schedule(const Placement& placement, Algebra& algebra, uint32_t group);
