@@ -95,8 +95,9 @@ ReverseWalk::ReverseWalk(int depth, bool retain) : bit_(reverse_bit(depth)), ret
 }
 
 ReverseWalk::Level& ReverseWalk::level_of(const Place& place) {
-  const uint64_t sequence = place.graph ? place.graph->sequence : recorder().segment->sequence;
-  Level& level = levels_[sequence];
+  const Segment& open = *recorder().segment;
+  Level& level = levels_[place.graph ? Order(place.graph->sequence, place.graph->part)
+                                     : Order(open.sequence, open.part)];
   if (level.cotangents.empty()) {
     level.graph = place.graph;
     level.cotangents.resize(place.graph ? place.graph->nodes.size()

@@ -55,7 +55,8 @@ class ReverseWalk {
 
   const DerivativeMask bit_;
   const bool retain_;
-  std::map<uint64_t, Level, std::greater<>> levels_;  // latest segment first
+  using Order = std::pair<uint64_t, uint64_t>;     // a segment's number and part
+  std::map<Order, Level, std::greater<>> levels_;  // latest segment first
   std::vector<Value> watched_;
   std::vector<std::pair<Ref<LeafAnchor>, Value>> leaves_;
   std::unordered_map<LeafAnchor*, size_t> leaf_index_;

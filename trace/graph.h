@@ -47,10 +47,11 @@ struct GraphNode {
 
 class Graph : public RefCounted {
  public:
-  explicit Graph(uint64_t sequence) : sequence(sequence) {}
+  Graph(uint64_t sequence, uint64_t part) : sequence(sequence), part(part) {}
   ~Graph();
 
-  const uint64_t sequence;  // that of the segment it came from: later graphs only see earlier ones
+  // Those of the segment it came from: later graphs only see earlier ones.
+  const uint64_t sequence, part;
   std::vector<GraphNode> nodes;
   std::vector<GraphEdge> edges;
   std::vector<int64_t> attributes;

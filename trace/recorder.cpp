@@ -280,7 +280,12 @@ Value resolve(Cell& cell) {
   }
   std::vector<Cell*> chain;  // views of views, innermost last
   Cell* at = &cell;
-  for (; at->view && !is_view_current(r, *at); at = at->view->base.get()) chain.push_back(at);
+  for (; at->view && !is_view_current(r, *at); at = at->view->base.get()) {
+    // Where it was differentiated through before is known once that segment has run.
+    const bool is_elsewhere = at->segment && at->segment != r.segment.get();
+    if (is_elsewhere && at->cached_version == at->view->root->version) settle(*at);
+    chain.push_back(at);
+  }
   Value value = at->view ? Value{at->cached_node} : resolve(*at);
   for (size_t i = chain.size(); i-- > 0;) {
     emit_view(r, *chain[i], value);
