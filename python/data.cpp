@@ -8,6 +8,7 @@
 #include "core/shape.h"
 #include "generated/functions.h"
 #include "python/arguments.h"
+#include "python/foreign_buffer.h"
 #include "python/tensor_type.h"
 
 namespace tenon::python {
@@ -185,6 +186,7 @@ DType dtype_of_array(PyObject* array) {
 
 // Shares the array's memory.
 Tensor share_array(PyObject* array) {
+  release_foreign_buffers();
   const DType dtype = dtype_of_array(array);
   auto* view = new Py_buffer;
   const Attribute flags(array, "flags");
@@ -194,13 +196,7 @@ Tensor share_array(PyObject* array) {
     delete view;
     throw PythonError{};
   }
-  const auto release = [view] {
-    if (!Py_IsInitialized()) return;
-    const PyGILState_STATE state = PyGILState_Ensure();
-    PyBuffer_Release(view);
-    delete view;
-    PyGILState_Release(state);
-  };
+  const auto release = [view] { hand_over(view); };
   Ref<Storage> storage;
   Dims dims, strides;
   const auto width = static_cast<int64_t>(size_of(dtype));

@@ -10,13 +10,12 @@
 #include "generated/functions.h"
 #include "jit/plan/executor.h"
 #include "python/arguments.h"
+#include "python/blocking.h"
 #include "python/caster.h"
 #include "python/errors.h"
-#include "python/interrupt.h"
 #include "python/origins.h"
 #include "python/packages.h"
 #include "python/tensor_type.h"
-#include "trace/executor.h"
 #include "trace/vmap.h"
 
 namespace nb = nanobind;
@@ -168,13 +167,5 @@ NB_MODULE(_C, m) {
   add_nn(m);
   add_optim(m);
   tenon::jit::install();
-  tenon::set_blocking_hooks({[]() -> void* {
-                               enter_interruptible();
-                               return PyGILState_Check() ? PyEval_SaveThread() : nullptr;
-                             },
-                             [](void* state) {
-                               leave_interruptible();
-                               if (state != nullptr)
-                                 PyEval_RestoreThread(static_cast<PyThreadState*>(state));
-                             }});
+  install_blocking_hooks();
 }

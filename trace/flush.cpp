@@ -18,9 +18,12 @@ namespace {
 Executor* installed_executor = nullptr;
 BlockingHooks blocking_hooks;
 
-// Threads that wait for a segment which another thread runs.
+// Threads that wait for a segment which another thread runs. Some may still, at the end.
 std::mutex wait_mutex;
-std::condition_variable segment_done;
+std::condition_variable& segment_done() {
+  static auto* const instance = new std::condition_variable;
+  return *instance;
+}
 
 // Outside the trace lock and, under Python, without the interpreter lock.
 template <class Body>
@@ -83,7 +86,7 @@ void finish(const Ref<Segment>& segment, bool done) {
   {
     std::lock_guard guard(wait_mutex);
   }
-  segment_done.notify_all();
+  segment_done().notify_all();
 }
 
 // Runs a sealed segment and compacts it. Throws what the run threw; the segment then stays pending
@@ -161,8 +164,8 @@ void wait_for(Segment* segment) {
   const Ref<Segment> keep(segment);
   blocking([&] {
     std::unique_lock guard(wait_mutex);
-    segment_done.wait_for(guard, std::chrono::milliseconds(50),
-                          [&] { return keep->state != Segment::State::Running; });
+    segment_done().wait_for(guard, std::chrono::milliseconds(50),
+                            [&] { return keep->state != Segment::State::Running; });
     return 0;
   });
 }

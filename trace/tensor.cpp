@@ -145,8 +145,8 @@ void Tensor::retain_grad() const {
 }
 
 std::vector<Ref<LeafAnchor>>& retaining_cells() {
-  static std::vector<Ref<LeafAnchor>> anchors;
-  return anchors;
+  static auto* const anchors = new std::vector<Ref<LeafAnchor>>;  // threads may outlive statics
+  return *anchors;
 }
 
 Tensor Tensor::grad() const { return Tensor(defined_cell(cell_).grad); }

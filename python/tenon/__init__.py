@@ -5,8 +5,6 @@ The names are PyTorch's; see the reference of operations.
 
 from __future__ import annotations
 
-import atexit as _atexit
-import contextlib as _contextlib
 import importlib as _importlib
 import typing as _typing
 
@@ -92,14 +90,6 @@ from ._printing import set_printoptions
 from .grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled, sync_errors
 
 __version__ = "0.1.0"
-
-
-@_atexit.register
-def _finish() -> None:
-    """Leaves nothing recorded to be torn down after the interpreter."""
-    # Nobody is left to read a result, nor to hear of a mistake in one.
-    with _contextlib.suppress(Exception):
-        flush()
 
 
 e = 2.718281828459045
