@@ -339,6 +339,7 @@ PyObject* make_tensor(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObje
     PyObject* slots[kMostParameters];
     Holder holder;
     overloads.bind(nullptr, args, nargs, names, slots, holder);
+    optional(slots[2], to_device);
     const Tensor x = tensor_from_data(slots[0], optional(slots[1], to_dtype));
     if (slots[3] != nullptr && to_bool(slots[3])) x.set_requires_grad(true);
     return wrap(x);
@@ -357,6 +358,7 @@ PyObject* as_tensor(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject
     PyObject* slots[kMostParameters];
     Holder holder;
     overloads.bind(nullptr, args, nargs, names, slots, holder);
+    optional(slots[2], to_device);
     const auto dtype = optional(slots[1], to_dtype);
     if (is_tensor(slots[0]) && (!dtype || *dtype == to_tensor(slots[0]).dtype())) {
       return Py_NewRef(slots[0]);

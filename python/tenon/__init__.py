@@ -104,7 +104,7 @@ preserve_format = "preserve_format"
 channels_last = "channels_last"
 
 # What costs time to import comes when it is first asked for.
-_LAZY = ("autograd", "func", "linalg", "nn", "optim", "special", "utils", "jit")
+_LAZY = ("autograd", "cuda", "func", "linalg", "nn", "optim", "special", "utils", "jit")
 
 
 def __getattr__(name: str) -> _typing.Any:

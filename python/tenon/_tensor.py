@@ -16,7 +16,7 @@ def _is_dtype(value: Any) -> builtins.bool:
 
 
 def _check_device(value: Any) -> None:
-    device = _C.device(value)
+    device = _C._to_device(value)
     if device.type != "cpu":
         raise RuntimeError(f"to: no tensors on the device {device}; only the cpu computes")
 
@@ -173,8 +173,9 @@ def _unique(self: Tensor, *args: Any, **kwargs: Any) -> Any:
     return _functions.unique(self, *args, **kwargs)
 
 
-def _cuda(self: Tensor, *_: Any, **__: Any) -> Tensor:
-    raise RuntimeError("cuda: this build of Tenon computes on the cpu only")
+def _cuda(self: Tensor, device: Any = None, **_: Any) -> Tensor:
+    """The tensor on a CUDA device. Raises RuntimeError, saying why there is none."""
+    return _to(self, "cuda" if device is None else device)
 
 
 def _random_(
