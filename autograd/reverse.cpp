@@ -179,7 +179,7 @@ void ReverseWalk::arrive_at_leaf(const Ref<LeafAnchor>& leaf, Value cotangent) {
 }
 
 void ReverseWalk::visit(Level& level, uint32_t node) {
-  const Value cotangent = level.cotangents[node];
+  const Value cotangent = after_hooks(level, node, level.cotangents[node]);
   if (const auto found = level.watches.find(node); found != level.watches.end()) {
     for (size_t number : found->second) watched_[number] = cotangent;
   }

@@ -8,7 +8,7 @@
 #include "core/shape.h"
 #include "generated/functions.h"
 #include "python/arguments.h"
-#include "python/foreign_buffer.h"
+#include "python/deferred_release.h"
 #include "python/tensor_type.h"
 
 namespace tenon::python {
@@ -186,7 +186,7 @@ DType dtype_of_array(PyObject* array) {
 
 // Shares the array's memory.
 Tensor share_array(PyObject* array) {
-  release_foreign_buffers();
+  release_deferred();
   const DType dtype = dtype_of_array(array);
   auto* view = new Py_buffer;
   const Attribute flags(array, "flags");
@@ -196,7 +196,7 @@ Tensor share_array(PyObject* array) {
     delete view;
     throw PythonError{};
   }
-  const auto release = [view] { hand_over(view); };
+  const auto release = [view] { release_later(view); };
   Ref<Storage> storage;
   Dims dims, strides;
   const auto width = static_cast<int64_t>(size_of(dtype));

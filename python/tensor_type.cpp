@@ -10,8 +10,8 @@
 #include "core/shape.h"
 #include "generated/functions.h"
 #include "python/arguments.h"
+#include "python/deferred_release.h"
 #include "python/errors.h"
-#include "python/foreign_buffer.h"
 
 namespace tenon::python {
 
@@ -60,7 +60,7 @@ void tensor_dealloc(PyObject* self) {
   if (PyType_IS_GC(type)) PyObject_GC_UnTrack(self);
   if (object->weak_references != nullptr) PyObject_ClearWeakRefs(self);
   object->tensor.~Tensor();
-  release_foreign_buffers();
+  release_deferred();
   Py_CLEAR(object->dict);
   type->tp_free(self);
   Py_DECREF(type);

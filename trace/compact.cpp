@@ -152,6 +152,9 @@ Ref<Graph> build_graph(Segment& segment, const Residuals& residuals, const Store
     node.active = from.active & residuals.bits;
     node.origin = from.origin;
     node.references += 1;  // the builder's own
+    if (const auto hooks = segment.hooks.find(id); hooks != segment.hooks.end()) {
+      node.hooks = hooks->second;
+    }
     if ((marks & Residuals::kValue) && !(marks & Residuals::kRecompute)) {
       node.value = make_private(stored.find(id));  // or it would change with that memory
     }

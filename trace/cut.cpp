@@ -113,6 +113,9 @@ class Split {
       const auto value = from_.values.extract(id);
       into_->values.emplace(moved_[id - cut_], value.mapped());
     }
+    if (const auto hooks = from_.hooks.extract(id)) {
+      into_->hooks.emplace(moved_[id - cut_], hooks.mapped());
+    }
   }
 
   NodeId import(NodeId id, int movements) {

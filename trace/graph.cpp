@@ -29,6 +29,7 @@ void drain() {
     if (--node.references != 0) continue;
     node.value = {};
     node.leaf = nullptr;
+    node.hooks = nullptr;
     for (const GraphEdge& edge : graph->edges_of(node)) {
       if (edge.node != kNoNode) releases.emplace_back(graph, edge.node);
     }

@@ -112,6 +112,9 @@ void run_in_place(Recorder& recorder, NodeId wanted = kNoNode);
 bool needs_run(const Segment& segment, NodeId node);  // it has to be computed, and can be
 void cut_if_large(Recorder& recorder);                // caps, between public operations
 
+// A leaf's, made when it is first asked for.
+const Ref<LeafAnchor>& anchor_of(Cell& leaf);
+
 // Non-leaves that retain_grad was called on.
 std::vector<Ref<LeafAnchor>>& retaining_cells();
 

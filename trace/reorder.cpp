@@ -40,6 +40,9 @@ class Reorder {
     std::unordered_map<NodeId, Buffer> values;
     for (auto& [id, buffer] : segment_.values) values.emplace(place_[id], std::move(buffer));
     for (Cell* cell = segment_.cells; cell; cell = cell->next) cell->node = place_[cell->node];
+    std::unordered_map<NodeId, Ref<GradientHooks>> hooks;
+    for (auto& [id, list] : segment_.hooks) hooks.emplace(place_[id], std::move(list));
+    segment_.hooks = std::move(hooks);
     segment_.values = std::move(values);
     segment_.nodes = std::move(nodes_);
     segment_.operand_pool = std::move(operand_pool_);

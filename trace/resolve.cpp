@@ -72,11 +72,7 @@ NodeId resolve_leaf(Recorder& r, Cell& cell, NodeId value) {
   node.flags |= Node::kLeaf;
   node.active |= reverse_bit(0);
   node.attributes = static_cast<uint32_t>(segment.leaves.size());
-  if (!cell.anchor) {
-    cell.anchor = make_ref<LeafAnchor>();
-    cell.anchor->cell = &cell;
-  }
-  segment.leaves.push_back(cell.anchor);
+  segment.leaves.push_back(anchor_of(cell));
   cell.leaf_sequence = segment.sequence;
   cell.leaf_node = alias.id;
   cell.leaf_of = value;
@@ -115,6 +111,14 @@ void emit_view(Recorder& r, Cell& cell, Value base, NodeId root) {
 }
 
 }  // namespace
+
+const Ref<LeafAnchor>& anchor_of(Cell& leaf) {
+  if (!leaf.anchor) {
+    leaf.anchor = make_ref<LeafAnchor>();
+    leaf.anchor->cell = &leaf;
+  }
+  return leaf.anchor;
+}
 
 Value resolve(Cell& cell) {
   Recorder& r = recorder();

@@ -41,9 +41,10 @@ class Segment : public RefCounted {
   std::vector<Source> sources;
   std::vector<Ref<LeafAnchor>> leaves;
   std::unordered_map<NodeId, Buffer> values;  // of kValued nodes
-  Cell* cells = nullptr;                      // those that name one of its nodes
-  uint64_t first_position = 1;                // of its nodes in the recorder's stream
-  std::vector<uint64_t> positions;            // of its nodes, when it was cut by a cap
+  std::unordered_map<NodeId, Ref<GradientHooks>> hooks;
+  Cell* cells = nullptr;            // those that name one of its nodes
+  uint64_t first_position = 1;      // of its nodes in the recorder's stream
+  std::vector<uint64_t> positions;  // of its nodes, when it was cut by a cap
 
   bool is_poisoned(NodeId node) const { return node < poisoned.size() && poisoned[node]; }
   void spread_poison();  // to what depends on poisoned nodes

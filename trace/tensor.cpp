@@ -327,6 +327,13 @@ Tensor from_bytes(DType dtype, std::span<const int64_t> dims, std::span<const st
   return from_buffer(std::move(buffer));
 }
 
+void GradientHooks::add(int64_t number, Function function) {
+  functions.emplace_back(number, std::move(function));
+}
+void GradientHooks::remove(int64_t number) {
+  std::erase_if(functions, [&](const auto& entry) { return entry.first == number; });
+}
+
 // Scopes -----------------------------------------------------------------------------------------
 
 const char* current_operation() { return recorder().operation; }
