@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "trace/graph.h"
 #include "trace/tensor.h"
 
 namespace tenon::autograd {
@@ -26,6 +27,15 @@ std::vector<Tensor> grad(std::span<const Tensor> outputs, std::span<const Tensor
                          std::span<const Tensor> gradients = {}, bool retain_graph = false,
                          bool create_graph = false, bool allow_unused = false,
                          bool materialize_grads = false);
+
+// Tensor.register_hook: called in every backward pass that computes the tensor's gradient and, for
+// a tensor that is no leaf, needs what the tensor was computed from; before retain_grad's and a
+// leaf's `.grad` receive it. They belong to the value that the tensor has now: a later write in
+// place makes another. Errors: a tensor that requires no grad; under vmap.
+Ref<GradientHooks> gradient_hooks(const Tensor& x);
+// Tensor.register_post_accumulate_grad_hook: called with a leaf when `.backward()` has accumulated
+// all gradients. Error: not a leaf.
+Ref<GradientHooks> accumulation_hooks(const Tensor& x);
 
 // func.vjp and func.grad. Between construction and exit() what is computed from entered tensors is
 // recorded one depth deeper; pull() may then be called any number of times, at any later time.

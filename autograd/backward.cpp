@@ -55,18 +55,20 @@ void accumulate(Cell& cell, Value gradient, bool create_graph) {
   }
 }
 
-}  // namespace
+using HookedLeaves = std::vector<std::pair<Tensor, Ref<GradientHooks>>>;
 
-void backward(std::span<const Tensor> roots, std::span<const Tensor> gradients, bool retain_graph,
-              bool create_graph, std::span<const Tensor> inputs) {
+// Gives the leaves that have hooks to be called once everything is accumulated.
+HookedLeaves accumulate_all(std::span<const Tensor> roots, std::span<const Tensor> gradients,
+                            bool retain_graph, bool create_graph, std::span<const Tensor> inputs) {
   OpScope scope("backward");
-  GradMode mode(create_graph);
   ReverseWalk walk(0, retain_graph || create_graph);
   seed_roots(scope, walk, roots, gradients);
+  HookedLeaves hooked;
   std::vector<std::pair<Tensor, size_t>> watched;
   for (const Tensor& input : inputs) {
     check(input.requires_grad(), ErrorKind::Runtime,
           "backward: one of the inputs does not require grad");
+    walk.head_for(input);
     if (!input.cell()->requires_grad) {
       watched.emplace_back(input, walk.watch(place_of(*input.cell())));
     }
@@ -85,10 +87,26 @@ void backward(std::span<const Tensor> roots, std::span<const Tensor> gradients, 
     const bool wanted = inputs.empty() || std::ranges::any_of(inputs, [&](const Tensor& input) {
                           return input.cell().get() == cell;
                         });
-    if (wanted) accumulate(*cell, gradient, create_graph);
+    if (!wanted) continue;
+    const Tensor tensor{Ref<Cell>(cell)};  // a hook may drop it
+    accumulate(*cell, run_hooks(leaf->hooks, gradient), create_graph);
+    if (leaf->after_hooks) hooked.emplace_back(tensor, leaf->after_hooks);
   }
   for (const auto& [tensor, number] : watched) {
     if (walk.watched(number)) accumulate(*tensor.cell(), walk.watched(number), create_graph);
+  }
+  return hooked;
+}
+
+}  // namespace
+
+void backward(std::span<const Tensor> roots, std::span<const Tensor> gradients, bool retain_graph,
+              bool create_graph, std::span<const Tensor> inputs) {
+  GradMode mode(create_graph);
+  // Outside of the scope: such a hook may take an optimizer's step.
+  for (const auto& [leaf, hooks] :
+       accumulate_all(roots, gradients, retain_graph, create_graph, inputs)) {
+    for (const auto& [number, function] : std::vector(hooks->functions)) function(leaf);
   }
 }
 
@@ -103,6 +121,7 @@ std::vector<Tensor> grad(std::span<const Tensor> outputs, std::span<const Tensor
   for (const Tensor& input : inputs) {
     check(input.requires_grad(), ErrorKind::Runtime,
           "One of the differentiated Tensors does not require grad");
+    walk.head_for(input);
     numbers.push_back(walk.watch(place_of(*input.cell())));
   }
   walk.run();
@@ -111,7 +130,7 @@ std::vector<Tensor> grad(std::span<const Tensor> outputs, std::span<const Tensor
     Value gradient = walk.watched(numbers[i]);
     if (inputs[i].cell()->requires_grad) {  // a leaf stands in several segments
       for (const auto& [leaf, arrived] : walk.leaves()) {
-        if (leaf->cell == inputs[i].cell().get()) gradient = arrived;
+        if (leaf->cell == inputs[i].cell().get()) gradient = run_hooks(leaf->hooks, arrived);
       }
     }
     if (!gradient) {

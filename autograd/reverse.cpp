@@ -95,8 +95,9 @@ ReverseWalk::ReverseWalk(int depth, bool retain) : bit_(reverse_bit(depth)), ret
 }
 
 ReverseWalk::Level& ReverseWalk::level_of(const Place& place) {
-  const uint64_t sequence = place.graph ? place.graph->sequence : recorder().segment->sequence;
-  Level& level = levels_[sequence];
+  const Segment& open = *recorder().segment;
+  Level& level = levels_[place.graph ? Order(place.graph->sequence, place.graph->part)
+                                     : Order(open.sequence, open.part)];
   if (level.cotangents.empty()) {
     level.graph = place.graph;
     level.cotangents.resize(place.graph ? place.graph->nodes.size()
@@ -178,7 +179,7 @@ void ReverseWalk::arrive_at_leaf(const Ref<LeafAnchor>& leaf, Value cotangent) {
 }
 
 void ReverseWalk::visit(Level& level, uint32_t node) {
-  const Value cotangent = level.cotangents[node];
+  const Value cotangent = after_hooks(level, node, level.cotangents[node]);
   if (const auto found = level.watches.find(node); found != level.watches.end()) {
     for (size_t number : found->second) watched_[number] = cotangent;
   }

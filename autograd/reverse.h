@@ -7,6 +7,7 @@
 #pragma once
 
 #include <map>
+#include <set>
 #include <unordered_map>
 #include <vector>
 
@@ -31,6 +32,8 @@ class ReverseWalk {
   void seed(const Place& place, Value cotangent);
   // Asks for the cotangent that arrives at a place; returns a number for `watched`.
   size_t watch(const Place& place);
+  // Hooks are called only on the way to this tensor, and to others given so. Without any: always.
+  void head_for(const Tensor& input);
   void run();
 
   Value watched(size_t number) const { return watched_[number]; }  // none: nothing arrived
@@ -50,17 +53,25 @@ class ReverseWalk {
   Level& level_of(const Place& place);
   void add(Level& level, uint32_t node, Value cotangent);
   void visit(Level& level, uint32_t node);
+  bool is_on_the_way(const Level& level, uint32_t node) const;
+  Value after_hooks(const Level& level, uint32_t node, Value cotangent) const;
   void arrive_at_leaf(const Ref<LeafAnchor>& leaf, Value cotangent);
   static Value import(Level& level, uint32_t node);
 
   const DerivativeMask bit_;
   const bool retain_;
-  std::map<uint64_t, Level, std::greater<>> levels_;  // latest segment first
+  using Order = std::pair<uint64_t, uint64_t>;     // a segment's number and part
+  std::map<Order, Level, std::greater<>> levels_;  // latest segment first
   std::vector<Value> watched_;
   std::vector<std::pair<Ref<LeafAnchor>, Value>> leaves_;
   std::unordered_map<LeafAnchor*, size_t> leaf_index_;
   std::vector<std::pair<Ref<Graph>, uint32_t>> to_free_;
+  std::set<std::pair<const Graph*, uint32_t>> goals_;
+  std::set<const LeafAnchor*> leaf_goals_;
 };
+
+// The gradient as hooks leave it.
+Value run_hooks(const Ref<GradientHooks>& hooks, Value gradient);
 
 // The cotangents of a node's operands, by its rule or its partial derivatives.
 void transpose(RuleContext& context, Value cotangent, std::span<const bool> needs,

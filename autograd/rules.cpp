@@ -39,6 +39,7 @@ TENON_NO_DERIVATIVE(Argsort)
 // Identity --------------------------------------------------------------------------------------
 void vjp_Alias(RuleContext&, Value g, Needs, Cotangents out) { out[0] = g; }
 void vjp_Redirect(RuleContext&, Value g, Needs needs, Cotangents out) {
+  if (needs[0]) out[0] = g;
   if (needs[1]) out[1] = g;
 }
 

@@ -56,7 +56,10 @@ Value jvp_bilinear(RuleContext& c, std::span<const Value> tangents) {
 }
 
 Value jvp_none(RuleContext&, std::span<const Value>) { return {}; }
-Value jvp_Redirect(RuleContext&, std::span<const Value> tangents) { return tangents[1]; }
+Value jvp_Redirect(RuleContext&, std::span<const Value> tangents) {
+  if (!tangents[0] || !tangents[1]) return tangents[0] ? tangents[0] : tangents[1];
+  return tangents[0] + tangents[1];
+}
 
 template <class Rule>
 using Table = std::array<Rule, kOpCount>;

@@ -8,6 +8,7 @@
 #include "core/shape.h"
 #include "generated/functions.h"
 #include "python/arguments.h"
+#include "python/deferred_release.h"
 #include "python/tensor_type.h"
 
 namespace tenon::python {
@@ -185,6 +186,7 @@ DType dtype_of_array(PyObject* array) {
 
 // Shares the array's memory.
 Tensor share_array(PyObject* array) {
+  release_deferred();
   const DType dtype = dtype_of_array(array);
   auto* view = new Py_buffer;
   const Attribute flags(array, "flags");
@@ -194,13 +196,7 @@ Tensor share_array(PyObject* array) {
     delete view;
     throw PythonError{};
   }
-  const auto release = [view] {
-    if (!Py_IsInitialized()) return;
-    const PyGILState_STATE state = PyGILState_Ensure();
-    PyBuffer_Release(view);
-    delete view;
-    PyGILState_Release(state);
-  };
+  const auto release = [view] { release_later(view); };
   Ref<Storage> storage;
   Dims dims, strides;
   const auto width = static_cast<int64_t>(size_of(dtype));
@@ -343,6 +339,7 @@ PyObject* make_tensor(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObje
     PyObject* slots[kMostParameters];
     Holder holder;
     overloads.bind(nullptr, args, nargs, names, slots, holder);
+    optional(slots[2], to_device);
     const Tensor x = tensor_from_data(slots[0], optional(slots[1], to_dtype));
     if (slots[3] != nullptr && to_bool(slots[3])) x.set_requires_grad(true);
     return wrap(x);
@@ -361,6 +358,7 @@ PyObject* as_tensor(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject
     PyObject* slots[kMostParameters];
     Holder holder;
     overloads.bind(nullptr, args, nargs, names, slots, holder);
+    optional(slots[2], to_device);
     const auto dtype = optional(slots[1], to_dtype);
     if (is_tensor(slots[0]) && (!dtype || *dtype == to_tensor(slots[0]).dtype())) {
       return Py_NewRef(slots[0]);

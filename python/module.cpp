@@ -2,6 +2,7 @@
 #include <nanobind/nanobind.h>
 
 #include <cstring>
+#include <memory>
 
 #include "autograd/autograd.h"
 #include "core/error.h"
@@ -10,14 +11,14 @@
 #include "generated/functions.h"
 #include "jit/plan/executor.h"
 #include "python/arguments.h"
+#include "python/blocking.h"
 #include "python/caster.h"
+#include "python/deferred_release.h"
 #include "python/errors.h"
-#include "python/interrupt.h"
 #include "python/nn_module.h"
 #include "python/origins.h"
 #include "python/packages.h"
 #include "python/tensor_type.h"
-#include "trace/executor.h"
 #include "trace/vmap.h"
 
 namespace nb = nanobind;
@@ -74,7 +75,48 @@ void add_modes(nb::module_& m) {
   m.def("pending_trace", &pending_trace, "What this thread has recorded and not run, as text.");
 }
 
+// A Python callable that takes a gradient and returns another, or None.
+GradientHooks::Function as_hook(nb::object callable) {
+  const std::shared_ptr<PyObject> function(callable.release().ptr(),
+                                           [](PyObject* object) { release_later(object); });
+  return [function](const Tensor& gradient) -> Tensor {
+    const nb::object given = nb::steal(wrap(gradient));
+    const nb::object result = nb::steal(PyObject_CallOneArg(function.get(), given.ptr()));
+    if (!result.is_valid()) throw PythonError{};
+    if (result.is_none()) return {};
+    if (!is_tensor(result.ptr())) {
+      raise_type_error("a hook of a gradient must return None or a Tensor, not %s",
+                       Py_TYPE(result.ptr())->tp_name);
+    }
+    return to_tensor(result.ptr());
+  };
+}
+
+struct HookTable {
+  Ref<GradientHooks> hooks;
+};
+
+void add_hooks(nb::module_& m) {
+  nb::class_<HookTable>(m, "_HookTable")
+      .def("__setitem__",
+           [](HookTable& self, int64_t number, nb::object hook) {
+             TraceLock lock;
+             self.hooks->add(number, as_hook(std::move(hook)));
+           })
+      .def(
+          "pop",
+          [](HookTable& self, int64_t number, nb::object) {
+            TraceLock lock;
+            self.hooks->remove(number);
+          },
+          "number"_a, "default"_a = nb::none());
+  m.def("_gradient_hooks", [](const Tensor& x) { return HookTable{autograd::gradient_hooks(x)}; });
+  m.def("_accumulation_hooks",
+        [](const Tensor& x) { return HookTable{autograd::accumulation_hooks(x)}; });
+}
+
 void add_autograd(nb::module_& m) {
+  add_hooks(m);
   m.def("_backward", [](std::vector<Tensor> roots, std::vector<Tensor> gradients, bool retain_graph,
                         bool create_graph, std::vector<Tensor> inputs) {
     autograd::backward(roots, gradients, retain_graph, create_graph, inputs);
@@ -170,13 +212,5 @@ NB_MODULE(_C, m) {
   add_nn(m);
   add_optim(m);
   tenon::jit::install();
-  tenon::set_blocking_hooks({[]() -> void* {
-                               enter_interruptible();
-                               return PyGILState_Check() ? PyEval_SaveThread() : nullptr;
-                             },
-                             [](void* state) {
-                               leave_interruptible();
-                               if (state != nullptr)
-                                 PyEval_RestoreThread(static_cast<PyThreadState*>(state));
-                             }});
+  install_blocking_hooks();
 }

@@ -10,6 +10,7 @@
 #include "core/shape.h"
 #include "generated/functions.h"
 #include "python/arguments.h"
+#include "python/deferred_release.h"
 #include "python/errors.h"
 
 namespace tenon::python {
@@ -59,6 +60,7 @@ void tensor_dealloc(PyObject* self) {
   if (PyType_IS_GC(type)) PyObject_GC_UnTrack(self);
   if (object->weak_references != nullptr) PyObject_ClearWeakRefs(self);
   object->tensor.~Tensor();
+  release_deferred();
   Py_CLEAR(object->dict);
   type->tp_free(self);
   Py_DECREF(type);

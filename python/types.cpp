@@ -70,6 +70,8 @@ void add_dtypes(nb::module_& m) {
   }
 }
 
+constexpr const char* kNoCuda = "this build of Tenon has no CUDA back end";
+
 Device make_device(std::string_view text, std::optional<int> index) {
   Device device = parse_device(text);
   if (index) device.index = static_cast<int8_t>(*index);
@@ -114,6 +116,8 @@ void add_device(nb::module_& m) {
                               nb::make_tuple(to_string(self)));
       });
   device_type = reinterpret_cast<PyTypeObject*>(type.ptr());
+  m.attr("_no_cuda") = kNoCuda;
+  m.def("_to_device", [](nb::object which) { return to_device(which.ptr()); });
 }
 
 void add_generator(nb::module_& m) {
@@ -161,8 +165,11 @@ DType to_dtype(PyObject* object) {
 }
 
 Device to_device(PyObject* object) {
-  if (PyUnicode_Check(object)) return parse_device(to_str(object));
-  return *nb::inst_ptr<Device>(object);
+  const Device device =
+      PyUnicode_Check(object) ? parse_device(to_str(object)) : *nb::inst_ptr<Device>(object);
+  check(!device.is_cuda(), ErrorKind::Runtime, "no tensors on the device {}: {}. Use the cpu",
+        to_string(device), kNoCuda);
+  return device;
 }
 
 Generator* to_generator(PyObject* object) {

@@ -54,7 +54,7 @@ struct Cell : RefCounted {
   uint32_t cached_version = 0;
   uint64_t leaf_sequence = 0;
   NodeId leaf_node = kNoNode;
-  NodeId leaf_of = kNoNode;
+  NodeId leaf_of = kNoNode;  // of a view: the root's node that it was read from
   int32_t leaf_depth = 0;
 
   uint32_t level = 0;  // the vmap instance it was made in

@@ -1,9 +1,7 @@
 #include "trace/compact.h"
 
 #include <algorithm>
-#include <cstring>
 
-#include "core/allocator.h"
 #include "trace/recorder.h"
 #include "trace/rules.h"
 
@@ -24,14 +22,6 @@ bool is_free_to_recompute(Op op) {
     default:
       return false;
   }
-}
-
-// A residual that lies in memory known outside would change with it.
-Buffer private_copy(Buffer buffer) {
-  if (!buffer.storage || !buffer.storage->is_exposed()) return buffer;
-  Buffer copy{allocate(buffer.storage->bytes()), buffer.offset, buffer.type};
-  std::memcpy(copy.storage->data(), buffer.storage->data(), buffer.storage->bytes());
-  return copy;
 }
 
 class Chooser {
@@ -148,7 +138,7 @@ Ref<Graph> build_graph(Segment& segment, const Residuals& residuals, const Store
   for (size_t i = 0; i < residuals.kept.size(); ++i) {
     index[residuals.kept[i]] = static_cast<uint32_t>(i);
   }
-  auto graph = make_ref<Graph>(segment.sequence);
+  auto graph = make_ref<Graph>(segment.sequence, segment.part);
   graph->nodes.resize(residuals.kept.size());
   for (size_t i = 0; i < residuals.kept.size(); ++i) {
     const NodeId id = residuals.kept[i];
@@ -162,8 +152,11 @@ Ref<Graph> build_graph(Segment& segment, const Residuals& residuals, const Store
     node.active = from.active & residuals.bits;
     node.origin = from.origin;
     node.references += 1;  // the builder's own
+    if (const auto hooks = segment.hooks.find(id); hooks != segment.hooks.end()) {
+      node.hooks = hooks->second;
+    }
     if ((marks & Residuals::kValue) && !(marks & Residuals::kRecompute)) {
-      node.value = private_copy(stored.find(id));
+      node.value = make_private(stored.find(id));  // or it would change with that memory
     }
     if (from.op == Op::Input) {
       Source& source = segment.sources[from.attributes];

@@ -4,6 +4,7 @@
 #include <unordered_map>
 
 #include "trace/recorder.h"
+#include "trace/reorder.h"
 #include "trace/rules.h"
 
 namespace tenon {
@@ -22,6 +23,9 @@ class Split {
     for (NodeId id = cut_; id < from_.nodes.size(); ++id) move(id);
     move_cells();
     truncate();
+    into_->failed = from_.failed;
+    into_->failure = from_.failure;
+    into_->failure_kind = from_.failure_kind;
     return into_;
   }
 
@@ -101,9 +105,16 @@ class Split {
       }
     }
     moved_[id - cut_] = copy(id, operands);
+    if (from_.is_poisoned(id)) {
+      into_->poisoned.resize(into_->nodes.size());
+      into_->poisoned.back() = true;
+    }
     if (node.flags & Node::kValued) {
       const auto value = from_.values.extract(id);
       into_->values.emplace(moved_[id - cut_], value.mapped());
+    }
+    if (const auto hooks = from_.hooks.extract(id)) {
+      into_->hooks.emplace(moved_[id - cut_], hooks.mapped());
     }
   }
 
@@ -202,6 +213,7 @@ class Split {
       if (node.operand_count > Node::kInlineOperands) from_.operand_pool.resize(node.operands[0]);
     }
     from_.nodes.resize(cut_);
+    if (!from_.poisoned.empty()) from_.poisoned.resize(cut_);
     if (!positions_->empty()) positions_->resize(cut_);
   }
 
@@ -241,6 +253,21 @@ void poison_source(Segment& segment, size_t source, const Segment& failed) {
 }
 
 }  // namespace
+
+Ref<Segment> split_off_rest(const Ref<Segment>& segment, NodeId node) {
+  // A 256th of the numbers: what was split off is most often split again.
+  const uint64_t room = (segment->part - segment->first_part) / 256;
+  if (room == 0) return nullptr;
+  const NodeId cut = bring_forward(*segment, node);
+  if (cut == segment->nodes.size()) return nullptr;
+  std::vector<uint64_t> positions = std::move(segment->positions);
+  const Ref<Segment> rest = Split(*segment, cut, segment->sequence).run(positions);
+  segment->positions = std::move(positions);
+  rest->first_position = segment->first_position;
+  rest->part = segment->part;
+  rest->first_part = segment->part = segment->first_part + room;
+  return rest;
+}
 
 int64_t pinned_bytes_cap = int64_t{1} << 30;
 

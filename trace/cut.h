@@ -15,6 +15,11 @@ namespace tenon {
 std::vector<Ref<Segment>> cut_segment(const Ref<Segment>& segment, std::span<const NodeId> cuts,
                                       std::vector<uint64_t> positions);
 
+// Splits a failed segment: what `node` is computed from stays, the rest moves to a new segment,
+// returned, that comes later. Null when there is no rest. Sequence numbers that are in use leave no
+// place for it, so that both keep the segment's number and are told apart by their part.
+Ref<Segment> split_off_rest(const Ref<Segment>& segment, NodeId node);
+
 // Fetches the buffers and derivatives of pending sources from the pieces they come from, running
 // those if need be. Nodes whose source failed are poisoned. May give up the lock meanwhile.
 void resolve_sources(Segment& segment);

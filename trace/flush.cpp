@@ -1,11 +1,9 @@
 // Running what is pending: sealing a segment, running it, and moving cells to their buffers.
 #include <algorithm>
 #include <condition_variable>
-#include <cstring>
 #include <mutex>
 #include <utility>
 
-#include "core/allocator.h"
 #include "core/log.h"
 #include "core/threads.h"
 #include "trace/compact.h"
@@ -21,9 +19,12 @@ namespace {
 Executor* installed_executor = nullptr;
 BlockingHooks blocking_hooks;
 
-// Threads that wait for a segment which another thread runs.
+// Threads that wait for a segment which another thread runs. Some may still, at the end.
 std::mutex wait_mutex;
-std::condition_variable segment_done;
+std::condition_variable& segment_done() {
+  static auto* const instance = new std::condition_variable;
+  return *instance;
+}
 
 // Outside the trace lock and, under Python, without the interpreter lock.
 template <class Body>
@@ -59,13 +60,6 @@ void poison(Segment& segment, const DataError& error) {
 
 // The buffers a run gave, moved to the cells that are still alive. A result that lies in memory
 // known outside (an alias of an exposed input) becomes the cell's own.
-Buffer own_buffer(Buffer buffer) {
-  if (!buffer.storage || !buffer.storage->is_exposed()) return buffer;
-  Buffer copy{allocate(buffer.storage->bytes()), buffer.offset, buffer.type};
-  std::memcpy(copy.storage->data(), buffer.storage->data(), buffer.storage->bytes());
-  return copy;
-}
-
 void settle_cells(Segment& segment, const Ref<Graph>& graph, const std::vector<uint32_t>& index,
                   const StoredValues& stored) {
   for (Cell *cell = segment.cells, *next = nullptr; cell; cell = next) {
@@ -74,7 +68,7 @@ void settle_cells(Segment& segment, const Ref<Graph>& graph, const std::vector<u
     const Node& node = segment.nodes[id];
     if (node.level != 0 || segment.is_poisoned(id)) continue;  // dead with its vmap, or failed
     if (!cell->view) {
-      cell->buffer = own_buffer(stored.find(id));
+      cell->buffer = make_private(stored.find(id));
       cell->buffer.type = cell->type;
     }
     cell->position = segment.positions.empty() ? 0 : segment.positions[id];
@@ -86,28 +80,27 @@ void settle_cells(Segment& segment, const Ref<Graph>& graph, const std::vector<u
 }
 
 void finish(const Ref<Segment>& segment, bool done) {
-  segment->state = done ? Segment::State::Done : Segment::State::Pending;
-  if (done) {
-    if (segment->cells) {
-      segment->state = Segment::State::Pending;  // failed or dead cells still name it
-      segment->self = segment;
-    } else {
-      segment->self = nullptr;
-    }
-  } else if (segment->cells) {
-    segment->self = segment;
-  }
+  segment->failed = !done;
+  // Failed or dead cells may still name it.
+  segment->state = done && !segment->cells ? Segment::State::Done : Segment::State::Pending;
+  segment->self = segment->cells ? segment : nullptr;
   {
     std::lock_guard guard(wait_mutex);
   }
-  segment_done.notify_all();
+  segment_done().notify_all();
 }
 
 // Runs a sealed segment and compacts it. Throws what the run threw; the segment then stays pending
 // (or, after a data error, keeps just the cells that depend on the failed node).
 void run_sealed(const Ref<Segment>& segment) {
-  resolve_sources(*segment);
-  if (segment->state != Segment::State::Pending) return;  // another thread has taken it meanwhile
+  if (segment->state != Segment::State::Pending) return;  // another thread has taken it
+  segment->state = Segment::State::Running;
+  try {
+    resolve_sources(*segment);
+  } catch (...) {
+    finish(segment, false);
+    throw;
+  }
   std::exception_ptr data_error;
   bool just_roots = !segment->poisoned.empty();
   while (true) {
@@ -164,12 +157,24 @@ void run_sealed(const Ref<Segment>& segment) {
   if (data_error) std::rethrow_exception(data_error);
 }
 
+// Runs what a node of a sealed segment needs. That is all of the segment, unless this has failed:
+// what can't run (for want of memory, say) must not keep the rest from being read.
+void run_for(const Ref<Segment>& segment, NodeId node) {
+  if (segment->failed) {
+    if (const Ref<Segment> rest = split_off_rest(segment, node)) {
+      rest->state = Segment::State::Pending;
+      if (rest->cells) rest->self = rest;
+    }
+  }
+  run_sealed(segment);
+}
+
 void wait_for(Segment* segment) {
   const Ref<Segment> keep(segment);
   blocking([&] {
     std::unique_lock guard(wait_mutex);
-    segment_done.wait_for(guard, std::chrono::milliseconds(50),
-                          [&] { return keep->state != Segment::State::Running; });
+    segment_done().wait_for(guard, std::chrono::milliseconds(50),
+                            [&] { return keep->state != Segment::State::Running; });
     return 0;
   });
 }
@@ -191,6 +196,11 @@ void run_pieces(std::span<const Ref<Segment>> pieces) {
       } while (piece->state == Segment::State::Running);
     } catch (const DataError&) {
       if (!failure) failure = std::current_exception();
+    } catch (...) {  // the others wait for what this one gives
+      for (const Ref<Segment>& other : pieces) {
+        if (other->state == Segment::State::Pending) other->failed = true;
+      }
+      throw;
     }
   }
   if (failure) std::rethrow_exception(failure);
@@ -277,18 +287,34 @@ void cut_if_large(Recorder& r) {
   if (failure) std::rethrow_exception(failure);
 }
 
-void run_in_place(Recorder& r) {
-  Segment& segment = *r.segment;
-  const Ref<Segment> keep(&segment);
-  resolve_sources(segment);
-  RunRecipe recipe = make_recipe(segment);
-  if (recipe.roots.empty()) return;
+static void compute_in_place(const Recorder& r, Segment& segment, RunRecipe& recipe) {
   bind_inputs(recipe, segment);
   std::vector<Buffer> outputs = run_program(recipe.program);
+  if (r.segment.get() != &segment) return;  // another thread's: it has been sealed meanwhile
   for (size_t i = 0; i < recipe.roots.size(); ++i) {
     const NodeId root = recipe.roots[i];
     segment.nodes[root].flags |= Node::kValued;
-    segment.values[root] = own_buffer(std::move(outputs[i]));
+    segment.values[root] = make_private(std::move(outputs[i]));
+  }
+}
+
+void run_in_place(Recorder& r, NodeId wanted) {
+  Segment& segment = *r.segment;
+  const Ref<Segment> keep(&segment);
+  const bool runs_all = wanted == kNoNode || !segment.failed;
+  try {
+    resolve_sources(segment);
+    RunRecipe recipe;
+    if (runs_all) {
+      recipe = make_recipe(segment);
+    } else if (needs_run(segment, wanted)) {
+      recipe.roots = {wanted};
+      extract_program(segment, recipe);
+    }
+    if (!recipe.roots.empty()) compute_in_place(r, segment, recipe);
+  } catch (...) {
+    segment.failed = true;
+    throw;
   }
 }
 
@@ -303,17 +329,17 @@ void settle(Cell& cell) {
         break;
       case Segment::State::Open:
         if (segment->owner->transforms == 0 && segment->owner->scopes == 0) {
-          run_sealed(next_segment(*segment->owner));
+          run_for(next_segment(*segment->owner), cell.node);
         } else {  // another thread's transform or operation is open: it keeps its trace, we read
                   // the value
-          run_in_place(*segment->owner);
-          return;
+          run_in_place(*segment->owner, cell.node);
+          if (cell.segment == segment && segment->state == Segment::State::Open) return;
         }
         break;
       case Segment::State::Pending:
         check(segment->nodes[cell.node].level == 0, ErrorKind::Runtime,
               "{}: this tensor belongs to a vmap that has ended", current_operation());
-        run_sealed(Ref<Segment>(segment));
+        run_for(Ref<Segment>(segment), cell.node);
         break;
       case Segment::State::Done:
         fail(ErrorKind::Internal, "a tensor names a finished segment");
@@ -331,14 +357,15 @@ static Buffer evaluate_root(Cell& root) {
           "use tenon.where or tenon.cond in place of Python's if, and return the value from the "
           "mapped function in place of printing it",
           current_operation());
-    seal_and_run(r);
-    if (root.segment == r.segment.get()) {  // inside a transform
+    if (r.transforms > 0 || r.scopes > 0) {
+      run_in_place(r, root.node);
       const Node& done = r.segment->nodes[root.node];
       Buffer buffer = done.op == Op::Input ? r.segment->sources[done.attributes].buffer
                                            : r.segment->values.at(root.node);
       buffer.type = root.type;
       return buffer;
     }
+    if (!r.segment->failed) seal_and_run(r);
   }
   if (root.segment) settle(root);
   if (root.segment) {

@@ -5,7 +5,9 @@
 // program that records for days keeps only what its live tensors need.
 #pragma once
 
+#include <functional>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "core/ref.h"
@@ -15,10 +17,23 @@
 namespace tenon {
 
 struct Cell;
+class Tensor;
+
+// Functions of the user's that are called with a gradient once it is complete, in the order in
+// which they were added. What one returns, if anything, takes the gradient's place.
+struct GradientHooks : RefCounted {
+  using Function = std::function<Tensor(const Tensor&)>;
+  std::vector<std::pair<int64_t, Function>> functions;  // by number
+
+  void add(int64_t number, Function function);
+  void remove(int64_t number);
+};
 
 // The weak way from a recorded leaf back to the cell whose `.grad` it feeds.
 struct LeafAnchor : RefCounted {
-  Cell* cell = nullptr;  // null once the cell is gone
+  Cell* cell = nullptr;            // null once the cell is gone
+  Ref<GradientHooks> hooks;        // before the gradient is accumulated
+  Ref<GradientHooks> after_hooks;  // after; they are called with the leaf
 };
 
 class Graph;
@@ -43,14 +58,16 @@ struct GraphNode {
   Ref<LeafAnchor> leaf;  // when it is a leaf's alias
   Ref<Graph> link;       // an input: the node of an earlier graph that it continues
   uint32_t link_node = kNoNode;
+  Ref<GradientHooks> hooks;
 };
 
 class Graph : public RefCounted {
  public:
-  explicit Graph(uint64_t sequence) : sequence(sequence) {}
+  Graph(uint64_t sequence, uint64_t part) : sequence(sequence), part(part) {}
   ~Graph();
 
-  const uint64_t sequence;  // that of the segment it came from: later graphs only see earlier ones
+  // Those of the segment it came from: later graphs only see earlier ones.
+  const uint64_t sequence, part;
   std::vector<GraphNode> nodes;
   std::vector<GraphEdge> edges;
   std::vector<int64_t> attributes;

@@ -1,7 +1,6 @@
 #include "trace/recorder.h"
 
 #include <atomic>
-#include <condition_variable>
 #include <thread>
 
 #include "core/error.h"
@@ -183,116 +182,6 @@ Value append_linked(Value value, GraphRef derivative) {
   segment.nodes.push_back(ghost);
   const Value operands[] = {value, {static_cast<uint32_t>(segment.nodes.size() - 1)}};
   return append_masked(Op::Redirect, type, operands, {}, {}, ~DerivativeMask{0});
-}
-
-namespace {
-
-void check_level(const Recorder& r, uint32_t level) {
-  if (level == 0) return;
-  for (const OpenVmap& open : r.vmaps) {
-    if (open.instance == level) return;
-  }
-  fail(ErrorKind::Runtime,
-       "{}: this tensor belongs to a vmap that has ended; return it from the mapped function "
-       "instead of keeping it",
-       current_operation());
-}
-
-// The value of a root cell in the open segment, before a leaf's alias.
-NodeId resolve_value(Recorder& r, Cell& cell) {
-  if (cell.segment) check_level(r, cell.segment->nodes[cell.node].level);
-  if (cell.segment && cell.segment != r.segment.get()) settle(cell);
-  if (cell.segment == r.segment.get()) return cell.node;
-  if (cell.cached_sequence != r.segment->sequence) {
-    Buffer buffer = cell.segment ? cell.segment->values.at(cell.node) : cell.buffer;
-    check(static_cast<bool>(buffer.storage), ErrorKind::Internal, "a tensor without a value");
-    buffer.type = cell.type;
-    cell.cached_node = append_input(std::move(buffer), cell.derivative, cell.position).id;
-    cell.cached_sequence = r.segment->sequence;
-  } else if (r.segment->sources[r.segment->nodes[cell.cached_node].attributes]
-                 .buffer.storage->exposures.load(std::memory_order_relaxed) > 0) {
-    r.touched_exposed = true;
-  }
-  return cell.cached_node;
-}
-
-// A leaf stands in the trace as an alias, so that the derivative of what it was computed from
-// stops here, and so that each depth sees its own.
-NodeId resolve_leaf(Recorder& r, Cell& cell, NodeId value) {
-  Segment& segment = *r.segment;
-  if (cell.leaf_sequence == segment.sequence && cell.leaf_of == value &&
-      cell.leaf_depth == r.depth) {
-    return cell.leaf_node;
-  }
-  const DerivativeMask all = (DerivativeMask{2} << r.depth) - 1;
-  const Value operand{value};
-  const Value alias = append_masked(Op::Alias, cell.type, {&operand, 1}, {}, {},
-                                    (all | (all << 16)) & ~reverse_bit(0));
-  Node& node = segment.nodes[alias.id];
-  node.flags |= Node::kLeaf;
-  node.active |= reverse_bit(0);
-  node.attributes = static_cast<uint32_t>(segment.leaves.size());
-  if (!cell.anchor) {
-    cell.anchor = make_ref<LeafAnchor>();
-    cell.anchor->cell = &cell;
-  }
-  segment.leaves.push_back(cell.anchor);
-  cell.leaf_sequence = segment.sequence;
-  cell.leaf_node = alias.id;
-  cell.leaf_of = value;
-  cell.leaf_depth = r.depth;
-  return alias.id;
-}
-
-bool is_view_current(const Recorder& r, const Cell& cell) {
-  return cell.cached_sequence == r.segment->sequence &&
-         cell.cached_version == cell.view->root->version && cell.leaf_depth == r.depth;
-}
-
-// A view's node carries the derivative mode in which the view was made, not that of its first use.
-void emit_view(Recorder& r, Cell& cell, Value base) {
-  const View& view = *cell.view;
-  const DerivativeMask all = (DerivativeMask{2} << r.depth) - 1;
-  const DerivativeMask mask =
-      view.detached ? 0 : (all & ~DerivativeMask{view.blocked}) | (all << 16);
-  Segment::unbind(cell);
-  if (cell.cached_version != view.root->version) cell.derivative.reset();
-  Value value;
-  if (cell.derivative) {  // it was differentiated through before a cut: that place stays its own
-    value = append_masked(view.op, cell.type, {&base, 1}, view.axes, view.sizes, 0);
-    value = append_linked(value, cell.derivative);
-  } else {
-    value = append_masked(view.op, cell.type, {&base, 1}, view.axes, view.sizes, mask);
-    const Node& node = r.segment->nodes[value.id];
-    if (node.active & reverse_bit(0)) r.segment->bind(cell, value.id);
-  }
-  cell.cached_node = value.id;
-  cell.cached_sequence = r.segment->sequence;
-  cell.cached_version = view.root->version;
-  cell.leaf_depth = r.depth;
-}
-
-}  // namespace
-
-Value resolve(Cell& cell) {
-  Recorder& r = recorder();
-  if (!cell.view) {
-    const NodeId value = resolve_value(r, cell);
-    return {cell.requires_grad ? resolve_leaf(r, cell, value) : value};
-  }
-  if (is_view_current(r, cell)) {
-    resolve_value(r, cell.root());  // its storage may be exposed
-    return {cell.cached_node};
-  }
-  std::vector<Cell*> chain;  // views of views, innermost last
-  Cell* at = &cell;
-  for (; at->view && !is_view_current(r, *at); at = at->view->base.get()) chain.push_back(at);
-  Value value = at->view ? Value{at->cached_node} : resolve(*at);
-  for (size_t i = chain.size(); i-- > 0;) {
-    emit_view(r, *chain[i], value);
-    value = {chain[i]->cached_node};
-  }
-  return value;
 }
 
 bool is_dense(const Type& type) {

@@ -103,11 +103,17 @@ void start_sequences_at(uint64_t sequence);  // so that tests needn't count that
 // Runs what the cell needs; afterwards its root has a buffer (or its segment has its value).
 Buffer evaluate(Cell& cell);
 void copy_buffer(const Buffer& from, const Buffer& into);  // same extents, each in its own layout
-void seal_and_run(Recorder& recorder);                     // the whole open segment, then compact
-void bring_home(Recorder& recorder);    // copies written values into memory known outside
-void run_in_place(Recorder& recorder);  // inside transforms: values, without compaction
+Buffer copy_storage(const Buffer& from);  // the same layout, in a copy of the whole storage
+Buffer make_private(Buffer buffer);       // a copy, if its storage is known outside
+void seal_and_run(Recorder& recorder);    // the whole open segment, then compact
+void bring_home(Recorder& recorder);      // copies written values into memory known outside
+// Inside transforms: values, without compaction. After a failure, that of `wanted` alone.
+void run_in_place(Recorder& recorder, NodeId wanted = kNoNode);
 bool needs_run(const Segment& segment, NodeId node);  // it has to be computed, and can be
 void cut_if_large(Recorder& recorder);                // caps, between public operations
+
+// A leaf's, made when it is first asked for.
+const Ref<LeafAnchor>& anchor_of(Cell& leaf);
 
 // Non-leaves that retain_grad was called on.
 std::vector<Ref<LeafAnchor>>& retaining_cells();

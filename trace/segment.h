@@ -26,9 +26,12 @@ class Segment : public RefCounted {
   ~Segment();
 
   const uint64_t sequence;
+  // Where it stands among the parts that a failed segment was split into: (first_part, part].
+  uint64_t first_part = 0, part = ~uint64_t{0};
   std::atomic<State> state = State::Open;
   struct Recorder* owner = nullptr;  // while open
   Ref<Segment> self;                 // held while pending: cells name it, nobody records into it
+  bool failed = false;               // its run as a whole: what is read next runs without the rest
   std::vector<bool> poisoned;        // nodes that failed, or depend on one that did
   std::string failure;               // what the first of them said
   ErrorKind failure_kind = ErrorKind::Runtime;
@@ -38,9 +41,10 @@ class Segment : public RefCounted {
   std::vector<Source> sources;
   std::vector<Ref<LeafAnchor>> leaves;
   std::unordered_map<NodeId, Buffer> values;  // of kValued nodes
-  Cell* cells = nullptr;                      // those that name one of its nodes
-  uint64_t first_position = 1;                // of its nodes in the recorder's stream
-  std::vector<uint64_t> positions;            // of its nodes, when it was cut by a cap
+  std::unordered_map<NodeId, Ref<GradientHooks>> hooks;
+  Cell* cells = nullptr;            // those that name one of its nodes
+  uint64_t first_position = 1;      // of its nodes in the recorder's stream
+  std::vector<uint64_t> positions;  // of its nodes, when it was cut by a cap
 
   bool is_poisoned(NodeId node) const { return node < poisoned.size() && poisoned[node]; }
   void spread_poison();  // to what depends on poisoned nodes

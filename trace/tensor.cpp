@@ -145,8 +145,8 @@ void Tensor::retain_grad() const {
 }
 
 std::vector<Ref<LeafAnchor>>& retaining_cells() {
-  static std::vector<Ref<LeafAnchor>> anchors;
-  return anchors;
+  static auto* const anchors = new std::vector<Ref<LeafAnchor>>;  // threads may outlive statics
+  return *anchors;
 }
 
 Tensor Tensor::grad() const { return Tensor(defined_cell(cell_).grad); }
@@ -183,16 +183,11 @@ Buffer Tensor::expose() const {
   Cell& root = cell.root();
   tenon::evaluate(root);
   if (root.segment) {  // inside a transform: the value is the trace's, so a copy goes out
-    const Buffer buffer = tenon::evaluate(cell);
-    Buffer copy{allocate(buffer.storage->bytes()), buffer.offset, buffer.type};
-    std::memcpy(copy.storage->data(), buffer.storage->data(), buffer.storage->bytes());
-    return copy;
+    return copy_storage(tenon::evaluate(cell));
   }
   // Whoever else holds this storage (a residual, a pending operation) must not see it change.
   if (!root.buffer.storage->is_exposed() && !root.buffer.storage->is_unique()) {
-    Buffer own{allocate(root.buffer.storage->bytes()), root.buffer.offset, root.buffer.type};
-    std::memcpy(own.storage->data(), root.buffer.storage->data(), own.storage->bytes());
-    root.buffer = std::move(own);
+    root.buffer = copy_storage(root.buffer);
     root.cached_sequence = 0;
   }
   return tenon::evaluate(cell);
@@ -230,6 +225,18 @@ void copy_buffer(const Buffer& from, const Buffer& into) {
   for_each_offset(type_of(from.type), from.offset, [&](int64_t at) {
     std::memcpy(target + offsets[i++] * width, source + at * width, width);
   });
+}
+
+Buffer copy_storage(const Buffer& from) {
+  Buffer copy{allocate(from.storage->bytes()), from.offset, from.type};
+  if (from.storage->bytes() > 0) {
+    std::memcpy(copy.storage->data(), from.storage->data(), from.storage->bytes());
+  }
+  return copy;
+}
+
+Buffer make_private(Buffer buffer) {
+  return buffer.storage && buffer.storage->is_exposed() ? copy_storage(buffer) : buffer;
 }
 
 std::vector<std::byte> Tensor::to_bytes() const {
@@ -318,6 +325,13 @@ Tensor from_bytes(DType dtype, std::span<const int64_t> dims, std::span<const st
   Buffer buffer{allocate(bytes.size()), 0, type};
   if (!bytes.empty()) std::memcpy(buffer.storage->data(), bytes.data(), bytes.size());
   return from_buffer(std::move(buffer));
+}
+
+void GradientHooks::add(int64_t number, Function function) {
+  functions.emplace_back(number, std::move(function));
+}
+void GradientHooks::remove(int64_t number) {
+  std::erase_if(functions, [&](const auto& entry) { return entry.first == number; });
 }
 
 // Scopes -----------------------------------------------------------------------------------------

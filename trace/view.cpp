@@ -84,8 +84,53 @@ ViewShape view_shape(const Type& type, Op op, Ints axes, Ints sizes, Ints dims) 
   return shape;
 }
 
-// `base` with the part that `view` shows replaced by `value`: the view's movement undone.
-Value put(const View& view, Value base, Value value) {
+// The place in the base of what the view shows at `at`.
+Dims place_in_base(const View& view, Ints view_dims, Ints base_dims, const Dims& at) {
+  Dims place(base_dims.size(), 0);
+  switch (view.op) {
+    case Op::Slice:
+      for (size_t i = 0; i < at.size(); ++i) {
+        place[i] = view.sizes[i] + view.sizes[at.size() + i] * at[i];
+      }
+      break;
+    case Op::Permute:
+      for (size_t i = 0; i < at.size(); ++i) place[view.axes[i]] = at[i];
+      break;
+    case Op::Expand: {
+      const size_t shift = at.size() - place.size();
+      for (size_t i = 0; i < place.size(); ++i) place[i] = base_dims[i] == 1 ? 0 : at[shift + i];
+      break;
+    }
+    case Op::Reshape: {
+      int64_t element = 0;
+      for (size_t i = 0; i < at.size(); ++i) element = element * view_dims[i] + at[i];
+      for (size_t i = place.size(); i-- > 0; element /= base_dims[i]) {
+        place[i] = element % base_dims[i];
+      }
+      break;
+    }
+    default:
+      place = at;
+  }
+  return place;
+}
+
+// Of the copies that an expanded tensor shows of its base, the one at `at`.
+Value one_copy(Value expanded, Ints base_dims, const Dims& at) {
+  Dims dims(type_of(expanded).dims()), starts(dims.size(), 0);
+  const size_t shift = dims.size() - base_dims.size();
+  for (size_t i = 0; i < dims.size(); ++i) {
+    if (i >= shift && base_dims[i - shift] == dims[i]) continue;
+    starts[i] = at[i];
+    dims[i] = 1;
+  }
+  const Dims steps(dims.size(), 1);
+  return ops::reshape(ops::slice(expanded, starts, steps, dims), base_dims);
+}
+
+// `base` with the part that `view` shows replaced by `value`: the view's movement undone. `at` is
+// the place in the view of an element that was written.
+Value put(const View& view, Value base, Value value, const Dims& at) {
   switch (view.op) {
     case Op::Slice: {
       const size_t rank = view.sizes.size() / 2;
@@ -98,8 +143,9 @@ Value put(const View& view, Value base, Value value) {
       return ops::permute(value, inverse);
     }
     case Op::Reshape:
-    case Op::Expand:  // onto itself but for dims of size 1, or write() has refused it
       return ops::reshape(value, type_of(base).dims());
+    case Op::Expand:  // write() has refused all that would write two copies of an element
+      return one_copy(value, type_of(base).dims(), at);
     default:
       return value;
   }
@@ -118,6 +164,20 @@ Value plain_value(Cell& cell) {
   const Value value = resolve(cell);
   cell.requires_grad = leaf;
   return value;
+}
+
+// A write under no_grad: the new value with the derivative, in the modes that are blocked, of the
+// old one.
+Value keep_derivative(Value value, Value old) {
+  const DerivativeMask blocked = recorder().blocked;
+  const auto active = [](Value v) { return recorder().segment->nodes[v.id].active; };
+  if (active(value) & blocked) {
+    value = append_masked(Op::Alias, type_id_of(value), {&value, 1}, {}, {}, ~blocked);
+  }
+  if (!(active(old) & blocked)) return value;
+  const Value place = append_masked(Op::Alias, type_id_of(old), {&old, 1}, {}, {}, blocked);
+  const Value operands[] = {value, place};
+  return append_masked(Op::Redirect, type_id_of(value), operands, {}, {}, ~DerivativeMask{0});
 }
 
 }  // namespace
@@ -168,22 +228,22 @@ const Tensor& OpScope::write(const Tensor& target, Value value) {
   // Undo the movements from this view up to the root, which then names the whole new value.
   std::vector<Cell*> chain;
   for (Cell* at = &cell; at->view; at = at->view->base.get()) chain.push_back(at);
+  if (type.numel == 0 && !chain.empty()) {  // nothing of the root is written
+    value = plain_value(root);
+    chain.clear();
+  }
+  Dims place(type.rank, 0);
   for (Cell* at : chain) {
     Cell& base = *at->view->base;
     const Value old = base.view ? resolve(base) : plain_value(base);
-    value = put(*at->view, old, value);
+    value = put(*at->view, old, value, place);
+    place = place_in_base(*at->view, type_of(at->type).dims(), type_of(base.type).dims(), place);
     if (at->view->detached && !base.requires_grad &&
         (recorder().segment->nodes[old.id].active != 0)) {
       value = ops::redirect(value, old);
     }
   }
-  if (!is_grad_enabled() && !root.requires_grad) {  // the value changes, its derivative stays
-    const Value old = plain_value(root);
-    if (recorder().segment->nodes[old.id].active != 0) {
-      const Value operands[] = {ops::stop_gradient(value), old};
-      value = append_masked(Op::Redirect, type_id_of(value), operands, {}, {}, ~DerivativeMask{0});
-    }
-  }
+  if (recorder().blocked != 0) value = keep_derivative(value, plain_value(root));
   const Node& node = recorder().segment->nodes[value.id];
   if (node.type != root.type) {  // the root keeps the strides it shows
     value = append(Op::Alias, root.type, {&value, 1}, {}, {});

@@ -5,8 +5,6 @@ The names are PyTorch's; see the reference of operations.
 
 from __future__ import annotations
 
-import atexit as _atexit
-import contextlib as _contextlib
 import importlib as _importlib
 import typing as _typing
 
@@ -94,14 +92,6 @@ from .grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled, s
 __version__ = "0.1.0"
 
 
-@_atexit.register
-def _finish() -> None:
-    """Leaves nothing recorded to be torn down after the interpreter."""
-    # Nobody is left to read a result, nor to hear of a mistake in one.
-    with _contextlib.suppress(Exception):
-        flush()
-
-
 e = 2.718281828459045
 inf = 1e9999
 nan = inf - inf
@@ -114,7 +104,7 @@ preserve_format = "preserve_format"
 channels_last = "channels_last"
 
 # What costs time to import comes when it is first asked for.
-_LAZY = ("autograd", "func", "linalg", "nn", "optim", "special", "utils", "jit")
+_LAZY = ("autograd", "cuda", "func", "linalg", "nn", "optim", "special", "utils", "jit")
 
 
 def __getattr__(name: str) -> _typing.Any:

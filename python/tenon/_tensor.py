@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import builtins
+import weakref
 from typing import Any
 
 from . import _C, _functions
 from ._C import Tensor
+from .utils.hooks import add_hook
 
 _ops = _C._all
 
@@ -16,7 +18,7 @@ def _is_dtype(value: Any) -> builtins.bool:
 
 
 def _check_device(value: Any) -> None:
-    device = _C.device(value)
+    device = _C._to_device(value)
     if device.type != "cpu":
         raise RuntimeError(f"to: no tensors on the device {device}; only the cpu computes")
 
@@ -173,8 +175,9 @@ def _unique(self: Tensor, *args: Any, **kwargs: Any) -> Any:
     return _functions.unique(self, *args, **kwargs)
 
 
-def _cuda(self: Tensor, *_: Any, **__: Any) -> Tensor:
-    raise RuntimeError("cuda: this build of Tenon computes on the cpu only")
+def _cuda(self: Tensor, device: Any = None, **_: Any) -> Tensor:
+    """The tensor on a CUDA device. Raises RuntimeError, saying why there is none."""
+    return _to(self, "cuda" if device is None else device)
 
 
 def _random_(
@@ -192,6 +195,49 @@ def _no_grad() -> Any:
     from .grad_mode import no_grad
 
     return no_grad()
+
+
+def _register_hook(self: Tensor, hook: Any) -> Any:
+    """Calls hook(gradient) in every backward pass that computes this tensor's gradient.
+
+    What it returns, unless None, takes the gradient's place: in what the tensor was computed from,
+    in `.grad` and in what `autograd.grad` gives. Hooks run in the order in which they were
+    registered. They belong to the tensor's present value: a write in place makes another. Returns
+    a handle whose remove() takes the hook away.
+
+    Example::
+
+        >>> import tenon as tn
+        >>> x = tn.tensor([1.0, 2.0], requires_grad=True)
+        >>> handle = x.register_hook(lambda gradient: gradient * 10)
+        >>> (x * x).sum().backward()
+        >>> x.grad
+        tensor([20., 40.])
+
+    Raises:
+        RuntimeError: for a tensor that requires no grad.
+        NotImplementedError: inside vmap.
+    """
+    return add_hook(_C._gradient_hooks(self), hook, False)
+
+
+def _register_post_accumulate_grad_hook(self: Tensor, hook: Any) -> Any:
+    """Calls hook(tensor) when `.backward()` has accumulated into `.grad` of this leaf.
+
+    All gradients of the pass have been accumulated by then. Returns a handle whose remove() takes
+    the hook away.
+
+    Raises:
+        RuntimeError: for a tensor that is no leaf, or requires no grad.
+    """
+    this = weakref.ref(self)  # a strong one would keep the leaf alive through its own hook
+
+    def call(leaf: Tensor) -> None:
+        itself = this()
+        if hook(leaf if itself is None else itself) is not None:
+            raise RuntimeError("post accumulate grad hooks should return None")
+
+    return add_hook(_C._accumulation_hooks(self), call, False)
 
 
 def _grad_fn(self: Tensor) -> Any:
@@ -230,6 +276,8 @@ _METHODS = {
     "resolve_neg": _self,
     "detach_": _detach_,
     "where": _where,
+    "register_hook": _register_hook,
+    "register_post_accumulate_grad_hook": _register_post_accumulate_grad_hook,
     "new_tensor": _new_tensor,
     "unique": _unique,
     "equal": _functions.equal,

@@ -54,7 +54,6 @@ def check_sweep(run, points, classify, limit=None):
 
 
 def floats(*shape):
-    # Copied, since operations on memory that NumPy shares don't wait.
     return tn.tensor(np.linspace(-1, 1, int(np.prod(shape)), dtype=np.float32).reshape(shape))
 
 
@@ -270,6 +269,7 @@ def test_batch_sizes_and_lengths_of_a_gpt():
     config = Config(vocabulary=50, context=64, layers=2, heads=2, width=WIDTH)
     model = gpt.GPT(config)
     gpt.initialize(model)
+    tn.flush()  # else the first step's program starts with the initial values
     rng = np.random.default_rng(0)
 
     def run(batch, length):
@@ -287,6 +287,35 @@ def test_batch_sizes_and_lengths_of_a_gpt():
     check_sweep(run, points, lambda b, n: (size_class(b), size_class(n)), limit=2 * 4)
 
 
+def test_a_batch_that_numpy_shares():
+    """One program a step, as with a batch that was copied."""
+    import gpt
+    from task import Config
+
+    config = Config(vocabulary=50, context=64, layers=2, heads=2, width=WIDTH)
+    model = gpt.GPT(config)
+    gpt.initialize(model)
+    tn.flush()  # else the first step's program starts with the initial values
+    optimizer = tn.optim.AdamW(model.parameters(), lr=1e-3)
+    rng = np.random.default_rng(0)
+
+    def step(take):
+        tokens = rng.integers(0, 50, (4, 17))
+        loss = gpt.loss_of(model, take(tokens[:, :-1]), take(tokens[:, 1:]))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        tokens[:] = 49  # the buffer is used again
+
+    for _ in range(3):
+        step(tn.tensor)
+    copied = made(lambda: [step(tn.tensor) for _ in range(4)])
+    step(tn.from_numpy)
+    shared = made(lambda: [step(tn.from_numpy) for _ in range(4)])
+    assert shared["programs"] == copied["programs"] == 4
+    assert shared["plans"] == shared["kernels"] == 0, shared
+
+
 def test_generation_with_a_cache():
     """Twenty positions of the cache, one token each, after prompts of several lengths."""
     import gpt
@@ -295,6 +324,7 @@ def test_generation_with_a_cache():
     config = Config(vocabulary=50, context=64, layers=2, heads=2, width=WIDTH)
     model = gpt.GPT(config)
     gpt.initialize(model)
+    tn.flush()  # else the first step's program starts with the initial values
 
     def generate(prompt, length):
         caches, start, pending = model.new_caches(), 0, list(range(prompt))

@@ -271,6 +271,13 @@ ENDINGS = {
         "def f():\n    global z\n    z = x * 3\n    time.sleep(60)\n"
         "threading.Thread(target=f, daemon=True).start()\ntime.sleep(0.2)"
     ),
+    "work pending on graphs of its own": (
+        "w = x.clone().requires_grad_()\njoined = tn.cat([(w * i).square() for i in range(100)])\n"
+        "joined.sum().item()\ny = joined * 3"
+    ),
+    "an array whose tensor is pending": (
+        "import numpy as np\nx = tn.from_numpy(np.ones(10**6, np.float32))\ny = x * 2\nz = y + x"
+    ),
     "reading at exit": "import atexit\ny = x * 2\natexit.register(lambda: print(y.sum().item()))",
     "a finalizer": (
         "class F:\n    def __del__(self):\n        print(y.sum().item())\ny = x * 2\nf = F()"
@@ -288,3 +295,62 @@ def test_exit(name):
     assert signal.SIGSEGV not in (-done.returncode,)
     if "exception" in name:
         assert "planned" in done.stderr
+    else:
+        assert done.stderr == ""
+
+
+# What threads do without end while the main thread ends.
+ENDLESS = {
+    "small programs": "(x * 3).sum().item()",
+    "long kernels": "(big.sin() * big.cos()).sum().item()",
+    "library calls": "(square @ square).sum().item()",
+    "compilation": (
+        "z = x\nfor c in bin(next(number))[2:]:\n    z = z.sin() if c == '1' else z * x\nz.tolist()"
+    ),
+}
+
+
+@pytest.mark.parametrize("work", ENDLESS)
+def test_exit_while_threads_compute(work, tmp_path):
+    code = (
+        "import itertools, threading, time\nimport tenon as tn\n"
+        "x, big, square = tn.ones(1000), tn.ones(1 << 21), tn.ones(200, 200)\n"
+        "number = itertools.count(1)\n"
+        f"def f():\n    while True:\n{textwrap.indent(ENDLESS[work], ' ' * 8)}\n"
+        "for _ in range(3):\n    threading.Thread(target=f, daemon=True).start()\n"
+    )
+
+    def end_after(milliseconds):  # the interpreter may go at any point of a turn of the loop
+        done = run(code + f"time.sleep({milliseconds / 1000})", check=False, TENON_CACHE="0")
+        return done.returncode, done.stderr
+
+    with ThreadPoolExecutor(2) as pool:
+        ends = list(pool.map(end_after, range(20, 420, 20)))
+    assert ends == [(0, "")] * 20
+
+
+def test_threads_end_while_a_main_thread_goes_on():
+    """Arrays that pending work of threads shares are given back when it is gone."""
+    done = run("""
+    import threading, weakref
+    import numpy as np
+    import tenon as tn
+    class Array(np.ndarray):
+        pass
+    alive = []
+    def work(i):
+        a = np.full(10**6, i, np.float32).view(Array)
+        alive.append(weakref.ref(a))
+        x = tn.from_numpy(a)
+        y = x * 2
+        z = x[:10] + y[:10]
+        del a, x
+        assert z[0].item() == 3 * i
+    for turn in range(20):
+        threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+        for t in threads: t.start()
+        for t in threads: t.join()
+    assert not any(a() is not None for a in alive), sum(a() is not None for a in alive)
+    print("done")
+    """)
+    assert done.stdout == "done\n", done.stderr

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import tenon as _tn
 from tenon._C import Tensor
 
-from .hooks import RemovableHandle, add_hook
+from ..utils.hooks import RemovableHandle, add_hook
 from .parameter import Parameter
 
 if TYPE_CHECKING:

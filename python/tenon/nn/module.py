@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 import tenon as _tn
 from tenon._C import Tensor, _ModuleBase
 
+from ..utils.hooks import RemovableHandle, add_hook
 from ._members import Members
 from ._state import State
-from .hooks import RemovableHandle, add_hook
 from .parameter import Buffer, Parameter
 
 M = TypeVar("M", bound="Module")

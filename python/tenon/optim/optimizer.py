@@ -13,7 +13,7 @@ from typing import Any
 
 import tenon as _tn
 from tenon._C import Tensor
-from tenon.nn.hooks import RemovableHandle, add_hook
+from tenon.utils.hooks import RemovableHandle, add_hook
 
 
 class _Required:

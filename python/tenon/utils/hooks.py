@@ -1,4 +1,7 @@
-"""Hooks: callables in an ordered dictionary, and handles that take them away again."""
+"""Hooks: callables in an ordered dictionary, and handles that take them away again.
+
+A dictionary is what has `hooks[number] = hook` and `hooks.pop(number, None)`.
+"""
 
 from __future__ import annotations
 
