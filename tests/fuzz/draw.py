@@ -98,6 +98,7 @@ class Drawer:
                 self.known.append(value)
         real = [i for i, v in enumerate(self.known) if v.dtype == "float" and v.usable]
         program.results = real[-6:]
+        program.turns = r.choice([1, 1, 2, 3])
         return program
 
     def instructions(self) -> list[Drawn]:
@@ -128,7 +129,7 @@ class Drawer:
         fits = []
         for k, v in enumerate(self.known):
             joined = broadcast(x.shape, v.shape) if v.dtype == x.dtype and v.usable else None
-            if joined is not None and (joined == x.shape or not into and prod(joined) <= LONG):
+            if joined is not None and (joined == x.shape or (not into and prod(joined) <= LONG)):
                 fits.append(k)
         return self.random.choice(fits)
 
@@ -136,6 +137,7 @@ class Drawer:
         r = self.random
         draw = r.choice(
             [self.unary] * 5
+            + [self.scalar] * 2
             + [self.binary] * 5
             + [self.reduce] * 3
             + [self.along] * 3
@@ -161,6 +163,18 @@ class Drawer:
         bound = table.UNARY[name][1]
         bound = x.storage.bound * 1.5 + 2 if bound is None else bound
         return Instruction("unary." + name, [i]), fresh(x.shape, bound=bound, varies=x.varies)
+
+    def scalar(self) -> Drawn | None:
+        i = self.pick("float")
+        if i is None:
+            return None
+        x = self.known[i]
+        name = self.random.choice(list(table.SCALAR))
+        by = self.random.randrange(2, 13) / 8
+        bound = 7.0 if name == "power" else x.storage.bound * 1.5 + 2
+        return Instruction("scalar." + name, [i], {"by": by}), fresh(
+            x.shape, bound=bound, varies=x.varies
+        )
 
     def allows(self, name: str) -> bool:
         return name not in table.RANDOM or self.transform not in ("jacfwd", "hessian")
@@ -300,7 +314,7 @@ class Drawer:
         shape = (n, n) if name == "eye" else (n,)
         return Instruction("create." + name, [0], {"n": n}), fresh(shape, "float", 6, varies=False)
 
-    # ---- structure ----------------------------------------------------------------------------------
+    # ---- structure -------------------------------------------------------------------
 
     def view(self, x: Value, shape: Shape, overlaps: bool = False) -> Value:
         return Value(shape, x.dtype, x.storage, x.overlaps or overlaps, x.varies)
@@ -351,13 +365,13 @@ class Drawer:
             start = r.randrange(n)
             stop = r.randint(start, n)
             result = shape[:dim] + (stop - start,) + shape[dim + 1 :]
-            return drawn(result, dim=dim, start=start, stop=stop)
+            return drawn(result, dim=dim, start=start, stop=stop, extent=n)
         if name == "step" and n > 1:
             start = r.randrange(2)
             result = shape[:dim] + ((n - start + 1) // 2,) + shape[dim + 1 :]
             return drawn(result, dim=dim, start=start)
         if name == "select" and n > 0:
-            return drawn(shape[:dim] + shape[dim + 1 :], dim=dim, at=r.randrange(-n, n))
+            return drawn(shape[:dim] + shape[dim + 1 :], dim=dim, at=r.randrange(-n, n), extent=n)
         if name == "permute":
             perm = list(range(len(shape)))
             r.shuffle(perm)
@@ -373,7 +387,8 @@ class Drawer:
                 return None
             return drawn((count, *shape), self.view(x, (count, *shape), overlaps=True), count=count)
         if name == "diagonal" and len(shape) == 2 and 0 not in shape:
-            return drawn((min(shape),))
+            result = (min(shape),)
+            return drawn(result, fresh(result, x.dtype, x.storage.bound, x.varies))
         if name == "tril" and len(shape) >= 2:
             return drawn(
                 shape, fresh(shape, x.dtype, x.storage.bound, x.varies), at=r.randint(-1, 1)

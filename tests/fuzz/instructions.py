@@ -87,6 +87,16 @@ UNARY: dict[str, tuple[Function, float | None]] = {
     "bernoulli": (lambda m, x: x * m.rand_like(x).bernoulli(), None),
     "dropout": (lambda m, x: m.nn.functional.dropout(x, 0.3), None),
 }
+# A user's numbers, which a plan takes as arguments: of the tensor and a number in [0.25, 1.5].
+SCALAR: dict[str, Function] = {
+    "times": lambda m, x, by: x * by,
+    "plus": lambda m, x, by: x + by,
+    "minus": lambda m, x, by: by - x,
+    "over": lambda m, x, by: x / (by + 0.5),
+    "power": lambda m, x, by: (size(m, x.clamp(-3, 3)) + 0.5) ** by,
+    "clamp": lambda m, x, by: x.clamp(-by, by),
+    "above": lambda m, x, by: m.where(x > by + 0.0127, x, by),
+}
 # name: (function, bound from those of the operands)
 BINARY: dict[str, tuple[Function, Callable[[float, float], float]]] = {
     "add": (lambda m, x, y: x + y, lambda a, b: a + b),

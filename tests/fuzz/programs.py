@@ -21,6 +21,20 @@ class Instruction:
     options: dict[str, Any] = field(default_factory=dict)
     cut: str = ""  # what cuts the trace behind it: "", "eval", "read" or "expose"
 
+    def in_turn(self, turn: int) -> dict[str, Any]:
+        """The options in a later turn: other numbers, the same structure."""
+        o = self.options
+        if turn == 0:
+            return o
+        if self.name == "move.slice":
+            start = (o["start"] + turn) % (o["extent"] - (o["stop"] - o["start"]) + 1)
+            return o | {"start": start, "stop": start + o["stop"] - o["start"]}
+        if self.name == "move.select":
+            return o | {"at": (o["at"] + turn) % o["extent"]}
+        if "by" in o:
+            return o | {"by": o["by"] + 0.125 * turn}
+        return o
+
     def __str__(self) -> str:
         options = "".join(f", {k}={v}" for k, v in self.options.items())
         operands = ", ".join(f"t{i}" for i in self.operands)
@@ -36,10 +50,14 @@ class Program:
     transform: str  # a name of transforms.TRANSFORMS
     dtype: str  # of the inputs where modes are compared; the judge computes in float64
     judged: bool = True
+    turns: int = 1  # it runs so often, with other inputs and numbers: later ones repeat a plan
     results: list[int] = field(default_factory=list)  # numbers of the real values a loss is made of
 
     def __str__(self) -> str:
-        lines = [f"seed {self.seed}, transform {self.transform}, {self.dtype}, of {self.results}"]
+        lines = [
+            f"seed {self.seed}, transform {self.transform}, {self.turns} turns, {self.dtype}, "
+            f"of {self.results}"
+        ]
         lines += [
             f"t{i} = input{shape}{' requires grad' if leaf else ''}"
             for i, (shape, leaf) in enumerate(zip(self.shapes, self.leaves))
@@ -48,13 +66,13 @@ class Program:
         return "\n".join(lines)
 
 
-def run_body(m: Any, program: Program, inputs: list[Any], cuts: bool) -> list[Any]:
+def run_body(m: Any, program: Program, inputs: list[Any], cuts: bool, turn: int) -> list[Any]:
     """Every tensor of the program. The results of cuts that read or expose memory are dropped at
     the end, not before: what NumPy sees stays known outside."""
     values = list(inputs)
     seen = []
     for instruction in program.body:
-        value = apply(m, instruction, [values[i] for i in instruction.operands])
+        value = apply(m, instruction, [values[i] for i in instruction.operands], turn)
         values.append(value)
         if not cuts or not instruction.cut:
             continue
@@ -67,9 +85,9 @@ def run_body(m: Any, program: Program, inputs: list[Any], cuts: bool) -> list[An
     return values
 
 
-def apply(m: Any, ins: Instruction, operands: list[Any]) -> Any:
+def apply(m: Any, ins: Instruction, operands: list[Any], turn: int) -> Any:
     kind, _, name = ins.name.partition(".")
-    return APPLY[kind](m, name, operands, ins.options)
+    return APPLY[kind](m, name, operands, ins.in_turn(turn))
 
 
 def apply_write(m: Any, name: str, operands: list[Any], o: dict[str, Any]) -> Any:
@@ -108,7 +126,7 @@ def apply_move(m: Any, name: str, operands: list[Any], o: dict[str, Any]) -> Any
     if name == "expand":
         return x.expand(o["count"], *x.shape)
     if name == "diagonal":
-        return x.diagonal()
+        return x.diagonal().clone()  # a view in torch
     if name == "tril":
         return x.tril(o["at"])
     if name == "repeat":
@@ -183,6 +201,7 @@ def plain(functions: dict[str, Any]) -> Any:
 
 APPLY: dict[str, Any] = {
     "unary": lambda m, name, x, o: table.UNARY[name][0](m, x[0]),
+    "scalar": lambda m, name, x, o: table.SCALAR[name](m, x[0], o["by"]),
     "binary": lambda m, name, x, o: table.BINARY[name][0](m, x[0], x[1]),
     "reduce": lambda m, name, x, o: table.REDUCE[name][0](m, x[0], o["dim"], o["keepdim"]),
     "along": lambda m, name, x, o: table.ALONG[name][0](m, x[0], o["dim"]),

@@ -32,6 +32,7 @@ MODES = [  # mode, threads, with cuts
     ("unfused", 2, True),
     ("interpret", 1, False),
 ]
+CHUNK = 256  # operations of a thread at a time, so that small programs run in parallel
 
 
 class Tally:
@@ -49,8 +50,8 @@ class Tally:
             self.primitives[op] = self.primitives.get(op, 0) + 1
 
 
-def inputs_of(program: Program) -> list[np.ndarray]:
-    rng = np.random.default_rng(program.seed)
+def inputs_of(program: Program, turn: int) -> list[np.ndarray]:
+    rng = np.random.default_rng([program.seed, turn])
     return [rng.standard_normal(shape) for shape in program.shapes]
 
 
@@ -64,28 +65,42 @@ def as_numpy(x: Any) -> np.ndarray:
 def run(
     m: Any, program: Program, dtype: Any, cuts: bool, tally: Tally | None = None
 ) -> list[np.ndarray]:
-    """Every value of the program, then its gradients."""
-    m.manual_seed(program.seed % 1000)
-    leaves = [m.tensor(x.tolist(), dtype=dtype).reshape(x.shape) for x in inputs_of(program)]
+    """Every value of the program, then its gradients, of every turn."""
+    results = []
+    for turn in range(program.turns):
+        results += run_turn(m, program, dtype, cuts, turn, tally)
+    return results
+
+
+def run_turn(
+    m: Any, program: Program, dtype: Any, cuts: bool, turn: int, tally: Tally | None
+) -> list[np.ndarray]:
+    m.manual_seed(program.seed % 1000 + turn)
+    arrays = inputs_of(program, turn)  # clone: torch forgets that a leaf is one if it is a view too
+    leaves = [m.tensor(x.tolist(), dtype=dtype).reshape(x.shape).clone() for x in arrays]
+
+    def body(*xs: Any) -> list[Any]:
+        return run_body(m, program, list(xs), cuts, turn)
+
     if program.transform in FUNCTIONAL:
 
-        def body(*xs: Any) -> list[Any]:
-            values = run_body(m, program, list(xs), cuts)
+        def chosen(*xs: Any) -> list[Any]:
+            values = body(*xs)
             return [values[i] for i in program.results]
 
-        results = FUNCTIONAL[program.transform](m, body, leaves)
+        results = FUNCTIONAL[program.transform](m, chosen, leaves)
     else:
-        results = run_eager(m, program, leaves, cuts)
-    if tally is not None:
+        results = run_eager(m, program, body, leaves)
+    if tally is not None and turn == 0:
         tally.record(m.pending_trace())
     return [as_numpy(r) for r in results]
 
 
-def run_eager(m: Any, program: Program, leaves: list[Any], cuts: bool) -> list[Any]:
+def run_eager(m: Any, program: Program, body: Any, leaves: list[Any]) -> list[Any]:
     for leaf, requires in zip(leaves, program.leaves):
         leaf.requires_grad_(requires)
     trained = [leaf for leaf in leaves if leaf.requires_grad]
-    values = run_body(m, program, leaves, cuts)
+    values = body(*leaves)
     loss = scalar_of([values[i] for i in program.results])
     results = list(values)
     if program.transform == "double_backward" and loss.requires_grad:
@@ -224,6 +239,7 @@ def main() -> int:
     seed = options.seed if options.seed is not None else random.randrange(2**31)
     judge = find_judge(options.judge)
     print(f"seed {seed}, judge {judge.__name__ if judge else 'none'}", flush=True)
+    tn._C._jit.set_chunk_work(CHUNK)
     tally = Tally()
     end = time.monotonic() + options.seconds
     done = failed = 0

@@ -50,3 +50,17 @@ def test_whether_a_view_requires_grad() -> None:
     assert part.requires_grad  # its base has a history now
     part.sum().backward()
     assert np.array_equal(x.grad.numpy(), [[0, 0, 0], [2, 2, 2]])  # type: ignore[union-attr]
+
+
+def test_a_whole_reduction_of_what_another_one_gave() -> None:
+    """A kernel of full reductions has one pass: the second derivative sums what the first gave."""
+    x = tn.tensor(0.3, requires_grad=True)
+    y = x - tn.tensor([1.25, 1.5, 1.75])
+    loss = (y * 0.5).sin().sum() + (y.sum() * 0.5).sin().sum()
+    (gradient,) = tn.autograd.grad(loss, [x], create_graph=True)
+    (gradient * 0.5).sin().sum().backward()
+    z = 0.3 - np.array([1.25, 1.5, 1.75])
+    first = (0.5 * np.cos(z * 0.5)).sum() + 1.5 * np.cos(z.sum() * 0.5)
+    second = (-0.25 * np.sin(z * 0.5)).sum() - 2.25 * np.sin(z.sum() * 0.5)
+    assert x.grad is not None
+    assert x.grad.item() == pytest.approx(0.5 * np.cos(first * 0.5) * second, rel=1e-5)
