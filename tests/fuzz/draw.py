@@ -74,11 +74,13 @@ class Drawer:
         r = self.random
         self.transform = r.choice(["none", "backward"] * 5 + list(TRANSFORMS))
         higher = self.transform in HIGHER
-        extents = r.choice([[1, 2, 3], [2, 3, 4], [3, 5, 7], [17, 4, 1], [70, 3, 2], [0, 2, 3]])
+        extents = r.choice(
+            [[1, 2, 3], [2, 3, 4], [3, 5, 7], [17, 4, 1], [70, 3, 2], [0, 2, 3]] * 3 + [[190, 181]]
+        )
         if higher:
             extents = r.choice([[1, 2, 3], [2, 3, 4], [5, 1, 2]])
         shapes = [
-            tuple(r.choice(extents) for _ in range(r.choice([0, 1, 2, 2, 3])))
+            tuple(r.choice(extents) for _ in range(min(r.choice([0, 1, 2, 2, 3]), len(extents))))
             for _ in range(r.randint(2, 4))
         ]
         leaves = [self.transform in EAGER[1:] and r.random() < 0.8 for _ in shapes]
@@ -92,8 +94,9 @@ class Drawer:
                     instruction.cut = r.choice(choices)
                 name = instruction.name
                 self.counts[name] = self.counts.get(name, 0) + 1
-                if name.partition(".")[2] in table.UNJUDGED:
-                    program.judged = False
+                own = name.partition(".")[2]
+                batched = self.transform in BATCHED and own in table.UNIFORM
+                program.judged &= own not in table.UNJUDGED and not batched
                 program.body.append(instruction)
                 self.known.append(value)
         real = [i for i, v in enumerate(self.known) if v.dtype == "float" and v.usable]

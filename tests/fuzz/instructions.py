@@ -298,7 +298,8 @@ CREATE: dict[str, Function] = {
     "normal_": lambda m, like, n: m.zeros(n, dtype=like.dtype).normal_(),
     "uniform_": lambda m, like, n: m.zeros(n, dtype=like.dtype).uniform_(),
 }
-RANDOM = {"rand_like", "randn_like", "bernoulli", "dropout", "rand", "randn", "randint"}
-RANDOM |= {"randperm", "normal_", "uniform_"}
-UNJUDGED = RANDOM | {"poison", "half", "brain", "single", "nextafter"}
+UNIFORM = {"rand", "rand_like"}  # the judge draws the same, if not example by example
+RANDOM = UNIFORM | {"randn_like", "bernoulli", "dropout", "randn", "randint", "randperm"}
+RANDOM |= {"normal_", "uniform_"}
+UNJUDGED = (RANDOM - UNIFORM) | {"poison", "half", "brain", "single", "nextafter"}
 UNJUDGED |= {name for table in (BINARY, REDUCE, ALONG) for name in table if name[:4] == "tie_"}

@@ -22,6 +22,7 @@ import numpy as np
 
 import tenon as tn
 from tests.fuzz.draw import Drawer
+from tests.fuzz.judge import find_judge
 from tests.fuzz.programs import Program, run_body
 from tests.fuzz.transforms import FUNCTIONAL, scalar_of
 
@@ -196,19 +197,6 @@ def check(program: Program, judge: Any | None, tally: Tally | None = None) -> st
     return None
 
 
-def find_judge(name: str) -> Any | None:
-    if name == "none":
-        return None
-    try:
-        import torch
-
-        torch.set_num_threads(1)
-        torch.eval = lambda *tensors: None  # type: ignore[attr-defined]
-        return torch
-    except ImportError:
-        return None
-
-
 def primitives() -> list[str]:
     spec = Path(__file__).resolve().parents[2] / "spec" / "primitives.toml"
     return re.findall(r"^\[(\w+)\]$", spec.read_text(), re.MULTILINE)
@@ -235,6 +223,7 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=10**9)
     parser.add_argument("--counts", action="store_true", help="print what was covered")
     parser.add_argument("--keep-going", action="store_true", help="print every failure")
+    parser.add_argument("--verbose", action="store_true", help="print each program's seed")
     options = parser.parse_args()
     seed = options.seed if options.seed is not None else random.randrange(2**31)
     judge = find_judge(options.judge)
@@ -245,10 +234,15 @@ def main() -> int:
     done = failed = 0
     while time.monotonic() < end and done < options.count:
         program = Drawer(seed + done, tally.instructions).program()
+        if options.verbose:  # known even if the program takes the process down
+            print(f"program {program.seed}", flush=True)
         name = program.transform
         tally.transforms[name] = tally.transforms.get(name, 0) + 1
         if wrong := check(program, judge, tally):
-            print(f"{program}\n{wrong}\nagain with: --seed {program.seed} --count 1", flush=True)
+            print(
+                f"{program}\nfails: {wrong}\nagain with: --seed {program.seed} --count 1",
+                flush=True,
+            )
             failed += 1
             if not options.keep_going:
                 return 1
