@@ -84,6 +84,7 @@ void add_inspection(nb::module_& m) {
   jit.def("explain_pending", [] {
     return explain_pending([](const Program& program) { return jit::explain(program); });
   });
+  jit.def("set_chunk_work", &jit::set_chunk_work, "operations"_a);
   jit.def("fail_every", [](uint64_t k) { fail_every(k); }, "k"_a);
 }
 

@@ -96,14 +96,21 @@ bool Tensor::requires_grad() const {
   Cell& cell = defined_cell(cell_);
   if (!is_differentiable(type_of(cell.type).dtype)) return false;
   if (cell.requires_grad) return true;
-  if (cell.view) {
-    const Cell& root = cell.root();
-    if (!root.requires_grad && !root.segment && !root.derivative) return false;
-    const Value value = resolve(cell);
-    return recorder().segment->nodes[value.id].active & reverse_bit(0);
+  // A view that was not used yet is not emitted for this question: where views are emitted decides
+  // the order in which gradients are summed, and printing a tensor must not change their bits.
+  const Segment& open = *recorder().segment;
+  const Cell* at = &cell;
+  for (; at->view; at = at->view->base.get()) {
+    if (at->cached_version == at->view->root->version) {
+      if (at->cached_sequence == open.sequence)
+        return open.nodes[at->cached_node].active & reverse_bit(0);
+      if (at->derivative) return true;
+    }
+    if (at->view->detached || (at->view->blocked & reverse_bit(0))) return false;
   }
-  if (cell.segment) return cell.segment->nodes[cell.node].active & reverse_bit(0);
-  return static_cast<bool>(cell.derivative);
+  if (at->requires_grad) return true;
+  if (at->segment) return at->segment->nodes[at->node].active & reverse_bit(0);
+  return static_cast<bool>(at->derivative);
 }
 
 bool Tensor::is_leaf() const { return cell_->requires_grad || !requires_grad(); }

@@ -303,6 +303,12 @@ class Fuser {
           (c == ReductionClass::Row && group.inner_begin != shape.inner_begin)) {
         return refuse("reduces other loops");
       }
+      // A row has passes; here nothing a reduction reads can come after one of the same kernel.
+      const bool reads_result = std::any_of(uses.begin(), uses.end(), [&](const Use& use) {
+        return is_placed(use.node) && out_.group_of[use.node] == g;
+      });
+      if (c != ReductionClass::Row && reads_result)
+        return refuse("reads a whole reduction that is not done yet");
       // Reduced loops run in order; kept ones may be anyhow.
       for (uint32_t i = 0; i < order.size(); ++i) {
         if (i < shape.kept ? order[i] >= group.kept : order[i] != i) {

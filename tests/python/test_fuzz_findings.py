@@ -1,0 +1,66 @@
+"""Programs that the fuzzer found, made small: each once differed between two runs of itself."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import tenon as tn
+
+
+def gradient_of_three_uses(read: str, weights: tuple[float, float, float]) -> float:
+    """Sums three contributions whose order the result shows; `read` looks at a view before."""
+    x = tn.tensor([1.0], requires_grad=True)
+    view = x.expand(1, 1)
+    kept = []
+    if read == "numpy":
+        kept.append(view.detach().numpy())
+    elif read == "flag":
+        kept.append(view.requires_grad)
+    elif read == "print":
+        kept.append(repr(view))
+    a, b, c = weights
+    loss = (x * a).sum() + (view * b).sum() + (x.repeat_interleave(1, 0) * c).sum()
+    loss.backward()
+    assert x.grad is not None
+    return float(x.grad.item())
+
+
+@pytest.mark.parametrize("read", ["numpy", "flag", "print"])
+@pytest.mark.parametrize("weights", [(1e8, -1e8, 1.0), (1e8, 1.0, -1e8), (1.0, 1e8, -1e8)])
+def test_looking_at_a_view_keeps_the_bits_of_gradients(
+    read: str, weights: tuple[float, float, float]
+) -> None:
+    plain = gradient_of_three_uses("", weights)
+    assert gradient_of_three_uses(read, weights) == plain
+
+
+def test_whether_a_view_requires_grad() -> None:
+    x = tn.ones(2, 3, requires_grad=True)
+    y = x * 2
+    assert y[0].requires_grad and x.T.requires_grad and y.T[0].requires_grad
+    assert not y.detach()[0].requires_grad and not y[0].detach().requires_grad
+    with tn.no_grad():
+        blocked = y[0]
+    assert not blocked.requires_grad
+    z = tn.zeros(2, 3)
+    part = z[1]
+    assert not part.requires_grad
+    z.add_(y)
+    assert part.requires_grad  # its base has a history now
+    part.sum().backward()
+    assert np.array_equal(x.grad.numpy(), [[0, 0, 0], [2, 2, 2]])  # type: ignore[union-attr]
+
+
+def test_a_whole_reduction_of_what_another_one_gave() -> None:
+    """A kernel of full reductions has one pass: the second derivative sums what the first gave."""
+    x = tn.tensor(0.3, requires_grad=True)
+    y = x - tn.tensor([1.25, 1.5, 1.75])
+    loss = (y * 0.5).sin().sum() + (y.sum() * 0.5).sin().sum()
+    (gradient,) = tn.autograd.grad(loss, [x], create_graph=True)
+    (gradient * 0.5).sin().sum().backward()
+    z = 0.3 - np.array([1.25, 1.5, 1.75])
+    first = (0.5 * np.cos(z * 0.5)).sum() + 1.5 * np.cos(z.sum() * 0.5)
+    second = (-0.25 * np.sin(z * 0.5)).sum() - 2.25 * np.sin(z.sum() * 0.5)
+    assert x.grad is not None
+    assert x.grad.item() == pytest.approx(0.5 * np.cos(first * 0.5) * second, rel=1e-5)
