@@ -1,5 +1,6 @@
 #include "jit/plan/executor.h"
 
+#include <algorithm>
 #include <array>
 #include <shared_mutex>
 #include <unordered_map>
@@ -12,8 +13,7 @@
 namespace tenon::jit {
 namespace {
 
-// Plans by key and mode. They are never dropped: programs hold no pointer into them, but running
-// threads do.
+// Plans by key and mode. They are never dropped: programs and running threads point to them.
 struct Table {
   std::shared_mutex mutex;
   std::unordered_map<Hash128, std::unique_ptr<Plan>> plans[3];
@@ -32,11 +32,51 @@ std::atomic<Mode>& current_mode() {
   return value;
 }
 
+// The plan of a program that comes again, as long as what enters its key is what it was.
+struct Prepared {
+  Mode mode;
+  Plan* plan;
+  std::vector<TypeId> input_types;
+  std::vector<std::pair<uint32_t, uint32_t>> keyed;  // parts of the attributes: offset, count
+  std::vector<int64_t> words;                        // their values, in order
+
+  Prepared(const Program& program, Mode mode, Plan& plan) : mode(mode), plan(&plan) {
+    for (const Buffer& input : program.inputs) input_types.push_back(input.type);
+    for (const ProgramNode& node : program.nodes) {
+      if (node.sizes_count == 0 || !is_keyed_by_sizes(node.op)) continue;
+      keyed.emplace_back(node.sizes, node.sizes_count);
+      const auto sizes = program.sizes_of(node);
+      words.insert(words.end(), sizes.begin(), sizes.end());
+    }
+  }
+
+  bool serves(const Program& program, Mode wanted) const {
+    if (wanted != mode) return false;
+    for (size_t i = 0; i < input_types.size(); ++i) {
+      if (program.inputs[i].type != input_types[i]) return false;
+    }
+    const int64_t* word = words.data();
+    for (const auto& [offset, count] : keyed) {
+      const int64_t* sizes = program.attributes.data() + offset;
+      if (!std::equal(sizes, sizes + count, word)) return false;
+      word += count;
+    }
+    return true;
+  }
+};
+
 class JitExecutor final : public Executor {
  public:
   std::vector<Buffer> run(Program& program) override {
     count_program();
-    return plan_for(program).run(program);
+    const auto* prepared = static_cast<const Prepared*>(program.prepared.get());
+    const Mode how = mode();
+    if (!prepared || !prepared->serves(program, how)) {
+      auto made = std::make_shared<Prepared>(program, how, plan_for(program));
+      prepared = made.get();
+      program.prepared = std::move(made);
+    }
+    return prepared->plan->run(program);
   }
 };
 

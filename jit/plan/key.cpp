@@ -36,20 +36,11 @@ Hash128 key_of(const Program& program) {
     for (uint32_t operand : program.operands_of(node)) words.push_back(i - operand);
     for (int64_t axis : program.axes_of(node)) words.push_back(static_cast<uint64_t>(axis));
     if (node.op != Op::Input && !type.contiguous) write_layout(type, words);
-    switch (node.op) {
-      case Op::Input:
-        write_layout(type_of(program.inputs[inputs++].type), words);
-        break;
-      case Op::Reshape:
-      case Op::Slice:
-      case Op::Pad:
-      case Op::UpdateSlice:
-        structure.clear();
-        structure_of(program, node, structure);
-        for (int64_t word : structure) words.push_back(static_cast<uint64_t>(word));
-        break;
-      default:
-        break;
+    if (node.op == Op::Input) write_layout(type_of(program.inputs[inputs++].type), words);
+    if (is_keyed_by_sizes(node.op)) {
+      structure.clear();
+      structure_of(program, node, structure);
+      for (int64_t word : structure) words.push_back(static_cast<uint64_t>(word));
     }
   }
   words.push_back(~uint64_t{0});

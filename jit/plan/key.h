@@ -9,4 +9,9 @@ namespace tenon::jit {
 
 Hash128 key_of(const Program& program);
 
+// Whether a node's sizes have a part in the key (see structure_of).
+constexpr bool is_keyed_by_sizes(Op op) {
+  return op == Op::Reshape || op == Op::Slice || op == Op::Pad || op == Op::UpdateSlice;
+}
+
 }  // namespace tenon::jit

@@ -49,7 +49,7 @@ PLANTS = [
     ),
     Plant(
         "no-grad-ignored",
-        "trace/recorder.cpp",
+        "trace/resolve.cpp",
         "view.detached ? 0 : (all & ~DerivativeMask{view.blocked}) | (all << 16);",
         "(all & ~DerivativeMask{view.blocked}) | (all << 16);",
         "a detached view passes gradients",
@@ -64,8 +64,8 @@ PLANTS = [
     Plant(
         "exposed-residual",
         "trace/compact.cpp",
-        "node.value = private_copy(stored.find(id));",
-        "node.value = index.empty() ? private_copy(stored.find(id)) : stored.find(id);",
+        "node.value = make_private(stored.find(id));",
+        "node.value = index.empty() ? make_private(stored.find(id)) : stored.find(id);",
         "what backward saved changes when memory known outside is written",
     ),
     Plant(
