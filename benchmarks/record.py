@@ -10,7 +10,8 @@ too small to matter.
 
 Two averages: over the calls of functions and methods that the forward makes (counted in PyTorch by
 `TorchFunctionMode`), and over what a framework breaks them into: nodes of Tenon's trace, operations
-that PyTorch dispatches.
+that PyTorch dispatches. Before them, one call by itself: `x + y` in a loop, `x` requiring a
+gradient.
 """
 
 from __future__ import annotations
@@ -70,9 +71,36 @@ def recorded_nodes(model, tokens) -> int:
     return sum(" = " in line and " = input" not in line for line in lines)
 
 
+ADDITIONS = 500
+
+
+def additions(tensor, finish) -> Runner:
+    """A loop of `x + y` on three elements, whose results are dropped."""
+    x, y = tensor([1.0, 2.0, 3.0]), tensor([0.5, 0.25, 0.125])
+    x.requires_grad_(True)
+
+    def record():
+        for _ in range(ADDITIONS):
+            x + y
+
+    return Runner(
+        run=record,
+        result=lambda: (x + y).detach().numpy(),
+        units=ADDITIONS,
+        timed=Clock(record, lambda _: finish()),
+    )
+
+
 def tenon(case: str, between) -> Runner:
     import tenon as tn
 
+    if case == "x + y":
+
+        def finish_additions() -> None:
+            tn.flush()
+            between()
+
+        return additions(tn.tensor, finish_additions)
     model, tokens = small("tenon")
 
     def finish(value) -> None:
@@ -126,6 +154,8 @@ def torch(case: str) -> Runner:
             return func(*args, **(kwargs or {}))
 
     torch.set_num_threads(1)
+    if case == "x + y":
+        return additions(torch.tensor, lambda: None)
     model, tokens = small("torch")
     with Calls() as calls:
         model(tokens)
@@ -147,4 +177,4 @@ PEERS: dict[str, Peer] = {
 
 if __name__ == "__main__":
     options = Options(tolerance=1e-4, unit="ns")
-    main(__doc__, PEERS, ["a call", "a primitive"], options)
+    main(__doc__, PEERS, ["x + y", "a call", "a primitive"], options)
