@@ -26,7 +26,7 @@ from generator.operations import check_bodies, read_operations
 from generator.primitives import read_primitives, write_header, write_partials, write_structural
 from generator.python_bindings import write_bindings, write_bindings_header
 from generator.source import SpecError
-from generator.stubs import write_stubs
+from generator.stubs import write_extension_stub, write_function_stubs
 
 
 def _write(path: Path, text: str) -> None:
@@ -58,7 +58,10 @@ def generate_operations(arguments: list[Path]) -> None:
         _write(out / f"values_{topic}.cpp", write_values_source(topic, operations, by_name))
         _write(out / f"functions_{topic}.cpp", write_functions_source(topic, operations))
         _write(out / f"bindings_{topic}.cpp", write_bindings(topic, operations))
-    _write(out / "_C_operations.pyi", write_stubs(operations))
+    by_hand = Path(__file__).with_name("extension.pyi").read_text(encoding="utf-8")
+    _write(out / "_C.pyi", write_extension_stub(by_hand, operations))
+    for name, text in write_function_stubs(operations).items():
+        _write(out / name, text)
     _write(out / "cases.json", write_cases(operations))
     _write(out / "reference.md", write_reference(operations))
 

@@ -59,6 +59,8 @@ from ._size import Size
 _C._set_types(Size)
 _C._install_origins(__path__[0])
 globals().update(_C._functions)
+if _typing.TYPE_CHECKING:  # a stub: what the line above does
+    from ._operations import *  # noqa: F403
 
 from . import _tensor as _tensor
 from ._functions import (
@@ -104,6 +106,11 @@ preserve_format = "preserve_format"
 channels_last = "channels_last"
 
 # What costs time to import comes when it is first asked for.
+if _typing.TYPE_CHECKING:
+    from . import autograd, cuda, func, jit, linalg, nn, optim, special, utils
+    from .func import vmap
+    from .jit import explain
+    from .serialization import load, load_safetensors, save, save_safetensors
 _LAZY = ("autograd", "cuda", "func", "linalg", "nn", "optim", "special", "utils", "jit")
 
 

@@ -44,7 +44,7 @@ KEYS = {
 }
 # Where the generated samples lie: all floats, positive ones, (-1, 1), above 1, integers, bools.
 DOMAINS = ("real", "positive", "unit", "above_one", "integer", "bool")
-MODULES = ("", "linalg", "special", "fft")
+MODULES = ("", "linalg", "special")
 
 
 @dataclass

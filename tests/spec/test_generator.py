@@ -17,7 +17,11 @@ from generator.operations import check_bodies, read_operations  # noqa: E402
 from generator.primitives import read_primitives, write_header, write_partials  # noqa: E402
 from generator.python_bindings import write_bindings  # noqa: E402
 from generator.source import SpecError  # noqa: E402
-from generator.stubs import write_stubs  # noqa: E402
+from generator.stubs import (  # noqa: E402
+    GENERATED_METHODS,
+    write_extension_stub,
+    write_function_stubs,
+)
 
 PRIMITIVES = read_primitives(SPEC / "primitives.toml")
 BY_NAME = {p.name: p for p in PRIMITIVES}
@@ -89,8 +93,10 @@ def test_promotion_and_in_place_forms(tmp_path):
     bindings = write_bindings("small", operations)
     for name in ('"mul"', '"multiply"', '"mul_"', '"multiply_"'):
         assert name in bindings
-    stubs = write_stubs(operations)
-    assert "def mul(self, other: Tensor | Number) -> Tensor: ..." in stubs
+    extension = write_extension_stub("class Tensor:\n" + GENERATED_METHODS, operations)
+    assert "    def multiply_(self, other: Tensor | _Number) -> Tensor: ...\n" in extension
+    functions = write_function_stubs(operations)["_operations.pyi"]
+    assert "def mul(input: Tensor | _Number, other: Tensor | _Number) -> Tensor: ..." in functions
 
 
 def test_partials_say_what_they_save():

@@ -5,11 +5,13 @@ All of them are declared in spec/ops/ and generated; `help()` on one shows its d
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tenon import _C
 
 globals().update({name: f for name, f in vars(_C._functional).items() if not name.startswith("_")})
+if TYPE_CHECKING:  # a stub: what the line above does
+    from tenon._functional import *  # noqa: F403
 
 
 def __getattr__(name: str) -> Any:

@@ -8,9 +8,9 @@ import tenon as _tn
 from tenon._C import Tensor
 
 
-def _with_grad(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
+def _grads(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
     all_of_them = [parameters] if isinstance(parameters, Tensor) else list(parameters)
-    return [p for p in all_of_them if p.grad is not None]
+    return [p.grad for p in all_of_them if p.grad is not None]
 
 
 def get_total_norm(
@@ -46,7 +46,7 @@ def clip_grad_norm_(
     foreach: bool | None = None,
 ) -> Tensor:
     """Scales all gradients so that their common norm is at most max_norm. The norm before."""
-    grads = [p.grad for p in _with_grad(parameters)]
+    grads = _grads(parameters)
     total = get_total_norm(grads, norm_type, error_if_nonfinite)
     with _tn.no_grad():
         scale = (float(max_norm) / (total + 1e-6)).clamp(max=1.0)
@@ -61,5 +61,5 @@ def clip_grad_value_(
     """Brings every element of the gradients into [-clip_value, clip_value]."""
     clip_value = float(clip_value)
     with _tn.no_grad():
-        for p in _with_grad(parameters):
-            p.grad.clamp_(-clip_value, clip_value)
+        for grad in _grads(parameters):
+            grad.clamp_(-clip_value, clip_value)
