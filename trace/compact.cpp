@@ -24,6 +24,13 @@ bool is_free_to_recompute(Op op) {
   }
 }
 
+// An alias may show other strides than its operand (a write of a transposed value to a tensor that
+// keeps its own): then it is a copy.
+bool shares_operand(const Segment& segment, NodeId id) {
+  const Node& node = segment.nodes[id];
+  return node.op == Op::Alias && segment.nodes[segment.operands_of(node)[0]].type == node.type;
+}
+
 class Chooser {
  public:
   explicit Chooser(const Segment& segment) : segment_(segment) {
@@ -78,8 +85,8 @@ class Chooser {
 
   void need_value(NodeId id) {
     // An alias shares its operand's buffer, so that operand has to have one.
-    const bool is_aliased = segment_.nodes[id].op == Op::Alias;
-    while (segment_.nodes[id].op == Op::Alias && !(segment_.nodes[id].flags & Node::kValued)) {
+    const bool is_aliased = shares_operand(segment_, id);
+    while (shares_operand(segment_, id) && !(segment_.nodes[id].flags & Node::kValued)) {
       result_.marks[id] |= Residuals::kValue | Residuals::kRecompute;
       id = segment_.operands_of(segment_.nodes[id])[0];
     }
@@ -167,7 +174,7 @@ Ref<Graph> build_graph(Segment& segment, const Residuals& residuals, const Store
       }
       continue;
     }
-    if (from.op == Op::Alias && (marks & Residuals::kValue) && !node.value) {
+    if (shares_operand(segment, id) && (marks & Residuals::kValue) && !node.value) {
       const uint32_t of = index[segment.operands_of(from)[0]];
       node.value = graph->nodes[of].value;  // an alias keeps its operand's
       node.value.type = from.type;

@@ -25,10 +25,10 @@ class GraphMaker {
       graph_.outputs.push_back(placed_[output]);
     }
     for (size_t k = 0; k < graph_.outputs.size(); ++k) {
+      // An input, or what an alias names, may lie in another order than the output is shown in.
+      if (graph_.nodes[graph_.outputs[k]].empty) continue;
       const Layout wanted = layout_of(type_of(program_.nodes[program_.outputs[k]].type));
-      if (graph_.nodes[graph_.outputs[k]].op == Op::Input) {
-        graph_.outputs[k] = laid_out(graph_.outputs[k], wanted);
-      }
+      graph_.outputs[k] = laid_out(graph_.outputs[k], wanted);
     }
     for (GraphNode& node : graph_.nodes) {
       for (Symbol& s : node.dims) s = find(s);

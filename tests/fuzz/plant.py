@@ -14,6 +14,7 @@ import argparse
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -89,33 +90,35 @@ class Copy:
         command = [sys.executable, "-m", "tests.fuzz.run", f"--seed={seed}", f"--seconds={seconds}"]
         command.append("--verbose")
         start = time.monotonic()
+        process = subprocess.Popen(
+            command,
+            cwd=self.tree,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        hangs = False
         try:
-            done = subprocess.run(
-                command,
-                cwd=self.tree,
-                env=self.environment,
-                capture_output=True,
-                text=True,
-                timeout=seconds + 120,
-            )
-        except subprocess.TimeoutExpired as error:
-            return Finding("a program hangs", last_seed(error.stdout) - seed + 1, seconds + 120)
+            output, _ = process.communicate(timeout=seconds + 120)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)  # the fuzzer's own workers too
+            output, _ = process.communicate()
+            hangs = True
         elapsed = time.monotonic() - start
-        programs = last_seed(done.stdout) - seed + 1
-        lines = done.stdout.strip().splitlines()
-        if done.returncode == 0:
+        programs = last_seed(output) - seed + 1
+        if hangs:
+            return Finding("a program hangs", programs, elapsed)
+        if process.returncode == 0:
             return Finding(None, programs, elapsed)
-        if done.returncode == 1 and lines and lines[-1].startswith("again with"):
-            at = next(i for i, line in enumerate(lines) if line.startswith("fails: "))
-            return Finding(lines[at].removeprefix("fails: "), programs, elapsed)
-        if done.returncode < 0:
-            return Finding(f"killed by signal {-done.returncode}", programs, elapsed)
-        raise RuntimeError(f"the fuzzer itself failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+        if wrong := next((x for x in output.splitlines() if x.startswith("fails: ")), None):
+            return Finding(wrong.removeprefix("fails: "), programs, elapsed)
+        raise RuntimeError(f"the fuzzer itself failed:\n{output[-3000:]}")
 
 
-def last_seed(output: str | bytes | None) -> int:
-    text = output.decode() if isinstance(output, bytes) else output or ""
-    seeds = re.findall(r"^program (\d+)$", text, re.MULTILINE)
+def last_seed(output: str) -> int:
+    seeds = re.findall(r"^program (\d+)$", output, re.MULTILINE)
     return int(seeds[-1]) if seeds else -1
 
 

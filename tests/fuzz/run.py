@@ -11,9 +11,12 @@ Ten minutes on two cores (4,000 programs or so) record every primitive more than
 from __future__ import annotations
 
 import argparse
+import json
 import random
 import re
+import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -33,6 +36,7 @@ MODES = [  # mode, threads, with cuts
     ("unfused", 2, True),
     ("interpret", 1, False),
 ]
+A_PROCESS = 1000  # programs
 CHUNK = 256  # operations of a thread at a time, so that small programs run in parallel
 
 
@@ -45,6 +49,14 @@ class Tally:
         self.transforms: dict[str, int] = {}
         self.judged = 0
         self.refused: dict[str, int] = {}
+
+    def add(self, other: dict[str, Any]) -> None:
+        """What another process covered."""
+        self.judged += other["judged"]
+        for name in ("instructions", "primitives", "transforms", "refused"):
+            mine = getattr(self, name)
+            for key, n in other[name].items():
+                mine[key] = mine.get(key, 0) + n
 
     def record(self, trace: str) -> None:
         for op in re.findall(r"^%\d+: \S.*? = (\w+)", trace, re.MULTILINE):
@@ -106,9 +118,10 @@ def run_eager(m: Any, program: Program, body: Any, leaves: list[Any]) -> list[An
     results = list(values)
     if program.transform == "double_backward" and loss.requires_grad:
         grads = m.autograd.grad(loss, trained, create_graph=True, allow_unused=True)
-        grads = [g for g in grads if g is not None]
+        # Whether what is overwritten later has a gradient of zeros, or none, isn't said.
+        grads = [x.detach() * 0 if g is None else g for x, g in zip(trained, grads)]
         results += grads
-        loss = scalar_of(grads) if grads else loss.detach()
+        loss = scalar_of(grads)
     if loss.requires_grad:
         loss.backward()
     # A leaf that nothing depends on has no gradient, or zeros.
@@ -215,6 +228,55 @@ def report(tally: Tally) -> None:
         print(f"{n:>8}  {why}")
 
 
+def fuzz(options: argparse.Namespace, seed: int, tally: Tally) -> tuple[int, int]:
+    """Programs run, and those that failed."""
+    judge = find_judge(options.judge)
+    if judge is None:
+        print("no judge: modes are compared with each other only", flush=True)
+    tn._C._jit.set_chunk_work(CHUNK)
+    end = time.monotonic() + options.seconds
+    done = failed = 0
+    while time.monotonic() < end and done < options.count:
+        program = Drawer(seed + done, tally.instructions).program()
+        if options.verbose:  # known even if the program takes the process down
+            print(f"program {program.seed}", flush=True)
+        name = program.transform
+        tally.transforms[name] = tally.transforms.get(name, 0) + 1
+        done += 1
+        if wrong := check(program, judge, tally):
+            print(
+                f"{program}\nfails: {wrong}\nagain with: --seed {program.seed} --count 1",
+                flush=True,
+            )
+            failed += 1
+            if not options.keep_going:
+                break
+    return done, failed
+
+
+def fuzz_in_processes(options: argparse.Namespace, seed: int, tally: Tally) -> tuple[int, int]:
+    """The same in one process after the other: kernels are never unloaded, and a process can map
+    only so many (some 30,000)."""
+    end = time.monotonic() + options.seconds
+    done = failed = 0
+    while done < options.count and (left := end - time.monotonic()) > 0:
+        with tempfile.NamedTemporaryFile() as file:
+            command = [sys.executable, "-m", "tests.fuzz.run", *sys.argv[1:]]
+            command += [f"--seed={seed + done}", f"--seconds={left}", f"--worker={file.name}"]
+            command += [f"--count={min(options.count - done, A_PROCESS)}"]
+            status = subprocess.run(command).returncode
+            if status < 0:
+                print(f"fails: killed by signal {-status}, after seed {seed + done} (--verbose)")
+                return done + 1, failed + 1
+            counts = json.loads(Path(file.name).read_text())
+        done += counts["done"]
+        failed += counts["failed"]
+        tally.add(counts["tally"])
+        if failed and not options.keep_going:
+            break
+    return done, failed
+
+
 def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=float, default=60)
@@ -224,29 +286,18 @@ def main() -> int:
     parser.add_argument("--counts", action="store_true", help="print what was covered")
     parser.add_argument("--keep-going", action="store_true", help="print every failure")
     parser.add_argument("--verbose", action="store_true", help="print each program's seed")
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
     options = parser.parse_args()
     seed = options.seed if options.seed is not None else random.randrange(2**31)
-    judge = find_judge(options.judge)
-    print(f"seed {seed}, judge {judge.__name__ if judge else 'none'}", flush=True)
-    tn._C._jit.set_chunk_work(CHUNK)
     tally = Tally()
-    end = time.monotonic() + options.seconds
-    done = failed = 0
-    while time.monotonic() < end and done < options.count:
-        program = Drawer(seed + done, tally.instructions).program()
-        if options.verbose:  # known even if the program takes the process down
-            print(f"program {program.seed}", flush=True)
-        name = program.transform
-        tally.transforms[name] = tally.transforms.get(name, 0) + 1
-        if wrong := check(program, judge, tally):
-            print(
-                f"{program}\nfails: {wrong}\nagain with: --seed {program.seed} --count 1",
-                flush=True,
-            )
-            failed += 1
-            if not options.keep_going:
-                return 1
-        done += 1
+    if options.worker:
+        done, failed = fuzz(options, seed, tally)
+        counts = {"done": done, "failed": failed, "tally": vars(tally)}
+        Path(options.worker).write_text(json.dumps(counts))
+        return 1 if failed else 0
+    print(f"seed {seed}", flush=True)
+    run_them = fuzz_in_processes if options.count > A_PROCESS else fuzz
+    done, failed = run_them(options, seed, tally)
     if options.counts:
         report(tally)
     print(f"{done} programs, {failed} failed" if failed else f"{done} programs agree")

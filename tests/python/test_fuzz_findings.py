@@ -64,3 +64,39 @@ def test_a_whole_reduction_of_what_another_one_gave() -> None:
     second = (-0.25 * np.sin(z * 0.5)).sum() - 2.25 * np.sin(z.sum() * 0.5)
     assert x.grad is not None
     assert x.grad.item() == pytest.approx(0.5 * np.cos(first * 0.5) * second, rel=1e-5)
+
+
+@pytest.mark.parametrize("cut", [False, True])
+@pytest.mark.parametrize("expanded", [False, True])
+def test_a_tensor_keeps_its_strides_when_a_transposed_value_is_written(
+    cut: bool, expanded: bool
+) -> None:
+    """The written value lies in another order in memory than the tensor shows."""
+    x = tn.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], requires_grad=True)
+    y = tn.zeros(3, 2) + x[0, 0] * 0
+    y.copy_(x[0].expand(2, 3).T * 1 if expanded else x.T * 0.5)
+    z = y * y
+    if cut:
+        tn.eval(z)
+    a = x.detach().numpy()
+    wanted = np.broadcast_to(a[0], (2, 3)).T if expanded else a.T * 0.5
+    assert np.array_equal(z.tolist(), wanted * wanted)
+    assert np.array_equal((y * 1).tolist(), wanted)
+    z.backward(tn.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]))
+    assert x.grad is not None
+    g = 2 * wanted * np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
+    gradient = np.stack([g.sum(1), g.sum(1) * 0]) if expanded else 0.5 * g.T
+    assert np.allclose(x.grad.numpy(), gradient)
+
+
+def test_linearize_draws_once() -> None:
+    def f(x: tn.Tensor) -> tn.Tensor:
+        return x * tn.rand(3)
+
+    x = tn.ones(3)
+    tn.manual_seed(5)
+    value, differential = tn.func.linearize(f, x)
+    state = tn.get_rng_state()
+    assert np.array_equal(differential(x).numpy(), value.numpy())
+    assert np.array_equal(differential(x).numpy(), value.numpy())
+    assert tn.get_rng_state() == state

@@ -103,10 +103,16 @@ def vjp(func: Function, *primals: Any, has_aux: bool = False) -> Any:
 
 def linearize(func: Function, *primals: Any) -> tuple[Any, Function]:
     """(func(*primals), its differential: a function from tangents to the output's tangent)."""
+    start = _C.default_generator.get_state()
     output, _ = jvp(func, primals, tree_map(_C._all["zeros_like"], primals))
 
     def differential(*tangents: Any) -> Any:
-        return jvp(func, primals, tangents)[1]
+        now = _C.default_generator.get_state()  # the function runs again, and draws what it drew
+        _C.default_generator.set_state(start)
+        try:
+            return jvp(func, primals, tangents)[1]
+        finally:
+            _C.default_generator.set_state(now)
 
     return output, differential
 
