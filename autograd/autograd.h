@@ -28,6 +28,14 @@ std::vector<Tensor> grad(std::span<const Tensor> outputs, std::span<const Tensor
                          bool create_graph = false, bool allow_unused = false,
                          bool materialize_grads = false);
 
+// A call of a function with a derivative of its own (autograd.Function): the outputs' values, of
+// which derivatives go through `derivative` to the inputs, in reverse mode.
+std::vector<Tensor> record_custom(Ref<CustomDerivative> derivative, std::span<const Tensor> inputs,
+                                  std::span<const Tensor> outputs);
+// Whether a derivative, in either mode, with respect to something that the tensor depends on is
+// being recorded.
+bool is_differentiated(const Tensor& x);
+
 // Tensor.register_hook: called in every backward pass that computes the tensor's gradient and, for
 // a tensor that is no leaf, needs what the tensor was computed from; before retain_grad's and a
 // leaf's `.grad` receive it. They belong to the value that the tensor has now: a later write in

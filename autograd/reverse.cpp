@@ -71,10 +71,20 @@ class ReverseWalk::Context final : public RuleContext {
   std::array<bool, 256> needs_{};
 };
 
+namespace {
+
+// A value recorded again after a cut, with the place of the first (see append_linked).
+template <class AnyNode>
+bool is_link(const AnyNode& node) {
+  return node.op == Op::Redirect && !(node.flags & Node::kCustom);
+}
+
+}  // namespace
+
 Place place_of(Cell& cell) {
   Place place{nullptr, resolve(cell).id};
   const Segment& segment = *recorder().segment;
-  if (segment.nodes[place.node].op == Op::Redirect) {
+  if (is_link(segment.nodes[place.node])) {
     const NodeId old = segment.nodes[place.node].operands[1];
     if (segment.nodes[old].op == Op::Input) place.node = old;
   }
@@ -121,7 +131,7 @@ void ReverseWalk::add(Level& level, uint32_t node, Value cotangent) {
     if ((to.flags & Node::kLeaf) && bit_ == reverse_bit(0)) {
       return arrive_at_leaf(segment.leaves[to.attributes], cotangent);
     }
-    if (to.op == Op::Redirect && segment.nodes[to.operands[1]].op == Op::Input) {
+    if (is_link(to) && segment.nodes[to.operands[1]].op == Op::Input) {
       return add(level, to.operands[1], cotangent);
     }
   } else {
@@ -131,7 +141,7 @@ void ReverseWalk::add(Level& level, uint32_t node, Value cotangent) {
       return;
     }
     if (to.leaf && bit_ == reverse_bit(0)) return arrive_at_leaf(to.leaf, cotangent);
-    if (to.op == Op::Redirect && !(to.flags & Node::kFreed)) {
+    if (is_link(to) && !(to.flags & Node::kFreed)) {
       const uint32_t old = level.graph->edges_of(to)[1].node;
       if (old != kNoNode && level.graph->nodes[old].op == Op::Input) {
         return add(level, old, cotangent);
@@ -204,11 +214,23 @@ void ReverseWalk::visit(Level& level, uint32_t node) {
   const auto needs = context.needs();
   if (std::ranges::none_of(needs, [](bool need) { return need; })) return;
   std::vector<Value> cotangents(context.operand_count());
-  transpose(context, cotangent, needs, cotangents);
+  bool saves;
+  if (flags & Node::kCustom) {
+    const CustomPlace custom = custom_of(level, node);
+    if (custom.output != CustomPlace::kCall) {
+      return deliver(level, context.operand_node(1), custom.output, cotangent);
+    }
+    if (!is_on_the_way(level, node)) return;
+    call_custom(level, node, *custom.derivative, context.operand_types, cotangents);
+    saves = custom.derivative->saves;
+  } else {
+    transpose(context, cotangent, needs, cotangents);
+    saves = saved_values(context.op, needs) != 0;
+  }
   for (size_t k = 0; k < cotangents.size(); ++k) {
     if (needs[k] && cotangents[k]) add(level, context.operand_node(k), cotangents[k]);
   }
-  if (retain_ || saved_values(context.op, needs) == 0) return;
+  if (retain_ || !saves) return;
   if (level.graph) {
     to_free_.emplace_back(level.graph, node);
   } else {

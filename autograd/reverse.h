@@ -55,6 +55,10 @@ class ReverseWalk {
   void visit(Level& level, uint32_t node);
   bool is_on_the_way(const Level& level, uint32_t node) const;
   Value after_hooks(const Level& level, uint32_t node, Value cotangent) const;
+  static CustomPlace custom_of(const Level& level, uint32_t node);
+  void call_custom(const Level& level, uint32_t node, const CustomDerivative& derivative,
+                   std::span<const TypeId> types, std::span<Value> cotangents);
+  void deliver(Level& level, uint32_t call, int output, Value cotangent);
   void arrive_at_leaf(const Ref<LeafAnchor>& leaf, Value cotangent);
   static Value import(Level& level, uint32_t node);
 
@@ -68,6 +72,8 @@ class ReverseWalk {
   std::vector<std::pair<Ref<Graph>, uint32_t>> to_free_;
   std::set<std::pair<const Graph*, uint32_t>> goals_;
   std::set<const LeafAnchor*> leaf_goals_;
+  // Of calls of functions with derivatives of their own: the outputs' gradients so far.
+  std::map<std::pair<const Graph*, uint32_t>, std::vector<Value>> of_outputs_;
 };
 
 // The gradient as hooks leave it.

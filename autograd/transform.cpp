@@ -194,6 +194,8 @@ ForwardTransform::Result ForwardTransform::exit(std::span<const Tensor> outputs)
     if (!needed[id] || tangents[id]) continue;
     const Node node = r.segment->nodes[id];
     if (node.op == Op::Input || !(node.active & bit)) continue;
+    check(!(node.flags & Node::kCustom), ErrorKind::NotImplemented,
+          "jvp: an autograd.Function has a derivative in reverse mode alone");
     NodeContext context(static_cast<NodeId>(id));
     std::vector<Value> operand_tangents;
     bool any = false;

@@ -92,6 +92,39 @@ GradientHooks::Function as_hook(nb::object callable) {
   };
 }
 
+// A Python function of (gradients, saved outputs) that returns a list of gradients.
+CustomDerivative::Function as_derivative(nb::object callable) {
+  const std::shared_ptr<PyObject> function(callable.release().ptr(),
+                                           [](PyObject* object) { release_later(object); });
+  return [function](const std::vector<Tensor>& gradients, const std::vector<Tensor>& saved) {
+    const nb::object given = nb::cast(gradients), kept = nb::cast(saved);
+    const nb::object result =
+        nb::steal(PyObject_CallFunctionObjArgs(function.get(), given.ptr(), kept.ptr(), nullptr));
+    if (!result.is_valid()) throw PythonError{};
+    return nb::cast<std::vector<Tensor>>(result);
+  };
+}
+
+void add_custom(nb::module_& m) {
+  m.def("_is_differentiated", &autograd::is_differentiated);
+  m.def(
+      "_same_value",
+      [](const Tensor& x) {
+        OpScope scope("save_for_backward");
+        return scope.result(scope.use(x));
+      },
+      "Another tensor of this value and its derivative, which later writes leave alone.");
+  m.def("_record_custom",
+        [](nb::object function, std::vector<Tensor> inputs, std::vector<Tensor> outputs,
+           std::vector<std::pair<int, Tensor>> saved_outputs, bool saves) {
+          auto derivative = make_ref<CustomDerivative>();
+          derivative->function = as_derivative(std::move(function));
+          derivative->saved_outputs = std::move(saved_outputs);
+          derivative->saves = saves;
+          return autograd::record_custom(std::move(derivative), inputs, outputs);
+        });
+}
+
 struct HookTable {
   Ref<GradientHooks> hooks;
 };
@@ -116,6 +149,7 @@ void add_hooks(nb::module_& m) {
 }
 
 void add_autograd(nb::module_& m) {
+  add_custom(m);
   add_hooks(m);
   m.def("_backward", [](std::vector<Tensor> roots, std::vector<Tensor> gradients, bool retain_graph,
                         bool create_graph, std::vector<Tensor> inputs) {

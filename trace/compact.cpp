@@ -76,6 +76,7 @@ class Chooser {
       active[k] = segment_.nodes[operands[k]].active & node.mask & result_.bits;
       if (active[k]) mark(operands[k], Residuals::kDerivative);
     }
+    if (node.flags & Node::kCustom) return;  // saves what it needs itself
     const uint8_t saved = saved_values(node.op, {active, operands.size()});
     for (size_t k = 0; k < std::min<size_t>(operands.size(), 7); ++k) {
       if (saved & (1 << k)) mark(operands[k], Residuals::kValue);
@@ -183,6 +184,7 @@ Ref<Graph> build_graph(Segment& segment, const Residuals& residuals, const Store
       node.leaf = segment.leaves[from.attributes];
       continue;
     }
+    if (from.flags & Node::kCustom) node.custom = segment.customs[from.attributes];
     const auto axes = segment.axes_of(from), sizes = segment.sizes_of(from);
     node.axes = static_cast<uint32_t>(graph->attributes.size());
     node.axes_count = static_cast<uint32_t>(axes.size());

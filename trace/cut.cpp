@@ -80,6 +80,9 @@ class Split {
     } else if (node.flags & Node::kLeaf) {
       into_->leaves.push_back(from_.leaves[node.attributes]);
       node.attributes = static_cast<uint32_t>(into_->leaves.size() - 1);
+    } else if (node.flags & Node::kCustom) {
+      into_->customs.push_back(from_.customs[node.attributes]);
+      node.attributes = static_cast<uint32_t>(into_->customs.size() - 1);
     } else if (node.attributes != 0) {
       const int64_t* at = from_.attributes.data() + node.attributes;
       node.attributes = static_cast<uint32_t>(into_->attributes.size());
@@ -207,6 +210,8 @@ class Split {
       }
       if (node.flags & Node::kLeaf) {
         from_.leaves.resize(node.attributes);
+      } else if (node.flags & Node::kCustom) {
+        from_.customs.resize(node.attributes);
       } else if (node.attributes != 0) {
         from_.attributes.resize(node.attributes);
       }

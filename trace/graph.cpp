@@ -30,6 +30,7 @@ void drain() {
     node.value = {};
     node.leaf = nullptr;
     node.hooks = nullptr;
+    node.custom = {};
     for (const GraphEdge& edge : graph->edges_of(node)) {
       if (edge.node != kNoNode) releases.emplace_back(graph, edge.node);
     }
@@ -57,6 +58,7 @@ void Graph::release_node(Ref<Graph> graph, uint32_t node) {
 void Graph::free_residuals(const Ref<Graph>& graph, uint32_t at) {
   GraphNode& node = graph->nodes[at];
   node.flags |= Node::kFreed;
+  node.custom = {};
   for (GraphEdge& edge : graph->edges_of(node)) {
     if (edge.node == kNoNode) continue;
     pending().releases.emplace_back(graph, edge.node);

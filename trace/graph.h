@@ -29,6 +29,34 @@ struct GradientHooks : RefCounted {
   void remove(int64_t number);
 };
 
+// The derivative of a function that the user gives one (autograd.Function). In the trace a call of
+// the function is
+//
+//   call = redirect(0, inputs...)             a place where the gradients of all outputs meet
+//   output = redirect(value, call)            for each output
+//
+// both with Node::kCustom. `value` was computed without derivative.
+struct CustomDerivative : RefCounted {
+  // From the outputs' gradients (undefined: none arrived) and the saved outputs, which are again
+  // outputs of this call, to the inputs' gradients (undefined: zero).
+  using Function = std::function<std::vector<Tensor>(const std::vector<Tensor>& gradients,
+                                                     const std::vector<Tensor>& saved_outputs)>;
+  Function function;
+  size_t output_count = 0;
+  std::vector<std::pair<int, Tensor>> saved_outputs;  // values without derivative
+  bool saves = false;  // anything: then a backward pass uses it up, unless told to retain
+
+  CustomDerivative();
+  ~CustomDerivative() override;
+};
+
+// What a node with kCustom is: the call, or one of its outputs.
+struct CustomPlace {
+  static constexpr int kCall = -1;
+  Ref<CustomDerivative> derivative;  // the call's
+  int output = kCall;
+};
+
 // The weak way from a recorded leaf back to the cell whose `.grad` it feeds.
 struct LeafAnchor : RefCounted {
   Cell* cell = nullptr;            // null once the cell is gone
@@ -59,6 +87,7 @@ struct GraphNode {
   Ref<Graph> link;       // an input: the node of an earlier graph that it continues
   uint32_t link_node = kNoNode;
   Ref<GradientHooks> hooks;
+  CustomPlace custom;  // with Node::kCustom
 };
 
 class Graph : public RefCounted {

@@ -101,6 +101,9 @@ std::string print(const Segment& segment) {
                        segment.axes_of(node), segment.sizes_of(node));
     if (node.flags & Node::kLeaf) {
       text += " leaf";
+    } else if (node.flags & Node::kCustom) {
+      const int output = segment.customs[node.attributes].output;
+      text += output == CustomPlace::kCall ? " call" : fmt::format(" output={}", output);
     } else if (node.operand_count > 0 && node.mask != kUsual) {
       text += fmt::format(" mask={:#x}", node.mask);
     }

@@ -167,10 +167,9 @@ Value append_input(Buffer buffer, GraphRef derivative, uint64_t position) {
   return {static_cast<uint32_t>(segment.nodes.size() - 1)};
 }
 
-Value append_linked(Value value, GraphRef derivative) {
+Value append_place(TypeId type, GraphRef derivative) {
   Recorder& r = recorder();
   Segment& segment = *r.segment;
-  const TypeId type = segment.nodes[value.id].type;
   Node ghost{};  // an input that is only a place in the derivative graph: nothing reads a value
   ghost.op = Op::Input;
   ghost.type = type;
@@ -180,7 +179,12 @@ Value append_linked(Value value, GraphRef derivative) {
   ghost.attributes = static_cast<uint32_t>(segment.sources.size());
   segment.sources.push_back({Buffer{}, std::move(derivative)});
   segment.nodes.push_back(ghost);
-  const Value operands[] = {value, {static_cast<uint32_t>(segment.nodes.size() - 1)}};
+  return {static_cast<uint32_t>(segment.nodes.size() - 1)};
+}
+
+Value append_linked(Value value, GraphRef derivative) {
+  const TypeId type = type_id_of(value);
+  const Value operands[] = {value, append_place(type, std::move(derivative))};
   return append_masked(Op::Redirect, type, operands, {}, {}, ~DerivativeMask{0});
 }
 

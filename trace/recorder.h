@@ -87,6 +87,7 @@ Value append_input(Buffer buffer, GraphRef derivative, uint64_t position = 0);
 // `value`, recorded without derivative, with the derivative of a node of an earlier graph. What is
 // recorded again after a cut must not become a second place where cotangents gather: gradients
 // would be summed in another order, and their bits depend on the cut.
+Value append_place(TypeId type, GraphRef derivative);  // of an earlier graph, without a value
 Value append_linked(Value value, GraphRef derivative);
 
 // The node that stands for the cell now.

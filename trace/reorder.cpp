@@ -49,6 +49,7 @@ class Reorder {
     segment_.attributes = std::move(attributes_);
     segment_.sources = std::move(sources_);
     segment_.leaves = std::move(leaves_);
+    segment_.customs = std::move(customs_);
     segment_.positions = std::move(positions_);
     segment_.poisoned = std::move(poisoned_);
   }
@@ -58,6 +59,9 @@ class Reorder {
     if (node.flags & Node::kLeaf) {
       leaves_.push_back(segment_.leaves[node.attributes]);
       node.attributes = static_cast<uint32_t>(leaves_.size() - 1);
+    } else if (node.flags & Node::kCustom) {
+      customs_.push_back(segment_.customs[node.attributes]);
+      node.attributes = static_cast<uint32_t>(customs_.size() - 1);
     } else if (node.attributes != 0) {
       const int64_t* at = segment_.attributes.data() + node.attributes;
       node.attributes = static_cast<uint32_t>(attributes_.size());
@@ -72,6 +76,7 @@ class Reorder {
   std::vector<int64_t> attributes_;
   std::vector<Source> sources_;
   std::vector<Ref<LeafAnchor>> leaves_;
+  std::vector<CustomPlace> customs_;
   std::vector<uint64_t> positions_;
   std::vector<bool> poisoned_;
 };

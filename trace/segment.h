@@ -42,9 +42,10 @@ class Segment : public RefCounted {
   std::vector<Ref<LeafAnchor>> leaves;
   std::unordered_map<NodeId, Buffer> values;  // of kValued nodes
   std::unordered_map<NodeId, Ref<GradientHooks>> hooks;
-  Cell* cells = nullptr;            // those that name one of its nodes
-  uint64_t first_position = 1;      // of its nodes in the recorder's stream
-  std::vector<uint64_t> positions;  // of its nodes, when it was cut by a cap
+  std::vector<CustomPlace> customs;  // of kCustom nodes
+  Cell* cells = nullptr;             // those that name one of its nodes
+  uint64_t first_position = 1;       // of its nodes in the recorder's stream
+  std::vector<uint64_t> positions;   // of its nodes, when it was cut by a cap
 
   bool is_poisoned(NodeId node) const { return node < poisoned.size() && poisoned[node]; }
   void spread_poison();  // to what depends on poisoned nodes
@@ -55,7 +56,8 @@ class Segment : public RefCounted {
             node.operand_count};
   }
   bool has_attributes(const Node& node) const {
-    return node.attributes != 0 && node.op != Op::Input && !(node.flags & Node::kLeaf);
+    return node.attributes != 0 && node.op != Op::Input &&
+           !(node.flags & (Node::kLeaf | Node::kCustom));
   }
   std::span<const int64_t> axes_of(const Node& node) const {
     if (!has_attributes(node)) return {};

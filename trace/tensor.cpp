@@ -334,6 +334,9 @@ Tensor from_bytes(DType dtype, std::span<const int64_t> dims, std::span<const st
   return from_buffer(std::move(buffer));
 }
 
+CustomDerivative::CustomDerivative() = default;
+CustomDerivative::~CustomDerivative() = default;
+
 void GradientHooks::add(int64_t number, Function function) {
   functions.emplace_back(number, std::move(function));
 }

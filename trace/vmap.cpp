@@ -94,6 +94,7 @@ class Batcher {
       types.push_back(segment_.nodes[operand].type);
       operands.push_back(is ? batched_[operand - index_] : Value{operand});
     }
+    if (node.flags & Node::kCustom) return batch_custom(node, operands, is_batched_operand[0]);
     if (node.op == Op::Gather && !is_batched_operand[0] &&
         segment_.operands_of(node)[1] == index_) {
       return ops::alias(ops::move_axis(operands[0], axes[0], 0));  // x[i] for every i is x
@@ -102,6 +103,19 @@ class Batcher {
         node.op, node.type, types,  operands, {is_batched_operand.get(), operands.size()},
         axes,    sizes,     extent_};
     return batch_rule(node.op)(context);
+  }
+
+  // A function with a derivative of its own, which is for one example: the values are batched like
+  // any. Transforms that began inside vmap have taken their derivative.
+  Value batch_custom(const Node& node, std::span<const Value> operands,
+                     bool is_value_batched) const {
+    DerivativeMask active = 0;
+    for (Value operand : operands) active |= segment_.nodes[operand.id].active;
+    check((active & node.mask) == 0, ErrorKind::NotImplemented,
+          "vmap: an autograd.Function whose derivative is asked for outside of vmap. Take the "
+          "derivative inside, as in vmap(grad(f)), or compose the function of operations");
+    if (is_value_batched) return ops::alias(operands[0]);
+    return ops::expand(operands[0], batched_dims(extent_, type_of(operands[0]).dims()));
   }
 
   // What was recorded under no_grad, or detached, stays so; marks of transforms that began inside

@@ -8,8 +8,18 @@ from typing import Any
 from .. import _C
 from .._C import Tensor
 from ..grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled
+from . import function as function
+from .function import Function
 
-__all__ = ["backward", "enable_grad", "grad", "inference_mode", "no_grad", "set_grad_enabled"]
+__all__ = [
+    "Function",
+    "backward",
+    "enable_grad",
+    "grad",
+    "inference_mode",
+    "no_grad",
+    "set_grad_enabled",
+]
 
 
 def _sequence(tensors: Any) -> list[Any]:
