@@ -26,6 +26,16 @@ def vmap(
     in_dims says which dimension of each argument counts the examples (None: shared by all);
     out_dims where results have it. randomness: "error", "different" or "same" random numbers for
     the examples. chunk_size bounds the examples computed at a time.
+    Errors: ValueError for arguments that don't fit in_dims or whose counts differ; RuntimeError
+    where the function reads a value that differs between the examples, or draws random numbers
+    under "error".
+
+    Example::
+
+        >>> tn.func.vmap(tn.dot)(tn.tensor([[1, 2], [3, 4]]), tn.tensor([[1, 1], [0, 1]]))
+        tensor([3, 4])
+        >>> tn.func.vmap(tn.sum, in_dims=1)(tn.tensor([[1, 2], [3, 4]]))
+        tensor([4, 6])
     """
     if randomness not in ("error", "different", "same"):
         raise RuntimeError(

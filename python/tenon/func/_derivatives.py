@@ -71,6 +71,15 @@ def vjp(func: Function, *primals: Any, has_aux: bool = False) -> Any:
 
     With has_aux, func returns (output, aux), and aux is the third result. The pullback gives one
     result for one primal and a tuple for several; it may be called any number of times.
+    Errors: ValueError for what is no tensor, RuntimeError for cotangents of another structure or
+    size.
+
+    Example::
+
+        >>> x, y = tn.tensor([1.0, 2.0]), tn.tensor(3.0)
+        >>> output, pullback = tn.func.vjp(tn.mul, x, y)
+        >>> pullback(tn.tensor([1.0, 1.0]))
+        (tensor([3., 3.]), tensor(3.))
     """
     run = _Reverse(func, primals, has_aux, "vjp")
 
@@ -97,7 +106,14 @@ def vjp(func: Function, *primals: Any, has_aux: bool = False) -> Any:
 
 
 def linearize(func: Function, *primals: Any) -> tuple[Any, Function]:
-    """(func(*primals), its differential: a function from tangents to the output's tangent)."""
+    """(func(*primals), its differential: a function from tangents to the output's tangent).
+
+    Example::
+
+        >>> output, differential = tn.func.linearize(tn.square, tn.tensor([1.0, 2.0]))
+        >>> differential(tn.tensor([1.0, 10.0]))
+        tensor([ 2., 40.])
+    """
     output, _ = jvp(func, primals, tree_map(_C._all["zeros_like"], primals))
 
     def differential(*tangents: Any) -> Any:
@@ -107,7 +123,15 @@ def linearize(func: Function, *primals: Any) -> tuple[Any, Function]:
 
 
 def jvp(func: Function, primals: Any, tangents: Any, *, has_aux: bool = False) -> Any:
-    """(func(*primals), its derivative in the direction of tangents[, aux])."""
+    """(func(*primals), its derivative in the direction of tangents[, aux]).
+
+    Errors: RuntimeError unless primals and tangents are tuples of equal structure and sizes.
+
+    Example::
+
+        >>> tn.func.jvp(tn.square, (tn.tensor([1.0, 2.0]),), (tn.tensor([1.0, 10.0]),))
+        (tensor([1., 4.]), tensor([ 2., 40.]))
+    """
     if not isinstance(primals, tuple):
         raise RuntimeError(f"jvp: expected primals to be a tuple, got {type(primals).__name__}")
     if not isinstance(tangents, tuple) or len(tangents) != len(primals):
@@ -163,7 +187,13 @@ def _partial(func: Function, args: tuple[Any, ...], kwargs: Any, at: list[int]) 
 
 
 def grad_and_value(func: Function, argnums: ArgNums = 0, has_aux: bool = False) -> Function:
-    """A function that gives (gradients, value), or (gradients, (value, aux)) with has_aux."""
+    """A function that gives (gradients, value), or (gradients, (value, aux)) with has_aux.
+
+    Example::
+
+        >>> tn.func.grad_and_value(lambda x: (x**2).sum())(tn.tensor([1.0, 2.0]))
+        (tensor([2., 4.]), tensor(5.))
+    """
 
     @functools.wraps(func)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -190,10 +220,15 @@ def grad_and_value(func: Function, argnums: ArgNums = 0, has_aux: bool = False) 
 def grad(func: Function, argnums: ArgNums = 0, has_aux: bool = False) -> Function:
     """The gradient of a function that returns a scalar, with respect to arguments by number.
 
+    Gradients have the arguments' sizes and dtypes; for a tuple of argnums they come as a tuple.
+    Errors: RuntimeError where the function returns anything but one 0-d tensor.
+
     Example::
 
-        >>> tn.func.grad(lambda x: (x ** 3).sum())(tn.tensor([1., 2.]))
+        >>> tn.func.grad(lambda x: (x**3).sum())(tn.tensor([1.0, 2.0]))
         tensor([ 3., 12.])
+        >>> tn.func.grad(tn.func.grad(lambda x: x**3))(tn.tensor(2.0))
+        tensor(12.)
     """
     with_value = grad_and_value(func, argnums, has_aux)
 
@@ -206,7 +241,13 @@ def grad(func: Function, argnums: ArgNums = 0, has_aux: bool = False) -> Functio
 
 
 def value_and_grad(func: Function, argnums: ArgNums = 0, has_aux: bool = False) -> Function:
-    """As grad_and_value, in JAX's order: (value, gradients)."""
+    """As grad_and_value, in JAX's order: (value, gradients).
+
+    Example::
+
+        >>> tn.func.value_and_grad(lambda x: (x**2).sum())(tn.tensor([1.0, 2.0]))
+        (tensor(5.), tensor([2., 4.]))
+    """
     swapped = grad_and_value(func, argnums, has_aux)
 
     @functools.wraps(func)
@@ -243,6 +284,12 @@ def jacrev(
     """The Jacobian, by reverse mode: one pullback for each element of the output, batched.
 
     Of an output of size (*m) with respect to an argument of size (*n): (*m, *n).
+
+    Example::
+
+        >>> tn.func.jacrev(tn.square)(tn.tensor([1.0, 2.0]))
+        tensor([[2., 0.],
+                [0., 4.]])
     """
 
     @functools.wraps(func)
@@ -280,7 +327,15 @@ def jacfwd(
     randomness: str = "error",
     chunk_size: int | None = None,
 ) -> Function:
-    """The Jacobian, by forward mode: one direction for each element of the arguments, batched."""
+    """The Jacobian, by forward mode: one direction for each element of the arguments, batched.
+
+    Of an output of size (*m) with respect to an argument of size (*n): (*m, *n).
+
+    Example::
+
+        >>> tn.func.jacfwd(lambda x: x.prod())(tn.tensor([2.0, 5.0]))
+        tensor([5., 2.])
+    """
 
     @functools.wraps(func)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -319,5 +374,14 @@ def jacfwd(
 
 
 def hessian(func: Function, argnums: ArgNums = 0) -> Function:
-    """The matrix of second derivatives: the forward-mode Jacobian of the reverse-mode one."""
+    """The matrix of second derivatives: the forward-mode Jacobian of the reverse-mode one.
+
+    Of an output of size (*m) with respect to an argument of size (*n): (*m, *n, *n).
+
+    Example::
+
+        >>> tn.func.hessian(lambda x: x[0] ** 2 * x[1])(tn.tensor([1.0, 3.0]))
+        tensor([[6., 2.],
+                [2., 0.]])
+    """
     return jacfwd(jacrev(func, argnums), argnums)

@@ -17,7 +17,19 @@ def functional_call(
     tie_weights: bool = True,
     strict: bool = False,
 ) -> Any:
-    """Calls a module with other parameters and buffers, by name; the module is left as it was."""
+    """Calls a module with other parameters and buffers, by name; the module is left as it was.
+
+    tie_weights: what is given under one name of a shared parameter counts for its others.
+    Errors: RuntimeError for unknown names, and for missing ones when strict; ValueError for a name
+    in several dictionaries.
+
+    Example::
+
+        >>> layer = nn.Linear(2, 1, bias=False)
+        >>> weight = tn.tensor([[1.0, 2.0]])
+        >>> tn.func.functional_call(layer, {"weight": weight}, tn.tensor([3.0, 4.0]))
+        tensor([11.])
+    """
     dictionaries = parameter_and_buffer_dicts
     if isinstance(dictionaries, dict):
         dictionaries = (dictionaries,)
@@ -76,7 +88,16 @@ class _Replaced:
 
 
 def stack_module_state(models: Any) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """(parameters, buffers) of equal modules, each name's tensors along a new first dimension."""
+    """(parameters, buffers) of equal modules, each name's tensors along a new first dimension.
+
+    Errors: RuntimeError for no modules.
+
+    Example::
+
+        >>> parameters, buffers = tn.func.stack_module_state([nn.Linear(2, 3) for _ in range(4)])
+        >>> parameters["weight"].shape
+        tenon.Size([4, 3, 2])
+    """
     if not models:
         raise RuntimeError("stack_module_state: Expected at least one model, got 0.")
 
