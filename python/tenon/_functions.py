@@ -14,32 +14,70 @@ _ops = _C._all
 
 
 def is_tensor(obj: Any) -> builtins.bool:
-    """Whether the object is a Tensor."""
+    """Whether the object is a Tensor.
+
+    Example::
+
+        >>> tn.is_tensor(tn.ones(2)), tn.is_tensor([1, 1])
+        (True, False)
+    """
     return isinstance(obj, Tensor)
 
 
 def is_floating_point(input: Tensor) -> builtins.bool:
-    """Whether the tensor's dtype is floating."""
+    """Whether the tensor's dtype is floating: float16, bfloat16, float32 or float64.
+
+    Example::
+
+        >>> tn.is_floating_point(tn.ones(2)), tn.is_floating_point(tn.tensor([1]))
+        (True, False)
+    """
     return input.is_floating_point()
 
 
 def is_complex(input: Tensor) -> builtins.bool:
-    """Whether the tensor's dtype is complex."""
+    """Whether the tensor's dtype is complex.
+
+    Example::
+
+        >>> tn.is_complex(tn.tensor([1 + 2j]))
+        True
+    """
     return input.is_complex()
 
 
 def numel(input: Tensor) -> builtins.int:
-    """Number of elements."""
+    """Number of elements.
+
+    Example::
+
+        >>> tn.numel(tn.ones(2, 3))
+        6
+    """
     return input.numel()
 
 
 def scalar_tensor(s: Any, *, dtype: dtype | None = None) -> Tensor:
-    """A 0-d tensor in the default dtype, unless given."""
+    """A 0-d tensor in the default dtype, unless given.
+
+    Example::
+
+        >>> tn.scalar_tensor(3)
+        tensor(3.)
+    """
     return _C.tensor(s, dtype=dtype or _C.get_default_dtype())
 
 
 def equal(input: Tensor, other: Tensor) -> builtins.bool:
-    """Whether both have the same size and equal elements. Reads both."""
+    """Whether both have the same size and equal elements, NaN being equal to nothing. Reads both.
+
+    Example::
+
+        >>> tn.equal(tn.tensor([1, 2]), tn.tensor([1, 2]))
+        True
+        >>> tn.equal(tn.ones(2), tn.ones(1, 2))
+        False
+    """
     return input.shape == other.shape and builtins.bool((input == other).all())
 
 
@@ -50,19 +88,47 @@ def allclose(
     atol: builtins.float = 1e-08,
     equal_nan: builtins.bool = False,
 ) -> builtins.bool:
-    """Whether all |input - other| <= atol + rtol * |other|. Reads both."""
+    """Whether all |input - other| <= atol + rtol * |other|. Reads both.
+
+    Errors: RuntimeError for sizes that don't broadcast.
+
+    Example::
+
+        >>> tn.allclose(tn.tensor([1.0, nan]), tn.tensor([1.000001, nan]), equal_nan=True)
+        True
+    """
     return builtins.bool(_ops["isclose"](input, other, rtol, atol, equal_nan).all())
 
 
 def einsum(equation: str, *operands: Any) -> Tensor:
-    """Sums of products in Einstein's notation: `einsum("ij,jk->ik", a, b)`."""
+    """Sums of products in Einstein's notation.
+
+    Errors: RuntimeError for extents that differ under one letter.
+
+    Example::
+
+        >>> tn.einsum("ij,jk->ki", tn.tensor([[1.0, 2.0]]), tn.tensor([[3.0, 4.0], [5.0, 6.0]]))
+        tensor([[13.],
+                [16.]])
+    """
     if len(operands) == 1 and isinstance(operands[0], (list, tuple)):
         operands = tuple(operands[0])
     return _ops["einsum"](equation, operands)
 
 
 def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
-    """Contraction of the last `dims` dimensions of a with the first of b, or of given ones."""
+    """Contraction of the last `dims` dimensions of a with the first of b, or of given ones.
+
+    Shape: what is left of a, then of b.
+    Dtypes: any, the same of both.
+
+    Example::
+
+        >>> tn.tensordot(tn.tensor([[1, 2], [3, 4]]), tn.tensor([1, 10]), dims=1)
+        tensor([21, 43])
+        >>> tn.tensordot(tn.ones(2, 3, 4), tn.ones(4, 3, 5), dims=([1, 2], [1, 0])).shape
+        tenon.Size([2, 5])
+    """
     if isinstance(dims, Tensor):
         dims = dims.tolist()
     if isinstance(dims, builtins.int):
@@ -80,17 +146,46 @@ def _unpack(tensors: tuple[Any, ...]) -> tuple[Tensor, ...]:
 
 
 def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
-    """Vectors spread over the grid they span."""
+    """Vectors spread over the grid they span.
+
+    Shape: k vectors of extents n1, ..., nk -> k tensors (n1, ..., nk); the first two exchanged for
+    indexing="xy".
+    Errors: RuntimeError for another indexing.
+
+    Example::
+
+        >>> rows, columns = tn.meshgrid(tn.arange(2), tn.arange(3), indexing="ij")
+        >>> columns
+        tensor([[0, 1, 2],
+                [0, 1, 2]])
+    """
     return _ops["meshgrid"](_unpack(tensors), indexing)
 
 
 def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
-    """Views of the common size."""
+    """Views of the common size.
+
+    Errors: RuntimeError for sizes that don't broadcast.
+
+    Example::
+
+        >>> a, b = tn.broadcast_tensors(tn.arange(2), tn.ones(3, 1))
+        >>> a.shape, b.shape
+        (tenon.Size([3, 2]), tenon.Size([3, 2]))
+    """
     return _ops["broadcast_tensors"](_unpack(tensors))
 
 
 def broadcast_shapes(*shapes: Any) -> Size:
-    """The size to which sizes broadcast."""
+    """The size to which sizes broadcast.
+
+    Errors: RuntimeError where two extents differ and neither is 1.
+
+    Example::
+
+        >>> tn.broadcast_shapes((2, 1), (3,), (5, 1, 1))
+        tenon.Size([5, 2, 3])
+    """
     result: builtins.list[builtins.int] = []
     for shape in shapes:
         extents = [shape] if isinstance(shape, builtins.int) else builtins.list(shape)
@@ -107,7 +202,15 @@ def broadcast_shapes(*shapes: Any) -> Size:
 
 
 def atleast_2d(*tensors: Any) -> Any:
-    """Views with at least two dimensions."""
+    """Views with at least two dimensions.
+
+    Shape: () -> (1, 1), (n) -> (1, n).
+
+    Example::
+
+        >>> tn.atleast_2d(tn.tensor([1, 2]))
+        tensor([[1, 2]])
+    """
     views = []
     for x in _unpack(tensors):
         if x.ndim == 0:
@@ -117,7 +220,17 @@ def atleast_2d(*tensors: Any) -> Any:
 
 
 def result_type(tensor1: Any, tensor2: Any) -> dtype:
-    """The dtype in which two tensors or numbers meet."""
+    """The dtype in which two tensors or numbers meet.
+
+    A number, or a 0-d tensor, only counts where it is of a higher kind (bool, integer, floating).
+
+    Example::
+
+        >>> tn.result_type(tn.tensor([1]), 1.5)
+        tenon.float32
+        >>> tn.result_type(tn.ones(2).half(), 1.5)
+        tenon.float16
+    """
 
     # An empty slice has the dtype and whether there are dimensions, which is all that counts.
     def small(x: Any) -> Any:
@@ -146,7 +259,14 @@ def unique(
 ) -> Any:
     """The different elements in order, and optionally where each went and how often it occurs.
 
-    Reads the input, since the result's size depends on it.
+    Reads the input, since the result's size depends on it. Shape: any -> (count); the indices have
+    the input's.
+    Errors: NotImplementedError for a dim.
+
+    Example::
+
+        >>> tn.unique(tn.tensor([3, 1, 3]), return_inverse=True, return_counts=True)
+        (tensor([1, 3]), tensor([1, 0, 1]), tensor([1, 2]))
     """
     if dim is not None:
         raise NotImplementedError("unique: only of the flattened tensor (dim=None)")
@@ -175,30 +295,69 @@ def unique(
 
 
 def manual_seed(seed: builtins.int) -> Generator:
-    """Seeds the default generator; the same seed gives the same numbers on any device."""
+    """Seeds the default generator; the same seed gives the same numbers on any device.
+
+    Example::
+
+        >>> first = tn.manual_seed(0) and tn.rand(3)
+        >>> second = tn.manual_seed(0) and tn.rand(3)
+        >>> tn.equal(first, second)
+        True
+    """
     _C._manual_seed(seed)
     return _C.default_generator
 
 
 def seed() -> builtins.int:
-    """Seeds the default generator with the time; returns the seed."""
+    """Seeds the default generator with the time; returns the seed.
+
+    Example::
+
+        >>> tn.seed() == tn.initial_seed()
+        True
+    """
     number = time.time_ns() & 0x7FFF_FFFF_FFFF_FFFF
     manual_seed(number)
     return number
 
 
 def initial_seed() -> builtins.int:
-    """The seed of the default generator."""
+    """The seed of the default generator.
+
+    Example::
+
+        >>> _ = tn.manual_seed(5)
+        >>> tn.initial_seed()
+        5
+    """
     return _C.default_generator.initial_seed()
 
 
 def get_rng_state() -> Any:
-    """The state of the default generator."""
+    """The state of the default generator: its seed and how many calls it has served.
+
+    Example::
+
+        >>> state = tn.get_rng_state()
+        >>> first = tn.rand(3)
+        >>> tn.set_rng_state(state)
+        >>> tn.equal(first, tn.rand(3))
+        True
+    """
     return _C.default_generator.get_state()
 
 
 def set_rng_state(new_state: Any) -> None:
-    """Restores what get_rng_state gave."""
+    """Restores what get_rng_state gave.
+
+    Example::
+
+        >>> state = tn.get_rng_state()
+        >>> first = tn.randn(2)
+        >>> tn.set_rng_state(state)
+        >>> tn.equal(first, tn.randn(2))
+        True
+    """
     _C.default_generator.set_state(new_state)
 
 
@@ -215,7 +374,15 @@ _DIGITS = {"float16": 1e-3, "bfloat16": 1e-2, "float32": 1e-6, "float64": 1e-15}
 
 
 class finfo:
-    """Limits of a floating dtype."""
+    """Limits of a floating dtype (IEEE 754-2019), by default the default one.
+
+    Errors: TypeError for a dtype that is not floating.
+
+    Example::
+
+        >>> tn.finfo(tn.float16).max, tn.finfo(tn.float32).eps == 2**-23
+        (65504.0, True)
+    """
 
     def __init__(self, type: dtype | None = None) -> None:
         self._dtype = type or _C.get_default_dtype()
@@ -238,7 +405,15 @@ class finfo:
 
 
 class iinfo:
-    """Limits of an integer dtype."""
+    """Limits of an integer dtype.
+
+    Errors: TypeError for a dtype that is not one.
+
+    Example::
+
+        >>> tn.iinfo(tn.int8)
+        iinfo(min=-128, max=127, dtype=int8)
+    """
 
     def __init__(self, type: dtype) -> None:
         name = type.name
@@ -258,11 +433,15 @@ def eval(*tensors: Tensor) -> None:
     """Runs what this thread has recorded, the given tensors included.
 
     Reading a value does the same; this is for placing the cut by hand.
+    Errors: TypeError for what is no tensor; what the program raises where only the data tells, such
+    as IndexError.
 
     Example::
 
         >>> x = tn.ones(3) * 2
         >>> tn.eval(x)
+        >>> "mul" in tn.pending_trace()
+        False
     """
     for tensor in tensors:
         if not isinstance(tensor, Tensor):

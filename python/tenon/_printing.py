@@ -30,7 +30,17 @@ def set_printoptions(
     profile: str | None = None,
     sci_mode: builtins.bool | None = None,
 ) -> None:
-    """How tensors are printed: digits, when and how to abbreviate, width, exponents."""
+    """How tensors are printed: digits, when and how to abbreviate, width, exponents.
+
+    profile: "default", "short" or "full".
+
+    Example::
+
+        >>> tn.set_printoptions(precision=2)
+        >>> tn.tensor([1 / 3])
+        tensor([0.33])
+        >>> tn.set_printoptions(profile="default")
+    """
     if profile == "default":
         _options.__init__()  # type: ignore[misc]
     elif profile == "short":

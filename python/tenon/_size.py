@@ -6,7 +6,13 @@ from typing import Any
 
 
 class Size(tuple[int, ...]):
-    """A tuple of extents."""
+    """A tuple of extents.
+
+    Example::
+
+        >>> tn.Size([2, 3]).numel(), tn.Size([2, 3]) == (2, 3)
+        (6, True)
+    """
 
     __slots__ = ()
 

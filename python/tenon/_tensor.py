@@ -27,6 +27,12 @@ def _to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     """The tensor in another dtype or on another device; itself where nothing changes.
 
     to(dtype), to(device, dtype=None), to(other); `copy=True` forces a copy.
+    Errors: RuntimeError for a device other than the cpu.
+
+    Example::
+
+        >>> tn.tensor([1.5, -1.5]).to(tn.int64)
+        tensor([ 1, -1])
     """
     dtype = kwargs.pop("dtype", None)
     device = kwargs.pop("device", None)
@@ -54,7 +60,17 @@ def _to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
 
 
 def _type(self: Tensor, dtype: Any = None, non_blocking: builtins.bool = False) -> Any:
-    """The name of the tensor's type, or the tensor in a dtype."""
+    """The name of the tensor's type, or the tensor in a dtype.
+
+    Errors: ValueError for an unknown name.
+
+    Example::
+
+        >>> tn.ones(2).type()
+        'tenon.FloatTensor'
+        >>> tn.tensor([1.5]).type(tn.int32)
+        tensor([1], dtype=tenon.int32)
+    """
     if dtype is None:
         return "tenon." + _TYPE_NAMES[self.dtype.name]
     if isinstance(dtype, str):
@@ -86,7 +102,15 @@ _TYPE_NAMES = {
 
 
 def _numpy(self: Tensor, *, force: builtins.bool = False) -> Any:
-    """A NumPy array that shares the tensor's memory; with force, of a detached tensor."""
+    """A NumPy array that shares the tensor's memory; with force, of a detached tensor.
+
+    Errors: RuntimeError for a tensor that requires grad, unless forced.
+
+    Example::
+
+        >>> tn.tensor([1.0, 2.0]).numpy().tolist()
+        [1.0, 2.0]
+    """
     import numpy
 
     if self.requires_grad:
@@ -149,22 +173,49 @@ def _reduce(self: Tensor, protocol: Any) -> tuple[Any, ...]:
 
 
 def _self(self: Tensor, *_: Any, **__: Any) -> Tensor:
+    """The tensor itself: it is where, and as, the name asks for.
+
+    Example::
+
+        >>> x = tn.ones(2)
+        >>> x.cpu() is x
+        True
+    """
     return self
 
 
 def _detach_(self: Tensor) -> Tensor:
-    """Makes the tensor a leaf without derivatives, in place."""
+    """Makes the tensor a leaf without derivatives, in place.
+
+    Example::
+
+        >>> x = tn.ones(2, requires_grad=True) * 2
+        >>> x.detach_()
+        tensor([2., 2.])
+    """
     self.data = self.detach()
     return self.requires_grad_(False)
 
 
 def _where(self: Tensor, condition: Tensor, other: Any) -> Tensor:
-    """The tensor where condition is true, else other."""
+    """The tensor where condition is true, else other.
+
+    Example::
+
+        >>> tn.tensor([1, 2]).where(tn.tensor([True, False]), 0)
+        tensor([1, 0])
+    """
     return _ops["where"](condition, self, other)
 
 
 def _new_tensor(self: Tensor, data: Any, **options: Any) -> Tensor:
-    """A tensor with a copy of the data, by default in this tensor's dtype."""
+    """A tensor with a copy of the data, by default in this tensor's dtype.
+
+    Example::
+
+        >>> tn.ones(1).new_tensor([1, 2])
+        tensor([1., 2.])
+    """
     options.setdefault("dtype", self.dtype)
     if options["dtype"] is None:
         options["dtype"] = self.dtype
@@ -172,18 +223,60 @@ def _new_tensor(self: Tensor, data: Any, **options: Any) -> Tensor:
 
 
 def _unique(self: Tensor, *args: Any, **kwargs: Any) -> Any:
+    """See tenon.unique.
+
+    Example::
+
+        >>> tn.tensor([3, 1, 3]).unique()
+        tensor([1, 3])
+    """
     return _functions.unique(self, *args, **kwargs)
 
 
+def _is_never(self: Tensor) -> builtins.bool:
+    """False: no tensor is pinned, shared between processes or made by a stricter mode.
+
+    Example::
+
+        >>> tn.ones(2).is_shared()
+        False
+    """
+    return False
+
+
+def _get_device(self: Tensor) -> builtins.int:
+    """The number of the tensor's GPU; -1 on the cpu.
+
+    Example::
+
+        >>> tn.ones(2).get_device()
+        -1
+    """
+    return -1
+
+
 def _cuda(self: Tensor, device: Any = None, **_: Any) -> Tensor:
-    """The tensor on a CUDA device. Raises RuntimeError, saying why there is none."""
+    """The tensor on a CUDA device. Raises RuntimeError, saying why there is none.
+
+    Example::
+
+        >>> tn.ones(1).cuda()
+        Traceback (most recent call last):
+        RuntimeError: no tensors on the device cuda:0: this build of Tenon has no CUDA back end. Use the cpu
+    """
     return _to(self, "cuda" if device is None else device)
 
 
 def _random_(
     self: Tensor, from_: builtins.int = 0, to: builtins.int | None = None, *, generator: Any = None
 ) -> Tensor:
-    """Uniform random integers in [from, to), in place."""
+    """Uniform random integers in [from, to), in place; up to 2**24 unless given.
+
+    Example::
+
+        >>> tn.zeros(1000).random_(3, 5).unique()
+        tensor([3., 4.])
+    """
     if to is None:
         to, from_ = (from_, 0) if from_ else (2**24, 0)
     drawn = _ops["randint"](from_, to, tuple(self.shape), generator=generator)
@@ -283,15 +376,13 @@ _METHODS = {
     "equal": _functions.equal,
     "allclose": _functions.allclose,
     "random_": _random_,
-    "is_inference": lambda self: False,
-    "is_pinned": lambda self: False,
-    "is_shared": lambda self: False,
-    "get_device": lambda self: -1,
+    "is_inference": _is_never,
+    "is_pinned": _is_never,
+    "is_shared": _is_never,
+    "get_device": _get_device,
 }
 
 for _name, _method in _METHODS.items():
-    if not hasattr(_method, "__name__") or _method.__name__ == "<lambda>":
-        _method.__name__ = _name
     setattr(Tensor, _name, _method)
 setattr(Tensor, "grad_fn", property(_grad_fn))  # noqa: B010
 setattr(Tensor, "layout", "strided")  # noqa: B010

@@ -78,7 +78,17 @@ class no_grad(_Mode):
 
 
 class enable_grad(no_grad):
-    """Operations inside record derivatives, also under no_grad."""
+    """Operations inside record derivatives, also under no_grad. As a context manager or a
+    decorator.
+
+    Example::
+
+        >>> x = tn.ones(2, requires_grad=True)
+        >>> with tn.no_grad(), tn.enable_grad():
+        ...     y = x * 2
+        >>> y.requires_grad
+        True
+    """
 
     _enabled = True
 
@@ -86,7 +96,15 @@ class enable_grad(no_grad):
 class sync_errors(_Mode):
     """Operations inside run at once, so that what fails only on data (an index out of bounds, an
     integer division by zero) raises at the call and not when a value is read. As a context manager
-    or a decorator."""
+    or a decorator.
+
+    Example::
+
+        >>> with tn.sync_errors():
+        ...     tn.arange(3) // 0
+        Traceback (most recent call last):
+        tenon.ZeroDivisionError: ...
+    """
 
     def __enter__(self) -> None:
         self._before.append(_C._set_sync_errors(True))
@@ -96,7 +114,16 @@ class sync_errors(_Mode):
 
 
 class inference_mode(_Mode):
-    """no_grad under the name PyTorch gives its stricter form."""
+    """no_grad under the name PyTorch gives its stricter form. As a context manager or a decorator.
+
+    Example::
+
+        >>> x = tn.ones(2, requires_grad=True)
+        >>> with tn.inference_mode():
+        ...     y = x * 2
+        >>> y.requires_grad
+        False
+    """
 
     def __init__(self, mode: bool = True) -> None:
         super().__init__()
@@ -107,7 +134,16 @@ class inference_mode(_Mode):
 
 
 class set_grad_enabled(_Mode):
-    """Sets the mode at once; as a context manager, until it is left."""
+    """Sets the mode at once; as a context manager, until it is left.
+
+    Example::
+
+        >>> x = tn.ones(2, requires_grad=True)
+        >>> with tn.set_grad_enabled(False):
+        ...     y = x * 2
+        >>> y.requires_grad
+        False
+    """
 
     def __init__(self, mode: bool) -> None:
         super().__init__()

@@ -39,8 +39,15 @@ def set_mode(mode: str) -> None:
     """How programs run: "fused" (the default), "unfused" (each operation a kernel of its own) or
     "interpret" (kernels walked by the loop IR's interpreter). The results are equal bit for bit.
 
-    Raises:
-        ValueError: for another mode.
+    Errors: ValueError for another mode.
+
+    Example::
+
+        >>> before = tn.jit.get_mode()
+        >>> tn.jit.set_mode("interpret")
+        >>> (tn.ones(3) + 1).tolist()
+        [2.0, 2.0, 2.0]
+        >>> tn.jit.set_mode(before)
     """
     if mode not in ("fused", "unfused", "interpret"):
         raise ValueError(f"mode must be 'fused', 'unfused' or 'interpret', not {mode!r}")
@@ -48,7 +55,13 @@ def set_mode(mode: str) -> None:
 
 
 def get_mode() -> str:
-    """The mode set by :func:`set_mode`, or by the environment's ``TENON_JIT``."""
+    """The mode set by :func:`set_mode`, or by the environment's ``TENON_JIT``.
+
+    Example::
+
+        >>> tn.jit.get_mode() in ("fused", "unfused", "interpret")
+        True
+    """
     return str(_C._jit.mode().name)
 
 
@@ -56,24 +69,57 @@ def counters() -> dict[str, int]:
     """What was made and run since :func:`reset`: programs run, plans made, different kernels, how
     many of those the compiler made and how many came from the disk, launches, library calls and
     primitives, and segments that repeated an earlier one (``segments_matched``) or did not.
+
+    Example::
+
+        >>> tn.flush()
+        >>> tn.jit.reset()
+        >>> (tn.ones(4) * 2 + 1).sum().item()
+        12.0
+        >>> tn.jit.counters()["programs"]
+        1
     """
     return {name: n - _start.get(name, 0) for name, n in _C._jit.counters().items()}
 
 
 def reset() -> None:
-    """Counts from here."""
+    """Counts from here.
+
+    Example::
+
+        >>> tn.jit.reset()
+        >>> tn.jit.counters()["programs"]
+        0
+    """
     _start.update(_C._jit.counters())
 
 
 def last_run() -> list[dict[str, Any]]:
-    """The steps of the last program this thread ran: ``name``, ``seconds`` (0 unless profiling),
-    ``bytes`` read and written, and the ``lines`` of the user's program they came from."""
+    """The steps of the last program this thread ran inside :func:`profile`: ``name``, ``seconds``,
+    ``bytes`` read and written, and the ``lines`` of the user's program they came from.
+
+    Example::
+
+        >>> with tn.jit.profile():
+        ...     total = tn.ones(4).exp().sum().item()
+        >>> sorted(tn.jit.last_run()[0])
+        ['bytes', 'lines', 'name', 'seconds']
+    """
     return list(_C._jit.last_run())
 
 
 @contextlib.contextmanager
 def profile() -> Iterator[None]:
-    """Times the steps of the programs run inside; see :func:`last_run` and :func:`table`."""
+    """Times the steps of the programs run inside, in seconds; see :func:`last_run` and
+    :func:`table`.
+
+    Example::
+
+        >>> with tn.jit.profile():
+        ...     total = tn.ones(1000).exp().sum().item()
+        >>> sum(step["seconds"] for step in tn.jit.last_run()) > 0
+        True
+    """
     before = _C._jit.is_profiling()
     _C._jit.set_profiling(True)
     try:
@@ -83,7 +129,16 @@ def profile() -> Iterator[None]:
 
 
 def table(limit: int = 30) -> str:
-    """:func:`last_run` as text, the most expensive steps first."""
+    """The steps of :func:`last_run` as text, the most expensive first, with microseconds, shares of
+    the time and GB/s; at most `limit` of them.
+
+    Example::
+
+        >>> with tn.jit.profile():
+        ...     total = tn.ones(1000).exp().sum().item()
+        >>> tn.jit.table().split("\\n")[0].split()
+        ['us', 'share', 'GB/s', 'step']
+    """
     steps = sorted(last_run(), key=lambda step: -step["seconds"])
     total = sum(step["seconds"] for step in steps) or 1.0
     lines = [f"{'us':>9} {'share':>6} {'GB/s':>7}  step"]
@@ -100,15 +155,37 @@ def table(limit: int = 30) -> str:
 
 def explain() -> str:
     """What would run if the pending operations were flushed now: the simplified graph, its groups
-    and why they end where they do, kernels and buffers. Empty when nothing is pending."""
+    and why they end where they do, kernels and buffers. Empty when nothing is pending.
+
+    Example::
+
+        >>> x = tn.ones(4).exp().sum()
+        >>> "exp" in tn.jit.explain()
+        True
+    """
     return str(_C._jit.explain_pending())
 
 
 def memory_stats() -> dict[str, int]:
-    """The allocator's bytes: allocated, peak, reserved, peak_reserved, and its counts of calls."""
+    """The allocator's bytes: allocated, peak, reserved, peak_reserved, and its counts of calls.
+
+    Example::
+
+        >>> stats = tn.jit.memory_stats()
+        >>> 0 <= stats["allocated"] <= stats["peak"]
+        True
+    """
     return dict(_C._jit.memory())
 
 
 def reset_peak_memory_stats() -> None:
-    """Peaks count from here."""
+    """Peaks count from here.
+
+    Example::
+
+        >>> tn.jit.reset_peak_memory_stats()
+        >>> stats = tn.jit.memory_stats()
+        >>> stats["peak"] == stats["allocated"]
+        True
+    """
     _C._jit.reset_peak()

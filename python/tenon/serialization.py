@@ -19,13 +19,17 @@ def save(
 ) -> None:
     """Writes tensors with their names, for example a module's state_dict.
 
-    ValueError: a name that is no text, a dtype that the format lacks. OSError: what the file system
-    refuses; the old file is then as it was.
+    Errors: TypeError for what is no dictionary of tensors by name; ValueError for a dtype that the
+    format lacks and for the name "__metadata__"; OSError for what the file system refuses; the old
+    file is then as it was.
+    Source: the safetensors format, https://github.com/huggingface/safetensors.
 
     Example::
 
-        >>> tn.save(nn.Linear(2, 3).state_dict(), "/tmp/linear.safetensors")
-        >>> sorted(tn.load("/tmp/linear.safetensors"))
+        >>> import tempfile
+        >>> path = tempfile.mkdtemp() + "/linear.safetensors"
+        >>> tn.save(nn.Linear(2, 3).state_dict(), path)
+        >>> sorted(tn.load(path))
         ['bias', 'weight']
     """
     _C._save_safetensors(os.fspath(path), dict(tensors), dict(metadata or {}))
@@ -34,13 +38,32 @@ def save(
 def load(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     """The tensors of a safetensors file by name.
 
-    ValueError, saying what is wrong, for a file that is damaged; nothing was allocated by then.
+    Errors: ValueError, saying what is wrong, for a file that is damaged (nothing was allocated by
+    then); OSError for one that can't be read.
+
+    Example::
+
+        >>> import tempfile
+        >>> path = tempfile.mkdtemp() + "/x.safetensors"
+        >>> tn.save({"x": tn.tensor([1, 2])}, path)
+        >>> tn.load(path)
+        {'x': tensor([1, 2])}
     """
     return _load(path)[0]
 
 
 def load_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
-    """The texts that were saved beside the tensors."""
+    """The texts that were saved beside the tensors.
+
+    Example::
+
+        >>> import tempfile
+        >>> from tenon.serialization import load_metadata
+        >>> path = tempfile.mkdtemp() + "/x.safetensors"
+        >>> tn.save({"x": tn.ones(1)}, path, {"step": "7"})
+        >>> load_metadata(path)
+        {'step': '7'}
+    """
     return _load(path)[1]
 
 

@@ -50,7 +50,6 @@ def write_cases(operations: list[Operation]) -> str:
                 "random": o.random,
                 "results": len(o.signature.returns),
                 "returns": o.signature.returns[0],
-                "example": o.example,
             }
         )
     return json.dumps(cases, indent=1) + "\n"

@@ -29,6 +29,7 @@ KEYS = {
     "source",
     "errors",
     "example",
+    "gives",
 }
 # Functions of nn::init: their parameters after the tensor itself.
 INITIALIZERS: dict[str, tuple[str, ...]] = {
@@ -95,6 +96,7 @@ class Layer:
     source: str
     errors: str
     example: str
+    gives: str
 
     def option(self, name: str) -> Parameter | None:
         return next((o for o in self.options if o.name == name), None)
@@ -240,7 +242,10 @@ def _read(entry: Entry, operations: dict[str, list[Operation]]) -> Layer:
         source=entry.get("source", str, ""),
         errors=entry.get("errors", str, ""),
         example=entry.get("example", str, ""),
+        gives=entry.get("gives", str, "").strip(),
     )
+    if bool(layer.example) != bool(layer.gives):
+        raise entry.error("an example shows what it gives", "example" if layer.example else "gives")
     _check_names(layer, operations)
     return layer
 

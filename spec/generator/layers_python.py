@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from textwrap import indent, wrap
 
+from .docs import doctest
 from .layers import Layer, ReprPart, State, bind_call
 from .operations import Operation
 from .signature import UNSET, Parameter
@@ -75,7 +76,7 @@ def _docstring(layer: Layer) -> list[str]:
         lines += ["", *wrap(f"Source: {layer.source}.", 90)]
     lines += ["", f"See `torch.nn.{layer.name}`."]
     if layer.example:
-        lines += ["", "Example::", "", f"    >>> {layer.example}"]
+        lines += ["", *doctest((layer.example, layer.gives)).split("\n")]
     text = "\n".join(lines)
     raw = "r" if "\\" in text else ""
     return indent(f'{raw}"""{text}\n"""', "    ").replace("    \n", "\n").split("\n")

@@ -32,7 +32,11 @@ KEYS = {
     "self_returning",
     "alias",
     "doc",
+    "shape",
+    "dtypes",
+    "source",
     "example",
+    "gives",
     "samples",
     "domain",
     "copies",
@@ -67,7 +71,11 @@ class Operation:
     self_returning: bool
     aliases: tuple[str, ...]
     doc: str
-    example: str
+    shape: str
+    dtypes: str  # "": as the promotion has it
+    source: str  # paper or standard
+    example: str  # one expression, run as a test
+    gives: str  # how Python shows its value
     samples: tuple[str, ...]
     domain: str
     copies: bool
@@ -150,8 +158,11 @@ def _read(entry: Entry, topic: str, primitives: dict[str, Primitive]) -> Operati
         raise entry.error("the first parameter of a method is a tensor", "method")
     errors = entry.get("errors", list, [])
     for table in errors:
-        if not isinstance(table, dict) or not {"call", "raises"} <= set(table):
-            raise entry.error("expected tables with 'call' and 'raises'", "errors")
+        if not isinstance(table, dict) or not {"call", "raises", "when"} <= set(table):
+            raise entry.error("expected tables with 'call', 'raises' and 'when'", "errors")
+    example, gives = entry.get("example", str, ""), entry.get("gives", str, "").strip()
+    if bool(example) != bool(gives):
+        raise entry.error("an example shows what it gives", "example" if example else "gives")
     return Operation(
         key=entry.name,
         name=name,
@@ -171,7 +182,11 @@ def _read(entry: Entry, topic: str, primitives: dict[str, Primitive]) -> Operati
         self_returning=entry.get("self_returning", bool, False),
         aliases=_strings(entry, "alias"),
         doc=entry.require("doc", str),
-        example=entry.get("example", str, ""),
+        shape=entry.get("shape", str, ""),
+        dtypes=entry.get("dtypes", str, ""),
+        source=entry.get("source", str, ""),
+        example=example,
+        gives=gives,
         samples=_strings(entry, "samples"),
         domain=entry.choose("domain", DOMAINS, "real"),
         copies=entry.get("copies", bool, False),

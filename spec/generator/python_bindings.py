@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .docs import docstring, inplace_docstring
 from .operations import Operation
 from .signature import UNSET, Parameter
 
@@ -125,16 +126,8 @@ def _return_type(o: Operation) -> str:
     return f"return_type_{o.name}_{'_'.join(o.signature.return_names)}()"
 
 
-def _doc(group: list[Operation]) -> str:
-    lines = []
-    for o in group:
-        lines.append(o.signature.text)
-    lines.append("")
-    for o in group:
-        lines.append(o.doc.strip())
-    if group[0].example:
-        lines += ["", "Example::", "", f"    >>> {group[0].example}"]
-    text = "\n".join(lines)
+def _literal(text: str) -> str:
+    """The inside of a C string literal."""
     return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
@@ -192,7 +185,7 @@ def write_bindings(topic: str, operations: list[Operation]) -> str:
                     "",
                 ]
         lines += _function(name, group, False)
-        doc = _doc(group)
+        doc = _literal(docstring(group))
         method = "true" if any(o.method for o in group) else "false"
         function = "true" if any(o.function for o in group) else "false"
         functional = "true" if any(o.functional for o in group) else "false"
@@ -208,9 +201,9 @@ def write_bindings(topic: str, operations: list[Operation]) -> str:
                 if "." in alias:
                     continue
                 shown = "normal" if alias == "normal_fill" else alias
+                inplace_doc = _literal(inplace_docstring(alias, group))
                 table.append(
-                    f'    {{"{shown}_", py_{name}_, "In-place form of {alias}.\\n\\n{doc}", '
-                    "false, true, false},"
+                    f'    {{"{shown}_", py_{name}_, "{inplace_doc}", false, true, false}},'
                 )
     lines += ["}  // namespace", "", f"std::span<const Binding> bindings_{topic}() {{"]
     lines += ["  static const Binding table[] = {", *table, "  };", "  return table;", "}", ""]

@@ -1,6 +1,4 @@
-"""Layers of spec/layers.toml against PyTorch's: text, state, values, gradients, examples."""
-
-import doctest
+"""Layers of spec/layers.toml against PyTorch's: text, state, values, gradients."""
 
 import numpy as np
 import pytest
@@ -119,24 +117,6 @@ def test_layer_agrees_with_pytorch(case):
 
 def test_every_layer_has_a_case():
     assert set(_layers.__all__) == {name for name, *_ in CASES}
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        n
-        for n in (*_layers.__all__, "Module", "Sequential", "Parameter")
-        if ">>>" in (getattr(nn, n).__doc__ or "")
-    ],
-)
-def test_examples_run(name):
-    finder = doctest.DocTestFinder(recurse=False)
-    for test in finder.find(getattr(nn, name), name, globs={"tn": tn, "nn": nn}):
-        if name in _layers.__all__:  # examples of the spec show a call, not its result
-            for example in test.examples:
-                exec(example.source, test.globs)
-        else:
-            assert doctest.DocTestRunner().run(test).failed == 0
 
 
 def test_dtype_of_parameters():

@@ -13,6 +13,7 @@ SPEC = Path(__file__).resolve().parents[2] / "spec"
 sys.path.insert(0, str(SPEC))
 
 from generator.cpp import write_functions_source, write_values_source  # noqa: E402
+from generator.docs import docstring, inplace_docstring, write_reference  # noqa: E402
 from generator.operations import check_bodies, read_operations  # noqa: E402
 from generator.primitives import read_primitives, write_header, write_partials  # noqa: E402
 from generator.python_bindings import write_bindings  # noqa: E402
@@ -97,6 +98,26 @@ def test_promotion_and_in_place_forms(tmp_path):
     assert "    def multiply_(self, other: Tensor | _Number) -> Tensor: ...\n" in extension
     functions = write_function_stubs(operations)["_operations.pyi"]
     assert "def mul(input: Tensor | _Number, other: Tensor | _Number) -> Tensor: ..." in functions
+
+
+def test_docstrings_show_what_fits_what_fails_and_a_result(tmp_path):
+    operations = read(
+        tmp_path,
+        '[mul]\nsignature = "mul(input: Operand, other: Operand) -> Tensor"\nkind = "elementwise"\n'
+        'promote = "common"\nmethod = true\ninplace = true\ndoc = "Product."\n'
+        'shape = "(n)"\nsource = "Euclid"\nexample = "tn.mul(2, 3)"\ngives = "tensor(6)"\n'
+        'errors = [{ call = "mul(1)", raises = "TypeError", when = "for one", run = true }]\n',
+    )
+    text = docstring(operations)
+    assert text == (
+        "mul(input: Operand, other: Operand) -> Tensor\n\nProduct.\n\nShape: (n).\n"
+        "Dtypes: any; the operands meet in their common one.\n"
+        "Errors: TypeError for one, when it is computed.\nSource: Euclid.\n\n"
+        "Example::\n\n    >>> tn.mul(2, 3)\n    tensor(6)"
+    )
+    assert inplace_docstring("mul", operations).endswith(text)
+    assert "    >>> tn.mul(2, 3)\n    tensor(6)\n" in write_reference(operations)
+    assert "tn.mul(2, 3)\\n    tensor(6)" in write_bindings("small", operations)
 
 
 def test_partials_say_what_they_save():
@@ -184,6 +205,13 @@ BAD = {
         6,
         "'dim' is no tensor parameter",
     ),
+    "example without its result": (entry(doc='doc = "."\nexample = "f(1)"'), 6, "what it gives"),
+    "result without its example": (entry(doc='doc = "."\ngives = "1"'), 6, "what it gives"),
+    "error that doesn't say when": (
+        entry(doc='doc = "."\nerrors = [{ call = "f(1)", raises = "RuntimeError" }]'),
+        6,
+        "'call', 'raises' and 'when'",
+    ),
     "twice": (entry() + entry().replace("[f]", '["f"]'), 7, "not valid TOML"),
 }
 
@@ -246,3 +274,4 @@ def test_the_spec_itself_is_read():
     assert len(names) > 150
     for o in operations:
         assert o.doc.endswith("."), f"{o.key}: {o.doc}"
+        assert o.example, f"{o.key} has no example"

@@ -35,7 +35,20 @@ def backward(
     create_graph: bool = False,
     inputs: Any = None,
 ) -> None:
-    """Accumulates the derivatives of the tensors' sum into .grad of the leaves."""
+    """Accumulates the derivatives of the tensors' sum into .grad of the leaves.
+
+    grad_tensors: cotangents, by default ones; needed where a tensor has more than one element.
+    inputs: the leaves to accumulate in, by default all.
+    Errors: RuntimeError for as many gradients as not tensors, for a tensor that requires no grad,
+    and for a second pass over what the first one forgot (see retain_graph).
+
+    Example::
+
+        >>> x = tn.tensor([1.0, 2.0], requires_grad=True)
+        >>> tn.autograd.backward(x**2, tn.tensor([1.0, 10.0]))
+        >>> x.grad
+        tensor([ 2., 40.])
+    """
     roots = _sequence(tensors)
     gradients = _sequence(grad_tensors) or [None] * len(roots)
     if len(gradients) != len(roots):
@@ -56,8 +69,15 @@ def grad(
 ) -> tuple[Tensor, ...]:
     """The gradients of the outputs' sum with respect to the inputs.
 
-    RuntimeError where an output does not depend on an input, unless allow_unused (then None) or
-    materialize_grads (then zeros).
+    Errors: RuntimeError where an output does not depend on an input, unless allow_unused (then
+    None) or materialize_grads (then zeros).
+
+    Example::
+
+        >>> x = tn.tensor([1.0, 2.0], requires_grad=True)
+        >>> (first,) = tn.autograd.grad((x**3).sum(), x, create_graph=True)
+        >>> tn.autograd.grad(first.sum(), x)
+        (tensor([ 6., 12.]),)
     """
     roots = _sequence(outputs)
     gradients = _sequence(grad_outputs) or [None] * len(roots)

@@ -1,7 +1,7 @@
 """Transforms of functions: derivatives, batching, and their nests. See `torch.func` and JAX."""
 
-from ._transforms import (
-    functional_call,
+from ._batching import vmap
+from ._derivatives import (
     grad,
     grad_and_value,
     hessian,
@@ -9,11 +9,10 @@ from ._transforms import (
     jacrev,
     jvp,
     linearize,
-    stack_module_state,
     value_and_grad,
     vjp,
-    vmap,
 )
+from ._modules import functional_call, stack_module_state
 
 __all__ = [
     "functional_call",

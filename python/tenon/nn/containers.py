@@ -126,7 +126,18 @@ class Sequential(_List[Module]):
 
 
 class ModuleList(_List[Module]):
-    """A list whose modules are registered; it has no forward of its own."""
+    """A list whose modules are registered; it has no forward of its own.
+
+    Errors: IndexError for an index out of range, TypeError for a member that is no module.
+
+    Example::
+
+        >>> nn.ModuleList([nn.ReLU(), nn.ReLU(), nn.Tanh()])
+        ModuleList(
+          (0-1): 2 x ReLU()
+          (2): Tanh()
+        )
+    """
 
     def __init__(self, modules: Iterable[Module] | None = None) -> None:
         super().__init__()
@@ -201,7 +212,15 @@ class _Dict(Module):
 
 
 class ModuleDict(_Dict):
-    """A dictionary whose modules are registered."""
+    """A dictionary whose modules are registered, in the order of insertion.
+
+    Errors: KeyError for a missing key, TypeError for a member that is no module.
+
+    Example::
+
+        >>> nn.ModuleDict({"act": nn.ReLU()})["act"](tn.tensor([-1.0, 2.0]))
+        tensor([0., 2.])
+    """
 
     def __init__(self, modules: Mapping[str, Module] | None = None) -> None:
         super().__init__()
@@ -224,7 +243,14 @@ def _describe(parameter: Any) -> str:
 
 
 class ParameterList(_List[Parameter]):
-    """A list whose tensors are registered as parameters."""
+    """A list whose tensors are registered as parameters.
+
+    Example::
+
+        >>> model = nn.ParameterList([tn.zeros(2), tn.ones(3)])
+        >>> [name for name, _ in model.named_parameters()]
+        ['0', '1']
+    """
 
     def __init__(self, values: Iterable[Any] | None = None) -> None:
         super().__init__()
@@ -242,7 +268,13 @@ class ParameterList(_List[Parameter]):
 
 
 class ParameterDict(_Dict):
-    """A dictionary whose tensors are registered as parameters."""
+    """A dictionary whose tensors are registered as parameters.
+
+    Example::
+
+        >>> nn.ParameterDict({"scale": nn.Parameter(tn.ones(2))})
+        ParameterDict(  (scale): Parameter containing: [tenon.float32 of size 2])
+    """
 
     def __init__(self, parameters: Any = None) -> None:
         super().__init__()

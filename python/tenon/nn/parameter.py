@@ -41,7 +41,17 @@ def _rebuild_parameter(data: Tensor, requires_grad: bool) -> Parameter:
 
 
 class Buffer:
-    """`Buffer(tensor)` marks a tensor that a module registers as a buffer when it is assigned."""
+    """`Buffer(tensor)` marks a tensor that a module registers as a buffer when it is assigned.
+
+    persistent: whether the module's state_dict holds it.
+
+    Example::
+
+        >>> layer = nn.Module()
+        >>> layer.mean = nn.Buffer(tn.zeros(2))
+        >>> layer.state_dict()["mean"]
+        tensor([0., 0.])
+    """
 
     def __init__(self, data: Tensor, *, persistent: bool = True) -> None:
         self.data = data

@@ -29,6 +29,22 @@ class Optimizer:
 
     A subclass of yours gives `params` and `defaults` and writes `step`; those of this package only
     name their rule.
+    Errors: TypeError for params that are no iterable of tensors or dictionaries; ValueError for
+    none, and for a parameter given twice.
+
+    Example::
+
+        >>> class SignDescent(tn.optim.Optimizer):
+        ...     @tn.no_grad()
+        ...     def step(self):
+        ...         for group in self.param_groups:
+        ...             for p in group["params"]:
+        ...                 p.sub_(group["lr"] * p.grad.sign())
+        >>> p = nn.Parameter(tn.ones(2))
+        >>> p.grad = tn.tensor([3.0, -1.0])
+        >>> SignDescent([p], {"lr": 0.5}).step()
+        >>> p.detach()
+        tensor([0.5000, 1.5000])
     """
 
     _rule: Any = None  # tenon._C._optim.<name>

@@ -26,16 +26,20 @@ def _options(arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 class SGD(Optimizer):
-    """Stochastic gradient descent, with momentum (Sutskever et al. 2013).
+    """Stochastic gradient descent, with momentum and Nesterov's form of it.
 
-    See `torch.optim.SGD`. ValueError for options out of range.
+    See `torch.optim.SGD`.
+    Errors: ValueError for options out of range.
+    Source: Sutskever et al., "On the importance of initialization and momentum in deep learning",
+    ICML 2013.
 
     Example::
 
-        >>> model = nn.Linear(2, 1)
-        >>> optimizer = tn.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-        >>> model(tn.ones(4, 2)).square().mean().backward()
-        >>> optimizer.step()
+        >>> p = nn.Parameter(tn.tensor([1.0, 2.0]))
+        >>> p.grad = tn.tensor([0.5, -4.0])
+        >>> tn.optim.SGD([p], lr=0.5, momentum=0.9).step()
+        >>> p.detach()
+        tensor([0.7500, 4.0000])
     """
 
     _rule = _C._optim.SGD
@@ -58,9 +62,20 @@ class SGD(Optimizer):
 
 
 class ASGD(Optimizer):
-    """Averaged stochastic gradient descent (Polyak and Juditsky 1992).
+    """Averaged stochastic gradient descent; state["ax"] holds the average.
 
-    See `torch.optim.ASGD`. ValueError for options out of range.
+    See `torch.optim.ASGD`.
+    Errors: ValueError for options out of range.
+    Source: Polyak, Juditsky, "Acceleration of stochastic approximation by averaging", SIAM Journal
+    on Control and Optimization 1992.
+
+    Example::
+
+        >>> p = nn.Parameter(tn.tensor([1.0, 2.0]))
+        >>> p.grad = tn.tensor([0.5, -4.0])
+        >>> tn.optim.ASGD([p], lr=0.5).step()
+        >>> p.detach()
+        tensor([0.7499, 3.9999])
     """
 
     _rule = _C._optim.ASGD
@@ -82,9 +97,20 @@ class ASGD(Optimizer):
 
 
 class Adam(Optimizer):
-    """Adam (Kingma and Ba 2015), with amsgrad (Reddi et al. 2018).
+    """Steps of the gradients' running mean over the root of their running second moment.
 
-    See `torch.optim.Adam`. ValueError for options out of range.
+    See `torch.optim.Adam`.
+    Errors: ValueError for options out of range.
+    Source: Kingma, Ba, "Adam: a method for stochastic optimization", ICLR 2015; amsgrad: Reddi et
+    al., "On the convergence of Adam and beyond", ICLR 2018.
+
+    Example::
+
+        >>> p = nn.Parameter(tn.tensor([1.0, 2.0]))
+        >>> p.grad = tn.tensor([0.5, -4.0])
+        >>> tn.optim.Adam([p], lr=0.1).step()
+        >>> p.detach()
+        tensor([0.9000, 2.1000])
     """
 
     _rule = _C._optim.Adam
@@ -116,9 +142,19 @@ class Adam(Optimizer):
 
 
 class AdamW(Adam):
-    """Adam whose weight decay leaves the gradient alone (Loshchilov and Hutter 2019).
+    """Adam whose weight decay shrinks the parameter and leaves the gradient alone.
 
-    See `torch.optim.AdamW`. ValueError for options out of range.
+    See `torch.optim.AdamW`.
+    Errors: ValueError for options out of range.
+    Source: Loshchilov, Hutter, "Decoupled weight decay regularization", ICLR 2019.
+
+    Example::
+
+        >>> p = nn.Parameter(tn.tensor([1.0, 2.0]))
+        >>> p.grad = tn.tensor([0.5, -4.0])
+        >>> tn.optim.AdamW([p], lr=0.1, weight_decay=0.5).step()
+        >>> p.detach()
+        tensor([0.8500, 2.0000])
     """
 
     def __init__(
@@ -140,9 +176,19 @@ class AdamW(Adam):
 
 
 class Adamax(Optimizer):
-    """Adam with the infinity norm in place of the second moment (Kingma and Ba 2015).
+    """Adam with the infinity norm in place of the second moment.
 
-    See `torch.optim.Adamax`. ValueError for options out of range.
+    See `torch.optim.Adamax`.
+    Errors: ValueError for options out of range.
+    Source: Kingma, Ba, "Adam: a method for stochastic optimization", ICLR 2015.
+
+    Example::
+
+        >>> p = nn.Parameter(tn.tensor([1.0, 2.0]))
+        >>> p.grad = tn.tensor([0.5, -4.0])
+        >>> tn.optim.Adamax([p], lr=0.1).step()
+        >>> p.detach()
+        tensor([0.9000, 2.1000])
     """
 
     _rule = _C._optim.Adamax
@@ -164,9 +210,19 @@ class Adamax(Optimizer):
 
 
 class NAdam(Optimizer):
-    """Adam with Nesterov momentum (Dozat 2016).
+    """Adam with Nesterov momentum.
 
-    See `torch.optim.NAdam`. ValueError for options out of range.
+    See `torch.optim.NAdam`.
+    Errors: ValueError for options out of range.
+    Source: Dozat, "Incorporating Nesterov momentum into Adam", ICLR 2016.
+
+    Example::
+
+        >>> p = nn.Parameter(tn.tensor([1.0, 2.0]))
+        >>> p.grad = tn.tensor([0.5, -4.0])
+        >>> tn.optim.NAdam([p], lr=0.1).step()
+        >>> p.detach()
+        tensor([0.8944, 2.1056])
     """
 
     _rule = _C._optim.NAdam
@@ -190,9 +246,19 @@ class NAdam(Optimizer):
 
 
 class RAdam(Optimizer):
-    """Adam with a rectified variance in its first steps (Liu et al. 2020).
+    """Adam with a rectified variance in its first steps.
 
-    See `torch.optim.RAdam`. ValueError for options out of range.
+    See `torch.optim.RAdam`.
+    Errors: ValueError for options out of range.
+    Source: Liu et al., "On the variance of the adaptive learning rate and beyond", ICLR 2020.
+
+    Example::
+
+        >>> p = nn.Parameter(tn.tensor([1.0, 2.0]))
+        >>> p.grad = tn.tensor([0.5, -4.0])
+        >>> tn.optim.RAdam([p], lr=0.1).step()
+        >>> p.detach()
+        tensor([0.9500, 2.4000])
     """
 
     _rule = _C._optim.RAdam
@@ -215,9 +281,20 @@ class RAdam(Optimizer):
 
 
 class Adagrad(Optimizer):
-    """Steps over the root of all squared gradients so far (Duchi et al. 2011).
+    """Steps over the root of the sum of all squared gradients so far.
 
-    See `torch.optim.Adagrad`. ValueError for options out of range.
+    See `torch.optim.Adagrad`.
+    Errors: ValueError for options out of range.
+    Source: Duchi, Hazan, Singer, "Adaptive subgradient methods for online learning and stochastic
+    optimization", JMLR 2011.
+
+    Example::
+
+        >>> p = nn.Parameter(tn.tensor([1.0, 2.0]))
+        >>> p.grad = tn.tensor([0.5, -4.0])
+        >>> tn.optim.Adagrad([p], lr=0.1).step()
+        >>> p.detach()
+        tensor([0.9000, 2.1000])
     """
 
     _rule = _C._optim.Adagrad
@@ -241,9 +318,19 @@ class Adagrad(Optimizer):
 
 
 class RMSprop(Optimizer):
-    """Steps over the root of a mean of squared gradients (Tieleman and Hinton 2012).
+    """Steps over the root of a running mean of squared gradients.
 
-    See `torch.optim.RMSprop`. ValueError for options out of range.
+    See `torch.optim.RMSprop`.
+    Errors: ValueError for options out of range.
+    Source: Tieleman, Hinton, "Lecture 6.5: rmsprop", Coursera 2012.
+
+    Example::
+
+        >>> p = nn.Parameter(tn.tensor([1.0, 2.0]))
+        >>> p.grad = tn.tensor([0.5, -4.0])
+        >>> tn.optim.RMSprop([p], lr=0.1, alpha=0.75).step()
+        >>> p.detach()
+        tensor([0.8000, 2.2000])
     """
 
     _rule = _C._optim.RMSprop
@@ -266,9 +353,19 @@ class RMSprop(Optimizer):
 
 
 class Adadelta(Optimizer):
-    """Steps in the units of earlier steps (Zeiler 2012).
+    """Steps in the units of earlier steps, so that lr has none.
 
-    See `torch.optim.Adadelta`. ValueError for options out of range.
+    See `torch.optim.Adadelta`.
+    Errors: ValueError for options out of range.
+    Source: Zeiler, "ADADELTA: an adaptive learning rate method", 2012.
+
+    Example::
+
+        >>> p = nn.Parameter(tn.tensor([1.0, 2.0]))
+        >>> p.grad = tn.tensor([0.5, -4.0])
+        >>> tn.optim.Adadelta([p], lr=100.0).step()
+        >>> p.detach()
+        tensor([0.6838, 2.3162])
     """
 
     _rule = _C._optim.Adadelta
@@ -290,9 +387,20 @@ class Adadelta(Optimizer):
 
 
 class Rprop(Optimizer):
-    """Steps of a size of their own, by the gradient's sign (Riedmiller and Braun 1993).
+    """Steps by the gradient's sign alone, of a size that grows while the sign stays.
 
-    See `torch.optim.Rprop`. ValueError for options out of range.
+    See `torch.optim.Rprop`.
+    Errors: ValueError for options out of range.
+    Source: Riedmiller, Braun, "A direct adaptive method for faster backpropagation learning: the
+    RPROP algorithm", ICNN 1993.
+
+    Example::
+
+        >>> p = nn.Parameter(tn.tensor([1.0, 2.0]))
+        >>> p.grad = tn.tensor([0.5, -4.0])
+        >>> tn.optim.Rprop([p], lr=0.1).step()
+        >>> p.detach()
+        tensor([0.9000, 2.1000])
     """
 
     _rule = _C._optim.Rprop

@@ -19,7 +19,15 @@ def get_total_norm(
     error_if_nonfinite: bool = False,
     foreach: bool | None = None,
 ) -> Tensor:
-    """The norm of all elements of all tensors, as if they were one vector."""
+    """The norm of all elements of all tensors, as if they were one vector.
+
+    Errors: RuntimeError for a norm that is not finite, with error_if_nonfinite (then it is read).
+
+    Example::
+
+        >>> nn.utils.get_total_norm([tn.tensor([3.0]), tn.tensor([[4.0]])])
+        tensor(5.)
+    """
     listed = [tensors] if isinstance(tensors, Tensor) else list(tensors)
     norm_type = float(norm_type)
     if not listed:
@@ -45,7 +53,21 @@ def clip_grad_norm_(
     error_if_nonfinite: bool = False,
     foreach: bool | None = None,
 ) -> Tensor:
-    """Scales all gradients so that their common norm is at most max_norm. The norm before."""
+    """Scales all gradients so that their common norm is at most max_norm. The norm before.
+
+    Errors: RuntimeError for a norm that is not finite, with error_if_nonfinite.
+    Source: Pascanu, Mikolov, Bengio, "On the difficulty of training recurrent neural networks",
+    ICML 2013.
+
+    Example::
+
+        >>> p = nn.Parameter(tn.zeros(2))
+        >>> p.grad = tn.tensor([3.0, 4.0])
+        >>> nn.utils.clip_grad_norm_([p], max_norm=1.0)
+        tensor(5.)
+        >>> p.grad
+        tensor([0.6000, 0.8000])
+    """
     grads = _grads(parameters)
     total = get_total_norm(grads, norm_type, error_if_nonfinite)
     with _tn.no_grad():
@@ -58,7 +80,16 @@ def clip_grad_norm_(
 def clip_grad_value_(
     parameters: Tensor | Iterable[Tensor], clip_value: float, foreach: bool | None = None
 ) -> None:
-    """Brings every element of the gradients into [-clip_value, clip_value]."""
+    """Brings every element of the gradients into [-clip_value, clip_value].
+
+    Example::
+
+        >>> p = nn.Parameter(tn.zeros(2))
+        >>> p.grad = tn.tensor([3.0, -0.5])
+        >>> nn.utils.clip_grad_value_([p], 1.0)
+        >>> p.grad
+        tensor([ 1.0000, -0.5000])
+    """
     clip_value = float(clip_value)
     with _tn.no_grad():
         for grad in _grads(parameters):

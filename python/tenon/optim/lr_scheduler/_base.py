@@ -35,7 +35,20 @@ def for_each_group(name: str, optimizer: Optimizer, value: Any) -> list[Any]:
 
 
 class LRScheduler:
-    """Base of schedules: a subclass writes `get_lr`, called once a step."""
+    """Base of schedules: a subclass writes `get_lr`, called once a step.
+
+    Errors: TypeError for what is no optimizer; KeyError where a last_epoch is given and a group has
+    no initial_lr.
+
+    Example::
+
+        >>> class Halving(tn.optim.lr_scheduler.LRScheduler):
+        ...     def get_lr(self):
+        ...         return [base * 0.5**self.last_epoch for base in self.base_lrs]
+        >>> schedule = Halving(tn.optim.SGD([nn.Parameter(tn.zeros(1))], lr=1.0))
+        >>> [schedule.step() or schedule.get_last_lr()[0] for _ in range(3)]
+        [0.5, 0.25, 0.125]
+    """
 
     _is_initial = False
 

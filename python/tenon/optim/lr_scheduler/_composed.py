@@ -44,7 +44,20 @@ class _Composed(LRScheduler):
 
 
 class SequentialLR(_Composed):
-    """One schedule after another, the next beginning at each milestone."""
+    """One schedule after another, the next beginning at each milestone.
+
+    Errors: ValueError for schedules of different optimizers, and unless there is one milestone less
+    than schedules.
+
+    Example::
+
+        >>> optimizer = tn.optim.SGD([nn.Parameter(tn.zeros(1))], lr=1.0)
+        >>> warm = tn.optim.lr_scheduler.ConstantLR(optimizer, factor=0.5, total_iters=9)
+        >>> rest = tn.optim.lr_scheduler.ExponentialLR(optimizer, gamma=0.25)
+        >>> schedule = tn.optim.lr_scheduler.SequentialLR(optimizer, [warm, rest], milestones=[2])
+        >>> [schedule.step() or schedule.get_last_lr()[0] for _ in range(4)]
+        [0.5, 1.0, 0.25, 0.0625]
+    """
 
     def __init__(
         self,
@@ -91,7 +104,19 @@ class SequentialLR(_Composed):
 
 
 class ChainedScheduler(_Composed):
-    """All schedules at every step."""
+    """All schedules at every step.
+
+    Errors: ValueError for no schedules, and for schedules of different optimizers.
+
+    Example::
+
+        >>> optimizer = tn.optim.SGD([nn.Parameter(tn.zeros(1))], lr=1.0)
+        >>> first = tn.optim.lr_scheduler.ConstantLR(optimizer, factor=0.5, total_iters=2)
+        >>> second = tn.optim.lr_scheduler.ExponentialLR(optimizer, gamma=0.5)
+        >>> schedule = tn.optim.lr_scheduler.ChainedScheduler([first, second])
+        >>> [schedule.step() or schedule.get_last_lr()[0] for _ in range(3)]
+        [0.25, 0.25, 0.125]
+    """
 
     def __init__(
         self, schedulers: Sequence[LRScheduler], optimizer: Optimizer | None = None

@@ -37,7 +37,17 @@ class _Function(LRScheduler):
 
 
 class LambdaLR(_Function):
-    """The initial rate times a function of the epoch."""
+    """The initial rate times a function of the epoch.
+
+    Example::
+
+        >>> optimizer = tn.optim.SGD([nn.Parameter(tn.zeros(1))], lr=1.0)
+        >>> schedule = tn.optim.lr_scheduler.LambdaLR(
+        ...     optimizer, lambda epoch: 1 / (1 + epoch)
+        ... )
+        >>> [round(schedule.step() or schedule.get_last_lr()[0], 4) for _ in range(4)]
+        [0.5, 0.3333, 0.25, 0.2]
+    """
 
     def get_lr(self) -> list[Any]:
         return [
@@ -47,7 +57,17 @@ class LambdaLR(_Function):
 
 
 class MultiplicativeLR(_Function):
-    """Each epoch, the rate times a function of it."""
+    """Each epoch, the rate times a function of it.
+
+    Example::
+
+        >>> optimizer = tn.optim.SGD([nn.Parameter(tn.zeros(1))], lr=1.0)
+        >>> schedule = tn.optim.lr_scheduler.MultiplicativeLR(
+        ...     optimizer, lambda epoch: 0.5
+        ... )
+        >>> [round(schedule.step() or schedule.get_last_lr()[0], 4) for _ in range(4)]
+        [0.5, 0.25, 0.125, 0.0625]
+    """
 
     def get_lr(self) -> list[Any]:
         if self._is_initial:
@@ -60,7 +80,17 @@ class MultiplicativeLR(_Function):
 
 
 class StepLR(LRScheduler):
-    """The rate times gamma every step_size epochs."""
+    """The rate times gamma every step_size epochs.
+
+    Example::
+
+        >>> optimizer = tn.optim.SGD([nn.Parameter(tn.zeros(1))], lr=1.0)
+        >>> schedule = tn.optim.lr_scheduler.StepLR(
+        ...     optimizer, step_size=2, gamma=0.5
+        ... )
+        >>> [round(schedule.step() or schedule.get_last_lr()[0], 4) for _ in range(4)]
+        [1.0, 0.5, 0.5, 0.25]
+    """
 
     def __init__(
         self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1
@@ -79,7 +109,17 @@ class StepLR(LRScheduler):
 
 
 class MultiStepLR(LRScheduler):
-    """The rate times gamma at each milestone."""
+    """The rate times gamma at each milestone.
+
+    Example::
+
+        >>> optimizer = tn.optim.SGD([nn.Parameter(tn.zeros(1))], lr=1.0)
+        >>> schedule = tn.optim.lr_scheduler.MultiStepLR(
+        ...     optimizer, milestones=[1, 3], gamma=0.5
+        ... )
+        >>> [round(schedule.step() or schedule.get_last_lr()[0], 4) for _ in range(4)]
+        [0.5, 0.5, 0.25, 0.25]
+    """
 
     def __init__(
         self,
@@ -103,7 +143,19 @@ class MultiStepLR(LRScheduler):
 
 
 class ConstantLR(LRScheduler):
-    """The rate times factor, until total_iters."""
+    """The rate times factor, until total_iters.
+
+    Errors: ValueError for a factor outside [0, 1].
+
+    Example::
+
+        >>> optimizer = tn.optim.SGD([nn.Parameter(tn.zeros(1))], lr=1.0)
+        >>> schedule = tn.optim.lr_scheduler.ConstantLR(
+        ...     optimizer, factor=0.5, total_iters=3
+        ... )
+        >>> [round(schedule.step() or schedule.get_last_lr()[0], 4) for _ in range(4)]
+        [0.5, 0.5, 1.0, 1.0]
+    """
 
     def __init__(
         self,
@@ -131,7 +183,19 @@ class ConstantLR(LRScheduler):
 
 
 class LinearLR(LRScheduler):
-    """A factor that goes from start_factor to end_factor in total_iters epochs: a warm-up."""
+    """A factor that goes from start_factor to end_factor in total_iters epochs: a warm-up.
+
+    Errors: ValueError for factors outside (0, 1] and [0, 1].
+
+    Example::
+
+        >>> optimizer = tn.optim.SGD([nn.Parameter(tn.zeros(1))], lr=1.0)
+        >>> schedule = tn.optim.lr_scheduler.LinearLR(
+        ...     optimizer, start_factor=0.5, total_iters=4
+        ... )
+        >>> [round(schedule.step() or schedule.get_last_lr()[0], 4) for _ in range(4)]
+        [0.625, 0.75, 0.875, 1.0]
+    """
 
     def __init__(
         self,
@@ -169,7 +233,17 @@ class LinearLR(LRScheduler):
 
 
 class ExponentialLR(LRScheduler):
-    """The rate times gamma, each epoch."""
+    """The rate times gamma, each epoch.
+
+    Example::
+
+        >>> optimizer = tn.optim.SGD([nn.Parameter(tn.zeros(1))], lr=1.0)
+        >>> schedule = tn.optim.lr_scheduler.ExponentialLR(
+        ...     optimizer, gamma=0.5
+        ... )
+        >>> [round(schedule.step() or schedule.get_last_lr()[0], 4) for _ in range(4)]
+        [0.5, 0.25, 0.125, 0.0625]
+    """
 
     def __init__(self, optimizer: Optimizer, gamma: float, last_epoch: int = -1) -> None:
         self.gamma = gamma
@@ -183,7 +257,17 @@ class ExponentialLR(LRScheduler):
 
 
 class PolynomialLR(LRScheduler):
-    """(1 - epoch / total_iters) ** power of the initial rate."""
+    """(1 - epoch / total_iters) ** power of the initial rate.
+
+    Example::
+
+        >>> optimizer = tn.optim.SGD([nn.Parameter(tn.zeros(1))], lr=1.0)
+        >>> schedule = tn.optim.lr_scheduler.PolynomialLR(
+        ...     optimizer, total_iters=4, power=2.0
+        ... )
+        >>> [round(schedule.step() or schedule.get_last_lr()[0], 4) for _ in range(4)]
+        [0.5625, 0.25, 0.0625, 0.0]
+    """
 
     def __init__(
         self, optimizer: Optimizer, total_iters: int = 5, power: float = 1.0, last_epoch: int = -1
@@ -204,7 +288,19 @@ class PolynomialLR(LRScheduler):
 
 
 class CosineAnnealingLR(LRScheduler):
-    """Half a cosine from the initial rate to eta_min in T_max epochs (Loshchilov, Hutter 2017)."""
+    """Half a cosine from the initial rate to eta_min in T_max epochs.
+
+    Source: Loshchilov, Hutter, "SGDR: stochastic gradient descent with warm restarts", ICLR 2017.
+
+    Example::
+
+        >>> optimizer = tn.optim.SGD([nn.Parameter(tn.zeros(1))], lr=1.0)
+        >>> schedule = tn.optim.lr_scheduler.CosineAnnealingLR(
+        ...     optimizer, T_max=4
+        ... )
+        >>> [round(schedule.step() or schedule.get_last_lr()[0], 4) for _ in range(4)]
+        [0.8536, 0.5, 0.1464, 0.0]
+    """
 
     def __init__(
         self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, last_epoch: int = -1
@@ -236,7 +332,21 @@ class CosineAnnealingLR(LRScheduler):
 
 
 class CosineAnnealingWarmRestarts(LRScheduler):
-    """Cosines of T_0, T_0 * T_mult, ... epochs, one after another (Loshchilov and Hutter 2017)."""
+    """Cosines of T_0, T_0 * T_mult, ... epochs, one after another.
+
+    Errors: ValueError unless T_0 > 0 and T_mult >= 1 are integers.
+
+    Source: Loshchilov, Hutter, "SGDR: stochastic gradient descent with warm restarts", ICLR 2017.
+
+    Example::
+
+        >>> optimizer = tn.optim.SGD([nn.Parameter(tn.zeros(1))], lr=1.0)
+        >>> schedule = tn.optim.lr_scheduler.CosineAnnealingWarmRestarts(
+        ...     optimizer, T_0=2, T_mult=2
+        ... )
+        >>> [round(schedule.step() or schedule.get_last_lr()[0], 4) for _ in range(4)]
+        [0.5, 1.0, 0.8536, 0.5]
+    """
 
     def __init__(
         self,

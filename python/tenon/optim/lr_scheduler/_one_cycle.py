@@ -10,7 +10,23 @@ from ._base import LRScheduler, for_each_group
 
 
 class OneCycleLR(LRScheduler):
-    """Up to max_lr, then down to almost nothing, momentum the other way (Smith and Topin 2018)."""
+    """Up to max_lr, then down to almost nothing, momentum the other way.
+
+    Errors: ValueError without a number of steps, for a step beyond it, and for an optimizer without
+    momentum unless cycle_momentum is off.
+
+    Source: Smith, Topin, "Super-convergence: very fast training of neural networks using large
+    learning rates", 2018.
+
+    Example::
+
+        >>> optimizer = tn.optim.SGD([nn.Parameter(tn.zeros(1))], lr=1.0)
+        >>> schedule = tn.optim.lr_scheduler.OneCycleLR(
+        ...     optimizer, max_lr=1.0, total_steps=5, cycle_momentum=False
+        ... )
+        >>> [round(schedule.step() or schedule.get_last_lr()[0], 4) for _ in range(4)]
+        [0.9505, 0.6113, 0.1883, 0.0]
+    """
 
     def __init__(
         self,

@@ -10,7 +10,19 @@ from ._base import LRScheduler, for_each_group, set_value
 
 
 class ReduceLROnPlateau(LRScheduler):
-    """The rate times factor when a metric has not improved for `patience` epochs."""
+    """The rate times factor when a metric has not improved for `patience` epochs.
+
+    mode: "min" or "max"; an improvement is by more than threshold, relative ("rel") or absolute
+    ("abs").
+    Errors: ValueError for a factor of 1 or more and for another mode.
+
+    Example::
+
+        >>> optimizer = tn.optim.SGD([nn.Parameter(tn.zeros(1))], lr=1.0)
+        >>> schedule = tn.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=1)
+        >>> [schedule.step(loss) or schedule.get_last_lr()[0] for loss in (3.0, 2.0, 2.0, 2.0)]
+        [1.0, 1.0, 1.0, 0.5]
+    """
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Python's share of the transforms: taking arguments apart and results together.
+"""Derivatives of functions: taking arguments apart and results together.
 
 C++ marks what goes in (enter), and transforms what was recorded in between (exit, pull).
 """
@@ -11,13 +11,8 @@ from typing import Any
 
 from .. import _C
 from .._C import Tensor
-from ..utils._pytree import (
-    TreeSpec,
-    broadcast_prefix,
-    tree_flatten,
-    tree_map,
-    tree_unflatten,
-)
+from ..utils._pytree import TreeSpec, tree_flatten, tree_map, tree_unflatten
+from ._batching import vmap
 
 Function = Callable[..., Any]
 ArgNums = int | tuple[int, ...]
@@ -76,6 +71,15 @@ def vjp(func: Function, *primals: Any, has_aux: bool = False) -> Any:
 
     With has_aux, func returns (output, aux), and aux is the third result. The pullback gives one
     result for one primal and a tuple for several; it may be called any number of times.
+    Errors: ValueError for what is no tensor, RuntimeError for cotangents of another structure or
+    size.
+
+    Example::
+
+        >>> x, y = tn.tensor([1.0, 2.0]), tn.tensor(3.0)
+        >>> output, pullback = tn.func.vjp(tn.mul, x, y)
+        >>> pullback(tn.tensor([1.0, 1.0]))
+        (tensor([3., 3.]), tensor(3.))
     """
     run = _Reverse(func, primals, has_aux, "vjp")
 
@@ -102,7 +106,14 @@ def vjp(func: Function, *primals: Any, has_aux: bool = False) -> Any:
 
 
 def linearize(func: Function, *primals: Any) -> tuple[Any, Function]:
-    """(func(*primals), its differential: a function from tangents to the output's tangent)."""
+    """(func(*primals), its differential: a function from tangents to the output's tangent).
+
+    Example::
+
+        >>> output, differential = tn.func.linearize(tn.square, tn.tensor([1.0, 2.0]))
+        >>> differential(tn.tensor([1.0, 10.0]))
+        tensor([ 2., 40.])
+    """
     start = _C.default_generator.get_state()
     output, _ = jvp(func, primals, tree_map(_C._all["zeros_like"], primals))
 
@@ -118,7 +129,15 @@ def linearize(func: Function, *primals: Any) -> tuple[Any, Function]:
 
 
 def jvp(func: Function, primals: Any, tangents: Any, *, has_aux: bool = False) -> Any:
-    """(func(*primals), its derivative in the direction of tangents[, aux])."""
+    """(func(*primals), its derivative in the direction of tangents[, aux]).
+
+    Errors: RuntimeError unless primals and tangents are tuples of equal structure and sizes.
+
+    Example::
+
+        >>> tn.func.jvp(tn.square, (tn.tensor([1.0, 2.0]),), (tn.tensor([1.0, 10.0]),))
+        (tensor([1., 4.]), tensor([ 2., 40.]))
+    """
     if not isinstance(primals, tuple):
         raise RuntimeError(f"jvp: expected primals to be a tuple, got {type(primals).__name__}")
     if not isinstance(tangents, tuple) or len(tangents) != len(primals):
@@ -174,7 +193,13 @@ def _partial(func: Function, args: tuple[Any, ...], kwargs: Any, at: list[int]) 
 
 
 def grad_and_value(func: Function, argnums: ArgNums = 0, has_aux: bool = False) -> Function:
-    """A function that gives (gradients, value), or (gradients, (value, aux)) with has_aux."""
+    """A function that gives (gradients, value), or (gradients, (value, aux)) with has_aux.
+
+    Example::
+
+        >>> tn.func.grad_and_value(lambda x: (x**2).sum())(tn.tensor([1.0, 2.0]))
+        (tensor([2., 4.]), tensor(5.))
+    """
 
     @functools.wraps(func)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -201,10 +226,15 @@ def grad_and_value(func: Function, argnums: ArgNums = 0, has_aux: bool = False) 
 def grad(func: Function, argnums: ArgNums = 0, has_aux: bool = False) -> Function:
     """The gradient of a function that returns a scalar, with respect to arguments by number.
 
+    Gradients have the arguments' sizes and dtypes; for a tuple of argnums they come as a tuple.
+    Errors: RuntimeError where the function returns anything but one 0-d tensor.
+
     Example::
 
-        >>> tn.func.grad(lambda x: (x ** 3).sum())(tn.tensor([1., 2.]))
+        >>> tn.func.grad(lambda x: (x**3).sum())(tn.tensor([1.0, 2.0]))
         tensor([ 3., 12.])
+        >>> tn.func.grad(tn.func.grad(lambda x: x**3))(tn.tensor(2.0))
+        tensor(12.)
     """
     with_value = grad_and_value(func, argnums, has_aux)
 
@@ -217,7 +247,13 @@ def grad(func: Function, argnums: ArgNums = 0, has_aux: bool = False) -> Functio
 
 
 def value_and_grad(func: Function, argnums: ArgNums = 0, has_aux: bool = False) -> Function:
-    """As grad_and_value, in JAX's order: (value, gradients)."""
+    """As grad_and_value, in JAX's order: (value, gradients).
+
+    Example::
+
+        >>> tn.func.value_and_grad(lambda x: (x**2).sum())(tn.tensor([1.0, 2.0]))
+        (tensor(5.), tensor([2., 4.]))
+    """
     swapped = grad_and_value(func, argnums, has_aux)
 
     @functools.wraps(func)
@@ -226,141 +262,6 @@ def value_and_grad(func: Function, argnums: ArgNums = 0, has_aux: bool = False) 
         return value, grads
 
     return wrapper
-
-
-def vmap(
-    func: Function,
-    in_dims: Any = 0,
-    out_dims: Any = 0,
-    randomness: str = "error",
-    *,
-    chunk_size: int | None = None,
-) -> Function:
-    """The function of one example as a function of a batch.
-
-    in_dims says which dimension of each argument counts the examples (None: shared by all);
-    out_dims where results have it. randomness: "error", "different" or "same" random numbers for
-    the examples. chunk_size bounds the examples computed at a time.
-    """
-    if randomness not in ("error", "different", "same"):
-        raise RuntimeError(
-            "Only allowed values for randomness are 'error', 'different', or 'same'. "
-            f"Got {randomness}"
-        )
-
-    @functools.wraps(func)
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
-        leaves, spec = tree_flatten(args)
-        try:
-            # A list or number stands for all arguments, a tuple for each.
-            dims = broadcast_prefix(in_dims, args)
-        except ValueError as error:
-            raise ValueError(
-                f"vmap({getattr(func, '__name__', func)}, in_dims={in_dims}, ...)(<inputs>): "
-                "in_dims is "
-                f"not compatible with the structure of inputs: {error}"
-            ) from None
-        extent = _batch_size(func, leaves, dims)
-        if chunk_size is not None and chunk_size < extent:
-            return _in_chunks(
-                func, leaves, spec, dims, out_dims, randomness, chunk_size, extent, kwargs
-            )
-        return _batched(func, leaves, spec, dims, out_dims, randomness, extent, kwargs)
-
-    return wrapper
-
-
-def _batch_size(func: Function, leaves: list[Any], dims: list[Any]) -> int:
-    sizes = set()
-    for leaf, dim in zip(leaves, dims, strict=True):
-        if dim is None:
-            continue
-        if not isinstance(dim, int):
-            raise ValueError(f"vmap: in_dims must be ints or None, got {dim!r}")
-        if not isinstance(leaf, Tensor):
-            raise ValueError(
-                f"vmap: Got in_dim={dim} for an input that is of type {type(leaf).__name__} and so "
-                "cannot be vmapped over; use None as its in_dim"
-            )
-        if not -leaf.ndim <= dim < leaf.ndim:
-            raise ValueError(
-                f"vmap: Got in_dim={dim} for some input, but that input is a Tensor of "
-                "dimensionality "
-                f"{leaf.ndim}"
-            )
-        sizes.add(leaf.shape[dim])
-    if not sizes:
-        raise ValueError("vmap: at least one input must have an in_dim that is not None")
-    if len(sizes) > 1:
-        raise ValueError(
-            "vmap: Expected all tensors to have the same size in the mapped dimension, got sizes "
-            f"{sorted(sizes)} for the mapped dimension"
-        )
-    return int(sizes.pop())
-
-
-def _batched(
-    func: Function,
-    leaves: list[Any],
-    spec: TreeSpec,
-    dims: list[Any],
-    out_dims: Any,
-    randomness: str,
-    extent: int,
-    kwargs: dict[str, Any],
-) -> Any:
-    transform = _C._Vmap(extent, randomness)
-    try:
-        entered = [
-            leaf if dim is None else transform.enter(leaf, dim)
-            for leaf, dim in zip(leaves, dims, strict=True)
-        ]
-        result = func(*tree_unflatten(entered, spec), **kwargs)
-        outputs, output_spec = tree_flatten(result)
-        for output in outputs:
-            if not isinstance(output, Tensor):
-                raise ValueError(
-                    f"vmap: the function must only return Tensors, got type {type(output)}. Did "
-                    "you "
-                    "mean to set out_dims=None for output?"
-                )
-        return tree_unflatten(
-            transform.exit(outputs, broadcast_prefix(out_dims, result)), output_spec
-        )
-    finally:
-        transform.close()
-
-
-def _in_chunks(
-    func: Function,
-    leaves: list[Any],
-    spec: TreeSpec,
-    dims: list[Any],
-    out_dims: Any,
-    randomness: str,
-    chunk_size: int,
-    extent: int,
-    kwargs: dict[str, Any],
-) -> Any:
-    parts: list[list[Tensor]] = []
-    output_spec = None
-    places: list[Any] = []
-    for start in range(0, extent, chunk_size):
-        length = min(chunk_size, extent - start)
-        chunk = [
-            leaf if dim is None else leaf.narrow(dim, start, length)
-            for leaf, dim in zip(leaves, dims, strict=True)
-        ]
-        result = _batched(func, chunk, spec, dims, out_dims, randomness, length, kwargs)
-        outputs, output_spec = tree_flatten(result)
-        places = broadcast_prefix(out_dims, result)
-        parts.append(outputs)
-    joined = [
-        group[0] if place is None else _C._all["cat"](list(group), place)
-        for group, place in zip(zip(*parts, strict=True), places, strict=True)
-    ]
-    assert output_spec is not None
-    return tree_unflatten(joined, output_spec)
 
 
 # ---- Jacobians -----------------------------------------------------------------------------------
@@ -389,6 +290,12 @@ def jacrev(
     """The Jacobian, by reverse mode: one pullback for each element of the output, batched.
 
     Of an output of size (*m) with respect to an argument of size (*n): (*m, *n).
+
+    Example::
+
+        >>> tn.func.jacrev(tn.square)(tn.tensor([1.0, 2.0]))
+        tensor([[2., 0.],
+                [0., 4.]])
     """
 
     @functools.wraps(func)
@@ -426,7 +333,15 @@ def jacfwd(
     randomness: str = "error",
     chunk_size: int | None = None,
 ) -> Function:
-    """The Jacobian, by forward mode: one direction for each element of the arguments, batched."""
+    """The Jacobian, by forward mode: one direction for each element of the arguments, batched.
+
+    Of an output of size (*m) with respect to an argument of size (*n): (*m, *n).
+
+    Example::
+
+        >>> tn.func.jacfwd(lambda x: x.prod())(tn.tensor([2.0, 5.0]))
+        tensor([5., 2.])
+    """
 
     @functools.wraps(func)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -465,92 +380,14 @@ def jacfwd(
 
 
 def hessian(func: Function, argnums: ArgNums = 0) -> Function:
-    """The matrix of second derivatives: the forward-mode Jacobian of the reverse-mode one."""
+    """The matrix of second derivatives: the forward-mode Jacobian of the reverse-mode one.
+
+    Of an output of size (*m) with respect to an argument of size (*n): (*m, *n, *n).
+
+    Example::
+
+        >>> tn.func.hessian(lambda x: x[0] ** 2 * x[1])(tn.tensor([1.0, 3.0]))
+        tensor([[6., 2.],
+                [2., 0.]])
+    """
     return jacfwd(jacrev(func, argnums), argnums)
-
-
-# ---- modules as functions ------------------------------------------------------------------------
-
-
-def functional_call(
-    module: Any,
-    parameter_and_buffer_dicts: Any,
-    args: Any = None,
-    kwargs: Any = None,
-    *,
-    tie_weights: bool = True,
-    strict: bool = False,
-) -> Any:
-    """Calls a module with other parameters and buffers, by name; the module is left as it was."""
-    dictionaries = parameter_and_buffer_dicts
-    if isinstance(dictionaries, dict):
-        dictionaries = (dictionaries,)
-    merged: dict[str, Tensor] = {}
-    for dictionary in dictionaries:
-        for name in dictionary:
-            if name in merged:
-                raise ValueError(
-                    f"{name} appears in multiple dictionaries; behavior of functional call "
-                    "is ambiguous"
-                )
-        merged.update(dictionary)
-    arguments = () if args is None else args if isinstance(args, tuple) else (args,)
-    with _Replaced(module, merged, tie_weights, strict):
-        return module(*arguments, **(kwargs or {}))
-
-
-class _Replaced:
-    """Puts tensors into a module's dictionaries, and what was there back."""
-
-    def __init__(self, module: Any, tensors: dict[str, Tensor], tie: bool, strict: bool) -> None:
-        places: dict[str, tuple[dict[str, Any], str]] = {}
-        tied: dict[int, list[str]] = {}
-        for path, owner in module.named_modules(remove_duplicate=False):
-            for table in (owner._parameters, owner._buffers):
-                for name, tensor in table.items():
-                    full = f"{path}.{name}" if path else name
-                    places[full] = (table, name)
-                    if tensor is not None:
-                        tied.setdefault(id(tensor), []).append(full)
-        unexpected = [name for name in tensors if name not in places]
-        missing = [name for name in places if name not in tensors]
-        if unexpected or (strict and missing):
-            raise RuntimeError(
-                f"functional_call: unexpected keys {unexpected}"
-                + (f", missing keys {missing}" if strict else "")
-            )
-        self._swaps = [(*places[name], tensor) for name, tensor in tensors.items()]
-        if tie:
-            for names in tied.values():
-                given = [name for name in names if name in tensors]
-                if len(given) == 1:
-                    self._swaps += [
-                        (*places[name], tensors[given[0]]) for name in names if name not in tensors
-                    ]
-        self._before: list[Any] = []
-
-    def __enter__(self) -> None:
-        for table, name, tensor in self._swaps:
-            self._before.append(table[name])
-            table[name] = tensor
-
-    def __exit__(self, *_: object) -> None:
-        for (table, name, _tensor), before in zip(self._swaps, self._before, strict=True):
-            table[name] = before
-
-
-def stack_module_state(models: Any) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """(parameters, buffers) of equal modules, each name's tensors along a new first dimension."""
-    if not models:
-        raise RuntimeError("stack_module_state: Expected at least one model, got 0.")
-
-    def stacked(states: list[dict[str, Tensor]], leaf: bool) -> dict[str, Tensor]:
-        result = {}
-        for name in states[0]:
-            x = _C._all["stack"]([state[name].detach() for state in states])
-            result[name] = x.requires_grad_(leaf and states[0][name].requires_grad)
-        return result
-
-    parameters = stacked([dict(model.named_parameters()) for model in models], True)
-    buffers = stacked([dict(model.named_buffers()) for model in models], False)
-    return parameters, buffers

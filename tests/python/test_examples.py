@@ -1,0 +1,125 @@
+"""The examples of all docstrings: every public name has one, and it gives what it shows."""
+
+from __future__ import annotations
+
+import doctest
+import types
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import tenon as tn
+import tenon.nn.functional as F
+from tenon import nn
+
+NAMESPACES = {
+    "tn": tn,
+    "tn.autograd": tn.autograd,
+    "tn.func": tn.func,
+    "tn.jit": tn.jit,
+    "tn.linalg": tn.linalg,
+    "tn.optim": tn.optim,
+    "tn.optim.lr_scheduler": tn.optim.lr_scheduler,
+    "tn.special": tn.special,
+    "tn.Tensor": tn.Tensor,
+    "nn": nn,
+    "nn.functional": F,
+    "nn.init": nn.init,
+    "nn.utils": nn.utils,
+}
+EXCEPTIONS = {"LinAlgError", "OutOfMemoryError", "ZeroDivisionError"}
+TYPES = {"Generator", "Tensor", "device", "dtype"}  # what operations take and give
+# Written by hand in python/*.cpp, with one line each.
+FUNCTIONS_BY_HAND = {
+    "as_tensor",
+    "can_cast",
+    "flush",
+    "from_numpy",
+    "get_default_dtype",
+    "get_num_threads",
+    "is_grad_enabled",
+    "pending_trace",
+    "promote_types",
+    "set_default_dtype",
+    "set_num_threads",
+    "tensor",
+}
+METHODS_BY_HAND = {
+    "backward",
+    "data_ptr",
+    "detach",
+    "dim",
+    "element_size",
+    "is_contiguous",
+    "is_set_to",
+    "item",
+    "ndimension",
+    "nelement",
+    "requires_grad_",
+    "retain_grad",
+    "size",
+    "storage_offset",
+    "stride",
+    "tolist",
+}
+WITHOUT = {
+    "tn": EXCEPTIONS | TYPES | FUNCTIONS_BY_HAND,
+    "tn.linalg": {"LinAlgError"},
+    "tn.Tensor": METHODS_BY_HAND,
+}
+FLAGS = doctest.ELLIPSIS | doctest.REPORT_NDIFF
+
+
+def public(namespace: Any) -> Iterator[tuple[str, Any]]:
+    """What a namespace offers to be called, without what it imports from elsewhere."""
+    for name in getattr(namespace, "__all__", dir(namespace)):
+        value = getattr(namespace, name)
+        if name.startswith("_") or isinstance(value, types.ModuleType) or not callable(value):
+            continue
+        if str(getattr(value, "__module__", "")).split(".")[0] in ("typing", "collections"):
+            continue
+        if value is tn.Tensor and namespace is not tn:
+            continue
+        yield name, value
+
+
+def has_example(value: Any) -> bool:
+    return ">>> " in (value.__doc__ or "")
+
+
+def documented() -> dict[str, str]:
+    """The first name of each docstring that has examples: an alias shares its original's."""
+    names: dict[str, str] = {"tn.jit": tn.jit.__doc__ or "", "nn.Module": nn.Module.__doc__ or ""}
+    seen: set[str] = set()
+    for place, namespace in NAMESPACES.items():
+        for name, value in public(namespace):
+            text = value.__doc__ or ""
+            examples = text[text.find("Example::") :]
+            if has_example(value) and examples not in seen:
+                seen.add(examples)
+                names[f"{place}.{name}"] = text
+    return names
+
+
+EXAMPLES = documented()
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_example(name):
+    globs = {"tn": tn, "nn": nn, "F": F, "inf": tn.inf, "nan": tn.nan}
+    test = doctest.DocTestParser().get_doctest(EXAMPLES[name], globs, name, None, None)
+    tn.manual_seed(0)
+    output: list[str] = []
+    result = doctest.DocTestRunner(optionflags=FLAGS).run(test, out=output.append)
+    assert result.attempted > 0
+    assert result.failed == 0, "".join(output)
+
+
+@pytest.mark.parametrize("place", NAMESPACES)
+def test_every_public_name_has_an_example(place):
+    namespace = NAMESPACES[place]
+    missing = {name for name, value in public(namespace) if not has_example(value)}
+    if namespace is tn.Tensor:  # a method may be described by its function
+        missing = {name for name in missing if not has_example(getattr(tn, name, None))}
+    assert missing == WITHOUT.get(place, set())
