@@ -262,7 +262,7 @@ def _cuda(self: Tensor, device: Any = None, **_: Any) -> Tensor:
 
         >>> tn.ones(1).cuda()
         Traceback (most recent call last):
-        RuntimeError: no tensors on the device cuda:0: this build of Tenon has no CUDA back end. Use the cpu
+        RuntimeError: no tensors on the device cuda:0: ...
     """
     return _to(self, "cuda" if device is None else device)
 
@@ -319,6 +319,13 @@ def _register_post_accumulate_grad_hook(self: Tensor, hook: Any) -> Any:
 
     All gradients of the pass have been accumulated by then. Returns a handle whose remove() takes
     the hook away.
+
+    Example::
+
+        >>> x = tn.tensor([1.0, 2.0], requires_grad=True)
+        >>> handle = x.register_post_accumulate_grad_hook(lambda leaf: print(leaf.grad))
+        >>> (x * x).sum().backward()
+        tensor([2., 4.])
 
     Raises:
         RuntimeError: for a tensor that is no leaf, or requires no grad.

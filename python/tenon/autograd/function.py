@@ -114,6 +114,21 @@ class Function:
     derivative; or `forward(*args)` does, with `setup_context(ctx, inputs, output)` beside it.
     `backward(ctx, *gradients)` takes a gradient for each output and returns one for each argument
     of forward, None where there is none. `apply(*args)` is the call.
+
+    Example::
+
+        >>> class Clipped(tn.autograd.Function):  # a gradient of at most 1
+        ...     @staticmethod
+        ...     def forward(ctx, x):
+        ...         return x * 3
+        ...
+        ...     @staticmethod
+        ...     def backward(ctx, gradient):
+        ...         return (gradient * 3).clamp(max=1)
+        >>> x = tn.tensor([2.0], requires_grad=True)
+        >>> Clipped.apply(x).backward()
+        >>> x.grad
+        tensor([1.])
     """
 
     @staticmethod
