@@ -8,58 +8,13 @@ import io
 import pickle
 from collections import OrderedDict
 
-import numpy as np
 import pytest
 
 import tenon
 from tenon import nn
+from tests.python.packages import PACKAGES
 
 torch = pytest.importorskip("torch")
-
-
-class Package:
-    """One of the two packages, so that a program can be written once."""
-
-    def __init__(self, root):
-        self.root = root
-        self.nn = root.nn
-
-    def net(self):
-        nn = self.nn
-
-        class Block(nn.Module):
-            def __init__(self):
-                super().__init__()
-                self.linear = nn.Linear(3, 3)
-                self.norm = nn.LayerNorm(3)
-
-            def forward(self, x):
-                return self.norm(self.linear(x))
-
-        class Net(nn.Module):
-            def __init__(self):
-                super().__init__()
-                self.first = nn.Linear(2, 3, bias=False)
-                self.blocks = nn.ModuleList([Block() for _ in range(3)])
-                self.drop = nn.Dropout(0.25)
-                self.heads = nn.ModuleDict({"a": nn.Linear(3, 1), "b": nn.ReLU()})
-                self.register_buffer("steps", self_root.zeros(2))
-                self.register_buffer("scratch", self_root.zeros(1), persistent=False)
-                self.register_parameter("absent", None)
-                self.scale = nn.Parameter(self_root.ones(3))
-                self.tied = self.blocks[0].linear
-
-            def forward(self, x):
-                x = self.first(x) * self.scale
-                for block in self.blocks:
-                    x = block(x)
-                return self.heads["a"](self.drop(x))
-
-        self_root = self.root
-        return Net()
-
-
-PACKAGES = [Package(torch), Package(tenon)]
 
 
 def same_in_both(program):
@@ -481,38 +436,3 @@ def test_containers():
     same_in_both(program)
     raised(lambda p: p.nn.ModuleList([p.nn.ReLU()])[3])
     raised(lambda p: p.nn.ModuleDict()["x"])
-
-
-# ---- utilities ----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("norm_type", [2.0, 1.0, float("inf")])
-@pytest.mark.parametrize("max_norm", [0.5, 100.0])
-def test_clipping_agrees(norm_type, max_norm):
-    def program(p):
-        ps = [p.nn.Parameter(p.root.ones(3)), p.nn.Parameter(p.root.ones(2, 2))]
-        for i, q in enumerate(ps):
-            (q * q * (i + 1)).sum().backward()
-        total = p.nn.utils.clip_grad_norm_(ps, max_norm, norm_type)
-        return [float(total)] + [np.asarray(q.grad.tolist()).ravel().tolist() for q in ps]
-
-    expected, found = (program(package) for package in PACKAGES)
-    for a, b in zip(expected, found, strict=True):
-        np.testing.assert_allclose(b, a, rtol=1e-6)
-
-
-def test_clipping_values_and_failures():
-    p = nn.Parameter(tenon.tensor([1.0, -3.0]))
-    (p * p).sum().backward()
-    nn.utils.clip_grad_value_([p], 3)
-    assert p.grad.tolist() == [2, -3]
-    p.grad = tenon.tensor([float("nan"), 1.0])
-    with pytest.raises(RuntimeError, match="non-finite"):
-        nn.utils.clip_grad_norm_([p], 1.0, error_if_nonfinite=True)
-
-
-def test_parameters_to_vector_and_back():
-    net = nn.Linear(2, 2)
-    vector = nn.utils.parameters_to_vector(net.parameters())
-    nn.utils.vector_to_parameters(vector * 0 + 1, net.parameters())
-    assert net.weight.tolist() == [[1, 1], [1, 1]] and net.bias.tolist() == [1, 1]

@@ -1,0 +1,126 @@
+"""What bodies may use: kinds of values, and the helpers with their C++."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .signature import Parameter
+
+
+class BodyError(Exception):
+    """What is wrong with a body; the caller adds where it stands."""
+
+    def __init__(self, message: str, line: int = 1) -> None:
+        super().__init__(message)
+        self.line = line
+
+
+VALUE, INT, FLOAT, BOOL, STR = "value", "int", "float", "bool", "str"
+INTS, DTYPE, SCALAR, VALUES, NONE, NUMBER = "int[]", "dtype", "scalar", "value[]", "none", "number"
+DEVICE, GENERATOR, FLOATS = "device", "generator", "float[]"
+
+PARAMETER_KINDS = {
+    "Tensor": VALUE,
+    "Operand": VALUE,
+    "Scalar": SCALAR,
+    "float": FLOAT,
+    "int": INT,
+    "bool": BOOL,
+    "str": STR,
+    "dtype": DTYPE,
+    "device": DEVICE,
+    "Generator": GENERATOR,
+}
+
+# Python's errors, as ErrorKind.
+ERROR_KINDS = {
+    "RuntimeError": "Runtime",
+    "ValueError": "Value",
+    "IndexError": "Index",
+    "TypeError": "Type",
+    "NotImplementedError": "NotImplemented",
+}
+
+# Helpers of trace/ops/helpers.h and trace/value.h: arguments, result, C++.
+HELPERS: dict[str, tuple[tuple[str, ...], str, str]] = {
+    "rank": ((VALUE,), INT, "int64_t{{tenon::rank({0})}}"),
+    "size": ((VALUE, INT), INT, "size_of_dim({0}, {1})"),
+    "dims": ((VALUE,), INTS, "Dims(tenon::dims({0}))"),
+    "numel": ((VALUE,), INT, "type_of({0}).numel"),
+    "dtype_of": ((VALUE,), DTYPE, "tenon::dtype({0})"),
+    "device_of": ((VALUE,), DEVICE, "type_of({0}).device"),
+    "is_floating": ((DTYPE,), BOOL, "is_floating({0})"),
+    "is_complex": ((DTYPE,), BOOL, "is_complex({0})"),
+    "is_integral": ((DTYPE,), BOOL, "is_integral({0}, true)"),
+    "default_dtype": ((), DTYPE, "default_dtype()"),
+    "len": ((INTS,), INT, "static_cast<int64_t>({0}.size())"),
+    "cast": ((VALUE, DTYPE), VALUE, "ops::cast({0}, {1})"),
+    "literal": ((NUMBER, DTYPE), VALUE, "ops::literal({0}, {1})"),
+    "axis_of": ((INT, VALUE), INT, "normalize_dim({0}, tenon::rank({1}))"),
+    "axes_of": ((INTS, VALUE), INTS, "normalize_dims({0}, tenon::rank({1}))"),
+    "all_axes": ((VALUE,), INTS, "all_dims(tenon::rank({0}))"),
+    "extent_of": ((VALUE, INTS), INT, "extent_of({0}, {1})"),
+    "reduce_sum": ((VALUE, INTS, BOOL), VALUE, "ops::reduce(Op::ReduceSum, {0}, {1}, {2})"),
+    "reduce_prod": ((VALUE, INTS, BOOL), VALUE, "ops::reduce(Op::ReduceProd, {0}, {1}, {2})"),
+    "reduce_max": ((VALUE, INTS, BOOL), VALUE, "ops::reduce(Op::ReduceMax, {0}, {1}, {2})"),
+    "reduce_min": ((VALUE, INTS, BOOL), VALUE, "ops::reduce(Op::ReduceMin, {0}, {1}, {2})"),
+    "reduce_any": ((VALUE, INTS, BOOL), VALUE, "ops::reduce(Op::ReduceAny, {0}, {1}, {2})"),
+    "reduce_all": ((VALUE, INTS, BOOL), VALUE, "ops::reduce(Op::ReduceAll, {0}, {1}, {2})"),
+    "stop_gradient": ((VALUE,), VALUE, "ops::stop_gradient({0})"),
+    "expand_to": ((VALUE, INTS), VALUE, "ops::expand({0}, {1})"),
+    "reshape_to": ((VALUE, INTS), VALUE, "ops::reshape({0}, {1})"),
+    "permute_to": ((VALUE, INTS), VALUE, "ops::permute({0}, {1})"),
+    "gather_axis": ((VALUE, VALUE, INT), VALUE, "ops::gather({0}, {1}, {2})"),
+    "take_along_axis": ((VALUE, VALUE, INT), VALUE, "ops::take_along({0}, {1}, {2})"),
+    "iota": ((INTS, INT), VALUE, "ops::iota({0}, {1})"),
+    "uniform_bits": ((INTS, GENERATOR), VALUE, "draw_bits({0}, {1})"),
+    "select_value": ((VALUE, VALUE, VALUE), VALUE, "ops::select({0}, {1}, {2})"),
+    "accumulator": ((DTYPE,), DTYPE, "(is_half({0}) ? DType::Float32 : {0})"),
+    "floating": ((VALUE,), VALUE, "as_floating({0})"),
+    "as_bool": ((VALUE,), VALUE, "ops::cast({0}, DType::Bool)"),
+    "pow10": ((INT,), FLOAT, "std::pow(10.0, static_cast<double>({0}))"),
+    "power": ((FLOAT, FLOAT), FLOAT, "std::pow({0}, {1})"),
+    "root": ((FLOAT,), FLOAT, "std::sqrt({0})"),
+    "uniform01": ((INTS, DTYPE, GENERATOR), VALUE, "uniform01({0}, {1}, {2})"),
+    "unsqueeze_at": ((VALUE, INT), VALUE, "ops::unsqueeze({0}, {1})"),
+    "full_of": ((INTS, VALUE), VALUE, "ops::full({0}, {1})"),
+    "largest_of": ((DTYPE,), FLOAT, "largest_of({0})"),
+    "check_not_empty": ((VALUE, INTS), NONE, "check_not_empty({0}, {1})"),
+    "index_of_extreme": ((VALUE, INT, BOOL), VALUE, "index_of_extreme({0}, {1}, {2})"),
+    "pick": ((VALUE, VALUE, INT), VALUE, "pick({0}, {1}, {2})"),
+    "running": ((VALUE, INT, STR), VALUE, "running({0}, {1}, {2})"),
+    "running_index": ((VALUE, VALUE, INT), VALUE, "running_index({0}, {1}, {2})"),
+    "ones_of": ((INT,), INTS, "Dims(static_cast<size_t>({0}), 1)"),
+    "non_negative": ((FLOAT,), FLOAT, "std::max(0.0, {0})"),
+    "check_same_size": ((VALUE, VALUE), NONE, "check_same_size({0}, {1})"),
+    "softmax_dim": ((INT,), INT, "softmax_dim({0})"),
+    "trailing_axes": ((VALUE, INTS), INTS, "trailing_axes({0}, {1})"),
+    "epsilon_of": ((DTYPE,), FLOAT, "epsilon_of({0})"),
+    "arange_of": ((NUMBER, NUMBER, NUMBER, "dtype?"), VALUE, "arange_of({0}, {1}, {2}, {3})"),
+    "normal01": ((INTS, DTYPE, GENERATOR), VALUE, "normal01({0}, {1}, {2})"),
+    "random_integers": (
+        (INT, INT, INTS, DTYPE, GENERATOR),
+        VALUE,
+        "random_integers({0}, {1}, {2}, {3}, {4})",
+    ),
+    "reduce_loss": ((VALUE, STR), VALUE, "reduce_loss({0}, {1})"),
+    "is_half": ((DTYPE,), BOOL, "is_half({0})"),
+}
+
+
+@dataclass
+class Code:
+    text: str
+    kind: str
+    optional: bool = False  # an std::optional that must be unwrapped
+    literal: float | int | None = None
+
+
+def parameter_code(p: Parameter) -> Code:
+    """A parameter of the operation, as the body names it."""
+    if p.type.is_list:
+        kind = {"int": INTS, "Tensor": VALUES, "float": FLOATS}[p.type.base]
+    else:
+        kind = PARAMETER_KINDS[p.type.base]
+    wrapped = p.type.optional and kind not in (VALUE, GENERATOR)
+    return Code(p.cpp_name, kind, optional=wrapped)
