@@ -25,6 +25,7 @@ from .body_helpers import (
     INTS,
     NONE,
     NUMBER,
+    PARAMETER_KINDS,
     SCALAR,
     STR,
     VALUE,
