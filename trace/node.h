@@ -24,6 +24,7 @@ struct Node {
     kLeaf = 1,    // an alias standing for a cell that requires grad; `attributes` indexes leaves
     kFreed = 2,   // backward has passed and released what this node saves
     kValued = 4,  // evaluated while its segment stays open: Segment::values has its buffer
+    kLinked = 8,  // a redirect by append_linked: cotangents gather at its second operand's place
   };
 
   Op op;

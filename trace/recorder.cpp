@@ -176,7 +176,9 @@ Value append_linked(Value value, GraphRef derivative) {
   segment.sources.push_back({Buffer{}, std::move(derivative)});
   segment.nodes.push_back(ghost);
   const Value operands[] = {value, {static_cast<uint32_t>(segment.nodes.size() - 1)}};
-  return append_masked(Op::Redirect, type, operands, {}, {}, ~DerivativeMask{0});
+  const Value linked = append_masked(Op::Redirect, type, operands, {}, {}, ~DerivativeMask{0});
+  segment.nodes[linked.id].flags |= Node::kLinked;
+  return linked;
 }
 
 namespace {
