@@ -464,7 +464,7 @@ class Drawer:
             if v.storage.writable and not v.overlaps and v.usable and (v.varies or eager)
         ]
         inputs = [k for k, v in enumerate(self.known) if not v.storage.writable and not v.overlaps]
-        past = eager and r.random() < 0.25  # writes that no derivative follows
+        past = eager and r.random() < 0.4  # writes that no derivative follows
         if past and inputs and r.random() < 0.3:
             targets = inputs  # as an optimizer writes to its parameters
         if not targets:
