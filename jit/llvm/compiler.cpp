@@ -1,6 +1,7 @@
 #include "jit/llvm/compiler.h"
 
 #include <llvm/ExecutionEngine/Orc/LLJIT.h>
+#include <llvm/ExecutionEngine/Orc/ObjectLinkingLayer.h>
 #include <llvm/IR/DiagnosticInfo.h>
 #include <llvm/IR/DiagnosticPrinter.h>
 #include <llvm/IR/LLVMContext.h>
@@ -82,6 +83,32 @@ T take(llvm::Expected<T> expected, const loop::Kernel& kernel) {
   return std::move(*expected);
 }
 
+// Puts constants into the pages of the code. With one kind of protection a kernel's pages join
+// those of its neighbours in the kernel's table of mappings; with two kinds, some 30,000 kernels
+// would fill it (vm.max_map_count).
+class OneProtection final : public orc::ObjectLinkingLayer::Plugin {
+ public:
+  void modifyPassConfig(orc::MaterializationResponsibility&, llvm::jitlink::LinkGraph&,
+                        llvm::jitlink::PassConfiguration& config) override {
+    config.PostPrunePasses.emplace_back([](llvm::jitlink::LinkGraph& graph) {
+      for (llvm::jitlink::Section& section : graph.sections()) {
+        if (section.getMemProt() == orc::MemProt::Read) {
+          using llvm::BitmaskEnumDetail::operator|;
+          section.setMemProt(orc::MemProt::Read | orc::MemProt::Exec);
+        }
+      }
+      return llvm::Error::success();
+    });
+  }
+  llvm::Error notifyFailed(orc::MaterializationResponsibility&) override {
+    return llvm::Error::success();
+  }
+  llvm::Error notifyRemovingResources(orc::JITDylib&, orc::ResourceKey) override {
+    return llvm::Error::success();
+  }
+  void notifyTransferringResources(orc::JITDylib&, orc::ResourceKey, orc::ResourceKey) override {}
+};
+
 // The one ORC instance. Each kernel lives in a library of its own, so that its symbol may repeat
 // and its memory goes with it.
 class Loader {
@@ -119,6 +146,9 @@ class Loader {
     auto jit = builder.create();
     if (!jit) fail(ErrorKind::Internal, "LLVM ORC: {}", llvm::toString(jit.takeError()));
     jit_ = std::move(*jit);
+    if (auto* layer = llvm::dyn_cast<orc::ObjectLinkingLayer>(&jit_->getObjLinkingLayer())) {
+      layer->addPlugin(std::make_shared<OneProtection>());
+    }
     hosts_ = &jit_->getExecutionSession().createBareJITDylib("hosts");
     orc::SymbolMap symbols;
     const auto define = [&](const std::string& name, auto* function) {
