@@ -266,10 +266,17 @@ std::unique_ptr<llvm::MemoryBuffer> generate(const loop::Kernel& kernel, Tier ti
 Ref<CompiledCode> compile_one(const loop::Kernel& kernel, Tier tier) {
   const auto begin = std::chrono::steady_clock::now();
   const auto disk = disk_cache();
-  const Hash128 key = disk ? cache_key(kernel, tier) : Hash128{};
   auto code = make_ref<CompiledCode>();
+  code->tier = tier;
+  std::optional<std::vector<std::byte>> kept;
+  if (disk && tier == Tier::Quick) {  // better code that an earlier process has made serves at once
+    kept = disk->load(cache_key(kernel, Tier::Hot));
+    if (kept) code->tier = Tier::Hot;
+  }
+  const Hash128 key = disk ? cache_key(kernel, tier) : Hash128{};
+  if (disk && !kept) kept = disk->load(key);
   std::unique_ptr<llvm::MemoryBuffer> object;
-  if (const auto kept = disk ? disk->load(key) : std::nullopt) {
+  if (kept) {
     code->from_disk = true;
     object = llvm::MemoryBuffer::getMemBufferCopy(
         {reinterpret_cast<const char*>(kept->data()), kept->size()}, kernel.name);

@@ -18,6 +18,11 @@
 
 namespace tenon::llvm_jit {
 
+enum class Tier : uint8_t {
+  Quick,  // FastISel: for the first run
+  Hot,    // the full instruction selector: for kernels that turn out to cost
+};
+
 // Loaded machine code of one kernel.
 class CompiledCode : public RefCounted {
  public:
@@ -27,17 +32,13 @@ class CompiledCode : public RefCounted {
   size_t object_bytes = 0;
   double milliseconds = 0;  // spent compiling; 0 when it came from the disk
   bool from_disk = false;
+  Tier tier = Tier::Quick;
   void* library = nullptr;  // the loader's handle
 };
 
-enum class Tier : uint8_t {
-  Quick,  // FastISel: for the first run
-  Hot,    // the full instruction selector: for kernels that turn out to cost
-};
-
-// Compiles all kernels, on every core; those found in the disk cache (jit/cache) are only loaded.
-// Error (Internal) where LLVM fails: the kernel's text and LLVM's message are kept in a file that
-// the error names.
+// Compiles all kernels, on every core; those found in the disk cache (jit/cache) are only loaded,
+// in the hot tier's code if an earlier process came so far. Error (Internal) where LLVM fails: the
+// kernel's text and LLVM's message are kept in a file that the error names.
 std::vector<Ref<CompiledCode>> compile(std::span<const loop::Kernel* const> kernels,
                                        Tier tier = Tier::Quick);
 

@@ -105,6 +105,7 @@ void note_work(CompiledKernel& kernel, int64_t operations) {
   const int64_t before = kernel.work.fetch_add(operations, std::memory_order_relaxed);
   if (before >= kHotWork || before + operations < kHotWork) return;
   if (kernel.machine_code.empty() || in_forked_child()) return;
+  if (kernel.machine_code.front()->tier == llvm_jit::Tier::Hot) return;
   HotCompiler::instance().add(&kernel);
 }
 

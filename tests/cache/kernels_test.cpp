@@ -66,3 +66,17 @@ TEST_CASE("a kernel compiled once is loaded afterwards") {
   llvm_jit::set_cache_folder(std::nullopt);
   CHECK(!llvm_jit::compile(kernels)[0]->from_disk);
 }
+
+TEST_CASE("code of the hot tier serves the next process from its first run on") {
+  const TemporaryFolder folder;
+  llvm_jit::set_cache_folder(folder.path);
+  const Kernel kernel = add_number(4);
+  const Kernel* kernels[] = {&kernel};
+  CHECK(llvm_jit::compile(kernels)[0]->tier == llvm_jit::Tier::Quick);
+  CHECK(llvm_jit::compile(kernels, llvm_jit::Tier::Hot)[0]->tier == llvm_jit::Tier::Hot);
+  const auto loaded = llvm_jit::compile(kernels)[0];
+  CHECK(loaded->from_disk);
+  CHECK(loaded->tier == llvm_jit::Tier::Hot);
+  CHECK(run_once(*loaded) == 5);
+  llvm_jit::set_cache_folder(std::nullopt);
+}
