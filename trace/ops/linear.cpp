@@ -274,6 +274,9 @@ Value scaled_dot_product_attention(Value query, Value key, Value value, Value at
     const Value allowed = ops::iota(extents, 1) <= ops::iota(extents, 0);
     scores = ops::select(allowed, scores, ops::literal_like(scores, -HUGE_VAL));
   }
+  check(!attn_mask || dtype(attn_mask) == DType::Bool || is_floating(dtype(attn_mask)),
+        ErrorKind::Runtime, "{}: expected a floating or bool attn_mask, but got {}",
+        current_operation(), attn_mask ? name_of(dtype(attn_mask)) : "");
   if (attn_mask && dtype(attn_mask) == DType::Bool) {
     scores = ops::select(attn_mask, scores, ops::literal_like(scores, -HUGE_VAL));
   } else if (attn_mask) {
