@@ -71,22 +71,13 @@ class ReverseWalk::Context final : public RuleContext {
   std::array<bool, 256> needs_{};
 };
 
-namespace {
-
-// A value recorded again after a cut, with the place of the first (see append_linked).
-template <class AnyNode>
-bool is_link(const AnyNode& node) {
-  return node.op == Op::Redirect && !(node.flags & Node::kCustom);
-}
-
-}  // namespace
+namespace {}  // namespace
 
 Place place_of(Cell& cell) {
   Place place{nullptr, resolve(cell).id};
   const Segment& segment = *recorder().segment;
-  if (is_link(segment.nodes[place.node])) {
-    const NodeId old = segment.nodes[place.node].operands[1];
-    if (segment.nodes[old].op == Op::Input) place.node = old;
+  if (segment.nodes[place.node].flags & Node::kLinked) {
+    place.node = segment.nodes[place.node].operands[1];
   }
   const Node& node = segment.nodes[place.node];
   if (node.op != Op::Input) return place;
@@ -131,9 +122,7 @@ void ReverseWalk::add(Level& level, uint32_t node, Value cotangent) {
     if ((to.flags & Node::kLeaf) && bit_ == reverse_bit(0)) {
       return arrive_at_leaf(segment.leaves[to.attributes], cotangent);
     }
-    if (is_link(to) && segment.nodes[to.operands[1]].op == Op::Input) {
-      return add(level, to.operands[1], cotangent);
-    }
+    if (to.flags & Node::kLinked) return add(level, to.operands[1], cotangent);
   } else {
     const GraphNode& to = level.graph->nodes[node];
     if (to.op == Op::Input) {
@@ -141,7 +130,7 @@ void ReverseWalk::add(Level& level, uint32_t node, Value cotangent) {
       return;
     }
     if (to.leaf && bit_ == reverse_bit(0)) return arrive_at_leaf(to.leaf, cotangent);
-    if (is_link(to) && !(to.flags & Node::kFreed)) {
+    if ((to.flags & Node::kLinked) && !(to.flags & Node::kFreed)) {
       const uint32_t old = level.graph->edges_of(to)[1].node;
       if (old != kNoNode && level.graph->nodes[old].op == Op::Input) {
         return add(level, old, cotangent);

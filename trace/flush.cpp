@@ -287,10 +287,10 @@ void cut_if_large(Recorder& r) {
   if (failure) std::rethrow_exception(failure);
 }
 
-static void compute_in_place(const Recorder& r, Segment& segment, RunRecipe& recipe) {
+static void compute_in_place(Segment& segment, RunRecipe& recipe) {
   bind_inputs(recipe, segment);
   std::vector<Buffer> outputs = run_program(recipe.program);
-  if (r.segment.get() != &segment) return;  // another thread's: it has been sealed meanwhile
+  if (segment.state != Segment::State::Open) return;  // another thread's, and sealed meanwhile
   for (size_t i = 0; i < recipe.roots.size(); ++i) {
     const NodeId root = recipe.roots[i];
     segment.nodes[root].flags |= Node::kValued;
@@ -311,7 +311,7 @@ void run_in_place(Recorder& r, NodeId wanted) {
       recipe.roots = {wanted};
       extract_program(segment, recipe);
     }
-    if (!recipe.roots.empty()) compute_in_place(r, segment, recipe);
+    if (!recipe.roots.empty()) compute_in_place(segment, recipe);
   } catch (...) {
     segment.failed = true;
     throw;

@@ -21,11 +21,12 @@ inline constexpr int kMaxDepth = 15;
 struct Node {
   static constexpr int kInlineOperands = 3;
   enum Flag : uint8_t {
-    kLeaf = 1,    // an alias standing for a cell that requires grad; `attributes` indexes leaves
-    kFreed = 2,   // backward has passed and released what this node saves
-    kValued = 4,  // evaluated while its segment stays open: Segment::values has its buffer
-    kCustom = 8,  // a redirect of a function with a derivative of its own (see CustomDerivative);
-                  // `attributes` indexes Segment::customs
+    kLeaf = 1,     // an alias standing for a cell that requires grad; `attributes` indexes leaves
+    kFreed = 2,    // backward has passed and released what this node saves
+    kValued = 4,   // evaluated while its segment stays open: Segment::values has its buffer
+    kCustom = 8,   // a redirect of a function with a derivative of its own (see CustomDerivative);
+                   // `attributes` indexes Segment::customs
+    kLinked = 16,  // a redirect by append_linked: cotangents gather at its second operand's place
   };
 
   Op op;
@@ -34,8 +35,8 @@ struct Node {
   TypeId type;
   // The operands, or, beyond three, where they start in Segment::operand_pool.
   uint32_t operands[kInlineOperands];
-  uint32_t
-      attributes;  // offset into Segment::attributes (0: none), or see kLeaf, kCustom and Op::Input
+  // Offset into Segment::attributes (0: none), or see kLeaf, kCustom and Op::Input.
+  uint32_t attributes;
   // Why derivatives may not pass: blocks are on the edges to the operands, never on the node,
   // so that a value recorded under no_grad can still be differentiated with respect to.
   DerivativeMask mask;

@@ -185,7 +185,9 @@ Value append_place(TypeId type, GraphRef derivative) {
 Value append_linked(Value value, GraphRef derivative) {
   const TypeId type = type_id_of(value);
   const Value operands[] = {value, append_place(type, std::move(derivative))};
-  return append_masked(Op::Redirect, type, operands, {}, {}, ~DerivativeMask{0});
+  const Value linked = append_masked(Op::Redirect, type, operands, {}, {}, ~DerivativeMask{0});
+  recorder().segment->nodes[linked.id].flags |= Node::kLinked;
+  return linked;
 }
 
 bool is_dense(const Type& type) {

@@ -299,7 +299,8 @@ def _inplace(o: Operation) -> list[str]:
     lines.append(f'  OpScope scope("{o.name}_");')
     uses, arguments = _uses(o, o.value_parameters)
     lines += ["  " + line for line in uses]
-    lines.append(f"  return write(scope, input, values::{o.cpp_name}({', '.join(arguments)}));")
+    write = "write_everywhere" if o.uniform else "write"
+    lines.append(f"  return {write}(scope, input, values::{o.cpp_name}({', '.join(arguments)}));")
     return [*lines, "}", ""]
 
 

@@ -38,6 +38,7 @@ KEYS = {
     "functional",
     "module",
     "inplace",
+    "uniform",
     "self_returning",
     "alias",
     "doc",
@@ -88,6 +89,7 @@ class Operation:
     functional: bool
     module: str
     inplace: bool
+    uniform: bool  # in place, it writes one number everywhere
     self_returning: bool
     aliases: tuple[str, ...]
     doc: str
@@ -239,6 +241,7 @@ def _read(entry: Entry, topic: str, primitives: dict[str, Primitive]) -> Operati
         functional=entry.get("functional", bool, False),
         module=entry.choose("module", MODULES, ""),
         inplace=entry.get("inplace", bool, False),
+        uniform=entry.get("uniform", bool, False),
         self_returning=entry.get("self_returning", bool, False),
         aliases=_strings(entry, "alias"),
         doc=entry.require("doc", str),

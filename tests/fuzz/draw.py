@@ -80,7 +80,7 @@ class Drawer:
         if higher:
             extents = r.choice([[1, 2, 3], [2, 3, 4], [5, 1, 2]])
         shapes = [
-            tuple(r.choice(extents) for _ in range(min(r.choice([0, 1, 2, 2, 3]), len(extents))))
+            tuple(r.choice(extents) for _ in range(min(r.choice([0, 1, 2, 2, 3, 3]), len(extents))))
             for _ in range(r.randint(2, 4))
         ]
         leaves = [self.transform in EAGER[1:] and r.random() < 0.8 for _ in shapes]
@@ -334,7 +334,7 @@ class Drawer:
             for k, v in enumerate(self.known)
             if v.shape == shape and v.dtype == x.dtype and v.usable
         ]
-        operands = [i] + [r.choice(same) for _ in range(r.randint(1, 2))]
+        operands = [i] + [r.choice(same) for _ in range(r.choice([1, 1, 2, 7]))]
         name = r.choice(["cat", "stack"])
         count = len(operands)
         if name == "cat":
@@ -377,7 +377,10 @@ class Drawer:
             return drawn(shape[:dim] + shape[dim + 1 :], dim=dim, at=r.randrange(-n, n), extent=n)
         if name == "permute":
             perm = list(range(len(shape)))
-            r.shuffle(perm)
+            if r.random() < 0.5:
+                perm = perm[1:] + perm[:1]  # the simplest that isn't its own inverse
+            else:
+                r.shuffle(perm)
             return drawn(tuple(shape[p] for p in perm), perm=perm)
         if name == "reshape" and 0 not in shape:
             total = prod(shape)
@@ -461,7 +464,7 @@ class Drawer:
             if v.storage.writable and not v.overlaps and v.usable and (v.varies or eager)
         ]
         inputs = [k for k, v in enumerate(self.known) if not v.storage.writable and not v.overlaps]
-        past = eager and r.random() < 0.25  # writes that no derivative follows
+        past = eager and r.random() < 0.4  # writes that no derivative follows
         if past and inputs and r.random() < 0.3:
             targets = inputs  # as an optimizer writes to its parameters
         if not targets:

@@ -147,10 +147,10 @@ PLANTS = [
         "random numbers take two of the four words of each block",
     ),
     Plant(
-        "wrong-place-written",
-        "jit/schedule/map.cpp",
-        "offset = algebra.add(offset, algebra.product({",
-        "offset = algebra.add(PolyId{0}, algebra.product({",
-        "the third part of a concatenation is stored over the second",
+        "scatter-overwrites",
+        "jit/schedule/column.cpp",
+        "      if (adds) {\n",
+        "      if (adds && !is_put) {\n",
+        "elements scattered to one place replace each other instead of adding up",
     ),
 ]

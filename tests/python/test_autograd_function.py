@@ -464,4 +464,5 @@ def test_mistakes():
 
 
 def test_examples():
-    assert doctest.testmod(importlib.import_module("tenon.autograd.function")).failed == 0
+    module = importlib.import_module("tenon.autograd.function")
+    assert doctest.testmod(module, extraglobs={"tn": tn}).failed == 0

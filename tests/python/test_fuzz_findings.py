@@ -100,3 +100,25 @@ def test_linearize_draws_once() -> None:
     assert np.array_equal(differential(x).numpy(), value.numpy())
     assert np.array_equal(differential(x).numpy(), value.numpy())
     assert tn.get_rng_state() == state
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_second_gradients_past_a_write_under_no_grad_keep_their_bits(seed: int) -> None:
+    """The write is a place of its own where cotangents gather, also if its base was cut off."""
+
+    def second_gradient(cut: bool) -> list[float]:
+        tn.manual_seed(seed)
+        x = tn.randn(2, 3, 3, dtype=tn.float64)
+        x.requires_grad_(True)
+        y = x / ((x + 0.0117).abs() + 0.5)
+        if cut:
+            tn.eval(y)
+        with tn.no_grad():
+            y.sub_(x * 0.25)
+        y.sub_(y.clamp(-3, 3) * 0.25)
+        (gradient,) = tn.autograd.grad((y * 0.5).sin().sum(), [x], create_graph=True)
+        (gradient * 0.5).sin().sum().backward()
+        assert x.grad is not None
+        return list(x.grad.ravel().tolist())
+
+    assert second_gradient(True) == second_gradient(False)

@@ -231,6 +231,14 @@ def a_row_from_another(m):
     return x, base
 
 
+def one_number_everywhere(m):
+    base, x = expanded(m)
+    x.fill_(5.0)
+    y = m.arange(3.0).expand(4, 2, 3)
+    y[:, 1].zero_()
+    return x, base, y
+
+
 def nothing(m):
     base = m.ones(1, 3)
     x = base.expand(0, 3)
@@ -250,13 +258,25 @@ def with_derivatives(m):
 
 PARTS = [
     a_row, an_element, a_row_of_new_dimensions, a_column_of_the_transpose,
-    an_element_of_a_regrouped_view, a_row_from_another, nothing, with_derivatives,
+    an_element_of_a_regrouped_view, a_row_from_another, one_number_everywhere,
+    nothing, with_derivatives,
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("program", PARTS, ids=lambda f: f.__name__)
 def test_writes_to_a_part_of_an_expanded_tensor(program):
     assert plain(program(tn)) == plain(program(torch))
+
+
+def test_derivative_of_one_number_everywhere():
+    """Judged by hand: PyTorch has no derivative of this."""
+    leaf, number = tn.ones(1, 3, requires_grad=True), tn.tensor(2.0, requires_grad=True)
+    x = (leaf * 2).expand(2, 3)
+    kept = x * 1
+    x.fill_(number)
+    (x + kept).sum().backward()
+    assert leaf.grad.tolist() == [[4, 4, 4]]  # through what was kept, of two rows
+    assert number.grad.item() == 6
 
 
 @pytest.mark.parametrize(

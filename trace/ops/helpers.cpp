@@ -205,6 +205,21 @@ const Tensor& write(OpScope& scope, const Tensor& target, Value value) {
   return scope.write(target, value);
 }
 
+const Tensor& write_everywhere(OpScope& scope, const Tensor& target, Value value) {
+  const Type& type = target.type();
+  Dims once(type.dims()), sizes(2 * type.rank, 0);
+  for (int i = 0; i < type.rank; ++i) {
+    if (once[i] > 1 && type.strides()[i] == 0) once[i] = 1;
+    sizes[type.rank + i] = 1;
+  }
+  if (std::ranges::equal(once, type.dims())) return write(scope, target, value);
+  const auto starts = std::span<const int64_t>(sizes).first(type.rank);
+  const auto steps = std::span<const int64_t>(sizes).subspan(type.rank);
+  write(scope, make_view(target, Op::Slice, {}, sizes, once),
+        ops::slice(value, starts, steps, once));
+  return target;
+}
+
 Tensor apply_view(const Tensor& x, const Movements& movements) {
   if (movements.empty()) return make_view(x, Op::Alias, {}, {}, x.dims());
   Tensor view = x;

@@ -27,6 +27,9 @@ TensorList results(OpScope& scope, const std::vector<Value>& values);
 // In-place: RuntimeError where the value's dtype can't be cast to the target's, or its extents
 // don't broadcast to the target's.
 const Tensor& write(OpScope& scope, const Tensor& target, Value value);
+// The same for a value that is one number everywhere: it may also go to an expanded tensor, in
+// which elements stand several times.
+const Tensor& write_everywhere(OpScope& scope, const Tensor& target, Value value);
 
 Tensor apply_view(const Tensor& x, const Movements& movements);
 // The same, copying where the strides allow no view.
