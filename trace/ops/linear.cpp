@@ -235,6 +235,10 @@ Value einsum(std::string_view equation, std::span<const Value> operands) {
     for (size_t j = i + 1; j < operands.size(); ++j) needed += s.operands[j];
     term = multiply(term, take_diagonals({operands[i], s.operands[i]}), needed);
   }
+  const bool sums = term.letters.size() > s.result.size();
+  if (operands.size() == 1 && sums && is_integral(dtype(term.value), true)) {
+    term.value = ops::cast(term.value, DType::Int64);  // as sum() adds
+  }
   term = sum_letters(term, s.result);
   Dims perm;
   for (char c : s.result) perm.push_back(static_cast<int64_t>(term.letters.find(c)));
