@@ -9,6 +9,7 @@
 #include "generated/functions.h"
 #include "python/arguments.h"
 #include "python/deferred_release.h"
+#include "python/docstrings.h"
 #include "python/tensor_type.h"
 
 namespace tenon::python {
@@ -420,11 +421,9 @@ Tensor tensor_from_operand(PyObject* data, const Tensor& like) {
 }
 
 PyMethodDef conversion_functions[] = {
-    {"tensor", as_function(make_tensor), METH_FASTCALL | METH_KEYWORDS,
-     "A tensor with a copy of the data: numbers, nested sequences, arrays or a tensor."},
-    {"as_tensor", as_function(as_tensor), METH_FASTCALL | METH_KEYWORDS,
-     "The data as a tensor, without a copy where dtype and layout allow."},
-    {"from_numpy", from_numpy, METH_O, "A tensor that shares a NumPy array's memory."},
+    {"tensor", as_function(make_tensor), METH_FASTCALL | METH_KEYWORDS, docs::kTensor},
+    {"as_tensor", as_function(as_tensor), METH_FASTCALL | METH_KEYWORDS, docs::kAsTensor},
+    {"from_numpy", from_numpy, METH_O, docs::kFromNumpy},
     {"_expose", expose, METH_O, "What numpy.ndarray needs to share a tensor's memory."},
     {nullptr, nullptr, 0, nullptr},
 };

@@ -14,6 +14,7 @@
 #include "python/blocking.h"
 #include "python/caster.h"
 #include "python/deferred_release.h"
+#include "python/docstrings.h"
 #include "python/errors.h"
 #include "python/nn_module.h"
 #include "python/origins.h"
@@ -59,20 +60,24 @@ void add_operations(nb::module_& m) {
 }
 
 void add_modes(nb::module_& m) {
-  m.def("is_grad_enabled", &is_grad_enabled, "Whether derivatives are recorded.");
+  m.def("is_grad_enabled", &is_grad_enabled, docs::kIsGradEnabled);
   m.def("_set_grad_enabled", &set_grad_enabled, "Sets the mode; returns what was.");
   m.def("_set_sync_errors", &set_sync_errors, "Sets the mode; returns what was.");
   m.def("_manual_seed", [](int64_t seed) { manual_seed(static_cast<uint64_t>(seed)); });
-  m.def("get_default_dtype", &default_dtype, "The floating dtype of values made without one.");
+  m.def("get_default_dtype", &default_dtype, docs::kGetDefaultDtype);
   m.def(
       "set_default_dtype", [](DType dtype) { set_default_dtype(dtype); }, "d"_a,
-      "Sets the floating dtype of values made without one.");
-  m.def("set_num_threads", &set_num_threads, "Threads that kernels may use.");
-  m.def("get_num_threads", &num_threads, "Threads that kernels may use.");
-  m.def("promote_types", [](DType a, DType b) { return promote(a, b); }, "type1"_a, "type2"_a);
-  m.def("can_cast", [](DType a, DType b) { return can_cast(a, b); }, "from_"_a, "to"_a);
-  m.def("flush", &flush, "Runs what this thread has recorded.");
-  m.def("pending_trace", &pending_trace, "What this thread has recorded and not run, as text.");
+      docs::kSetDefaultDtype);
+  m.def("set_num_threads", &set_num_threads, "threads"_a, docs::kSetNumThreads);
+  m.def("get_num_threads", &num_threads, docs::kGetNumThreads);
+  m.def(
+      "promote_types", [](DType a, DType b) { return promote(a, b); }, "type1"_a, "type2"_a,
+      docs::kPromoteTypes);
+  m.def(
+      "can_cast", [](DType a, DType b) { return can_cast(a, b); }, "from_"_a, "to"_a,
+      docs::kCanCast);
+  m.def("flush", &flush, docs::kFlush);
+  m.def("pending_trace", &pending_trace, docs::kPendingTrace);
 }
 
 // A Python callable that takes a gradient and returns another, or None.

@@ -54,6 +54,23 @@ const std::map<std::string, Fill>& fills() {
   return table;
 }
 
+// A name or a text of a file, as UTF-8; `key` tells which one is at fault.
+std::string file_text(nb::handle text, const char* what, nb::handle key) {
+  if (!nb::isinstance<nb::str>(text)) {
+    raise_type_error("save: %s of %R is no str but %R", what, key.ptr(),
+                     reinterpret_cast<PyObject*>(Py_TYPE(text.ptr())));
+  }
+  Py_ssize_t length = 0;
+  const char* bytes = PyUnicode_AsUTF8AndSize(text.ptr(), &length);
+  if (bytes == nullptr) {
+    PyErr_Clear();
+    PyErr_Format(PyExc_ValueError, "save: %s of %A has a surrogate, which UTF-8 can't hold", what,
+                 key.ptr());
+    throw PythonError{};
+  }
+  return {bytes, static_cast<size_t>(length)};
+}
+
 TensorDict to_tensor_dict(const nb::dict& dict) {
   TensorDict tensors;
   for (auto [name, tensor] : dict) {
@@ -61,7 +78,7 @@ TensorDict to_tensor_dict(const nb::dict& dict) {
       raise_type_error("expected a dict of tensors by name, found %R: %R", name.ptr(),
                        reinterpret_cast<PyObject*>(Py_TYPE(tensor.ptr())));
     }
-    tensors.emplace_back(nb::cast<std::string>(name), to_tensor(tensor.ptr()));
+    tensors.emplace_back(file_text(name, "the name", name), to_tensor(tensor.ptr()));
   }
   return tensors;
 }
@@ -76,14 +93,14 @@ void add_nn(nb::module_& m) {
     return nn::init::calculate_gain(nonlinearity, param);
   });
   m.def("_init_fans", &nn::init::calculate_fans);
-  m.def("_save_safetensors",
-        [](const std::string& path, const nb::dict& dict, const nb::dict& metadata) {
-          safetensors::Metadata texts;
-          for (auto [key, text] : metadata) {
-            texts.emplace_back(nb::cast<std::string>(key), nb::cast<std::string>(text));
-          }
-          save_safetensors(path, to_tensor_dict(dict), texts);
-        });
+  m.def("_save_safetensors", [](const std::string& path, const nb::dict& dict,
+                                const nb::dict& metadata) {
+    safetensors::Metadata texts;
+    for (auto [key, text] : metadata) {
+      texts.emplace_back(file_text(key, "the key", key), file_text(text, "the metadata", key));
+    }
+    save_safetensors(path, to_tensor_dict(dict), texts);
+  });
   m.def("_load_safetensors", [](const std::string& path) {
     SafetensorsFile file = load_safetensors(path);
     nb::dict tensors, metadata;

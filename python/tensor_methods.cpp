@@ -5,6 +5,7 @@
 #include "core/error.h"
 #include "generated/functions.h"
 #include "python/arguments.h"
+#include "python/docstrings.h"
 #include "python/tensor_type.h"
 
 namespace tenon::python {
@@ -242,31 +243,27 @@ PyObject* get_base(PyObject* self, void*) {
 }  // namespace
 
 PyMethodDef tensor_methods[] = {
-    {"item", item, METH_NOARGS, "The value of a one-element tensor as a Python number."},
-    {"tolist", tolist, METH_NOARGS, "The elements as nested lists of Python numbers."},
-    {"numel", numel, METH_NOARGS, "Number of elements."},
-    {"nelement", numel, METH_NOARGS, "Number of elements."},
-    {"dim", dim, METH_NOARGS, "Number of dimensions."},
-    {"ndimension", dim, METH_NOARGS, "Number of dimensions."},
-    {"size", as_method(size), METH_FASTCALL | METH_KEYWORDS,
-     "The extents, or that of one dimension."},
-    {"stride", as_method(stride), METH_FASTCALL,
-     "The strides in elements, or that of a dimension."},
-    {"storage_offset", storage_offset, METH_NOARGS, "Elements before the first in its storage."},
-    {"element_size", element_size, METH_NOARGS, "Bytes of an element."},
-    {"is_contiguous", as_method(is_contiguous), METH_VARARGS | METH_KEYWORDS,
-     "Whether the strides are row-major."},
-    {"is_floating_point", is_floating_point, METH_NOARGS, "Whether the dtype is floating."},
-    {"is_complex", is_complex_method, METH_NOARGS, "Whether the dtype is complex."},
-    {"detach", detach_method, METH_NOARGS, "A view through which no derivative passes."},
+    {"item", item, METH_NOARGS, docs::kItem},
+    {"tolist", tolist, METH_NOARGS, docs::kTolist},
+    {"numel", numel, METH_NOARGS, docs::kNumel},
+    {"nelement", numel, METH_NOARGS, docs::kNelement},
+    {"dim", dim, METH_NOARGS, docs::kDim},
+    {"ndimension", dim, METH_NOARGS, docs::kNdimension},
+    {"size", as_method(size), METH_FASTCALL | METH_KEYWORDS, docs::kSize},
+    {"stride", as_method(stride), METH_FASTCALL, docs::kStride},
+    {"storage_offset", storage_offset, METH_NOARGS, docs::kStorageOffset},
+    {"element_size", element_size, METH_NOARGS, docs::kElementSize},
+    {"is_contiguous", as_method(is_contiguous), METH_VARARGS | METH_KEYWORDS, docs::kIsContiguous},
+    {"is_floating_point", is_floating_point, METH_NOARGS, docs::kIsFloatingPoint},
+    {"is_complex", is_complex_method, METH_NOARGS, docs::kIsComplex},
+    {"detach", detach_method, METH_NOARGS, docs::kDetach},
     {"requires_grad_", as_method(requires_grad_), METH_FASTCALL | METH_KEYWORDS,
-     "Sets requires_grad; returns the tensor."},
-    {"retain_grad", retain_grad, METH_NOARGS, "Keeps .grad of this intermediate tensor."},
-    {"data_ptr", data_ptr, METH_NOARGS, "Address of the first element."},
-    {"backward", as_method(backward), METH_FASTCALL | METH_KEYWORDS,
-     "Accumulates the derivatives of this tensor into .grad of the leaves it depends on."},
+     docs::kRequiresGrad},
+    {"retain_grad", retain_grad, METH_NOARGS, docs::kRetainGrad},
+    {"data_ptr", data_ptr, METH_NOARGS, docs::kDataPtr},
+    {"backward", as_method(backward), METH_FASTCALL | METH_KEYWORDS, docs::kBackward},
     {"_to_dtype", to_dtype_method, METH_O, "The tensor in a dtype; itself if it has it."},
-    {"is_set_to", is_same, METH_O, "Whether both are the same tensor."},
+    {"is_set_to", is_same, METH_O, docs::kIsSetTo},
     {nullptr, nullptr, 0, nullptr},
 };
 

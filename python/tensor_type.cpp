@@ -11,6 +11,7 @@
 #include "generated/functions.h"
 #include "python/arguments.h"
 #include "python/deferred_release.h"
+#include "python/docstrings.h"
 #include "python/errors.h"
 
 namespace tenon::python {
@@ -248,7 +249,7 @@ void* slot(Function* function) {
 
 PyTypeObject* make_tensor_type(PyObject* module) {
   PyType_Slot slots[] = {
-      {Py_tp_doc, const_cast<char*>("A tensor. See the operations' reference.")},
+      {Py_tp_doc, const_cast<char*>(docs::kTensorType)},
       {Py_tp_new, slot(tensor_new)},
       {Py_tp_dealloc, slot(tensor_dealloc)},
       {Py_tp_members, members},

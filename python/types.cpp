@@ -9,6 +9,7 @@
 
 #include "core/error.h"
 #include "python/arguments.h"
+#include "python/docstrings.h"
 #include "python/tensor_type.h"
 
 namespace nb = nanobind;
@@ -43,7 +44,7 @@ double finfo_max(DType dtype) {
 }
 
 void add_dtypes(nb::module_& m) {
-  auto type = nb::class_<DTypeObject>(m, "dtype", "The type of a tensor's elements.");
+  auto type = nb::class_<DTypeObject>(m, "dtype", docs::kDtypeType);
   type.def("__repr__", dtype_repr)
       .def("__str__", dtype_repr)
       .def("__reduce__", [](const DTypeObject& self) { return std::string(name_of(self.dtype)); })
@@ -79,7 +80,7 @@ Device make_device(std::string_view text, std::optional<int> index) {
 }
 
 void add_device(nb::module_& m) {
-  auto type = nb::class_<Device>(m, "device", "Where tensors lie: \"cpu\", \"cuda:0\", \"meta\".");
+  auto type = nb::class_<Device>(m, "device", docs::kDeviceType);
   type.def(
           "__init__",
           [](Device* self, nb::object which, nb::object index) {
@@ -121,7 +122,7 @@ void add_device(nb::module_& m) {
 }
 
 void add_generator(nb::module_& m) {
-  auto type = nb::class_<Generator>(m, "Generator", "A source of random numbers of its own.");
+  auto type = nb::class_<Generator>(m, "Generator", docs::kGenerator);
   type.def(
           "__init__", [](Generator* self, nb::object) { new (self) Generator(); },
           nb::arg("device") = nb::none())

@@ -19,9 +19,9 @@ def save(
 ) -> None:
     """Writes tensors with their names, for example a module's state_dict.
 
-    Errors: TypeError for what is no dictionary of tensors by name; ValueError for a dtype that the
-    format lacks and for the name "__metadata__"; OSError for what the file system refuses; the old
-    file is then as it was.
+    Errors: TypeError for what is no dictionary of tensors by name and no text in metadata, with the
+    key; ValueError for a dtype that the format lacks, for the name "__metadata__" and for a text
+    that UTF-8 can't hold; OSError for what the file system refuses; the old file is then as it was.
     Source: the safetensors format, https://github.com/huggingface/safetensors.
 
     Example::

@@ -150,9 +150,9 @@ class BodyCompiler:
             elif isinstance(part, ast.FormattedValue):
                 code = self.expression(part.value)
                 shown = {
-                    INTS: f"to_string(std::span<const int64_t>({code.text}))",
-                    DTYPE: f"name_of({code.text})",
-                    SCALAR: f"{code.text}.to_double()",
+                    INTS: f"to_string(std::span<const int64_t>({self._unwrap(code)}))",
+                    DTYPE: f"name_of({self._unwrap(code)})",
+                    SCALAR: f"{self._unwrap(code)}.to_double()",
                 }
                 texts.append("{}")
                 values.append(shown.get(code.kind, self._unwrap(code)))

@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 
 from .body import BodyCompiler, BodyError
+from .body_helpers import ERROR_KINDS
 from .operations import Operation
 from .primitives import Primitive
 from .signature import Parameter, Type
@@ -101,6 +102,16 @@ def _promotion(o: Operation) -> list[str]:
     return [f"promote(Promotion::{kind}, {{{names}}});"]
 
 
+def _taken(o: Operation) -> list[str]:
+    """The check of the operands as they are given: what they become depends on all of them."""
+    if o.takes == "any":
+        return []
+    names = o.taken or (o.promoted if o.promote != "none" else o.promoted[:1])
+    kind = ERROR_KINDS[o.refusal]
+    groups = names if o.each else [", ".join(names)]
+    return [f"check_{o.takes}({{{group}}}, ErrorKind::{kind});" for group in groups]
+
+
 def write_values_source(
     topic: str, operations: list[Operation], primitives: dict[str, Primitive]
 ) -> str:
@@ -112,7 +123,7 @@ def write_values_source(
         if o.topic != topic or o.kind not in ("elementwise", "composed", "view"):
             continue
         parameters = o.value_parameters
-        body = _promotion(o)
+        body = [*_taken(o), *_promotion(o)]
         if o.kind == "elementwise":
             primitive = primitives[o.primitive]
             names = ", ".join(p.cpp_name for p in parameters if p.type.is_value)

@@ -20,8 +20,11 @@ def doctest(*examples: tuple[str, str]) -> str:
     return "\n".join(["Example::", "", *calls])
 
 
+_TAKEN = {"any": "", "numbers": "any but bool", "floating": "floating"}
+
+
 def dtypes_of(o: Operation) -> str:
-    return o.dtypes or _DTYPES[o.promote]
+    return o.dtypes or _TAKEN[o.takes] or _DTYPES[o.promote]
 
 
 def error_text(error: dict[str, Any]) -> str:
@@ -34,7 +37,7 @@ def facts(o: Operation) -> list[str]:
     said = {
         "Shape": o.shape,
         "Dtypes": dtypes_of(o),
-        "Errors": "; ".join(error_text(error) for error in o.errors),
+        "Errors": "; ".join(error_text(error) for error in (*o.errors, *o.refused_errors)),
         "Source": o.source,
     }
     return [f"{label}: {text}." for label, text in said.items() if text]

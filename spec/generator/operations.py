@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,10 @@ from .source import Entry, read_entries
 # tensor       written by hand over Tensors: tenon::name in trace/ops/
 KINDS = ("elementwise", "composed", "value", "view", "tensor")
 PROMOTIONS = ("none", "common", "float")
+# The dtypes an operation takes: any, all but bool, floating ones. Where none of the operands (or of
+# those that `taken` names) has one of them, it raises `refusal`; with `each`, where one hasn't.
+TAKES = ("any", "numbers", "floating")
+REFUSALS = ("NotImplementedError", "RuntimeError")
 KEYS = {
     "signature",
     "kind",
@@ -24,6 +29,10 @@ KEYS = {
     "body",
     "promote",
     "promoted",
+    "takes",
+    "taken",
+    "each",
+    "refusal",
     "function",
     "method",
     "functional",
@@ -47,8 +56,15 @@ KEYS = {
     "differentiable",
     "random",
 }
-# Where the generated samples lie: all floats, positive ones, (-1, 1), above 1, integers, bools.
-DOMAINS = ("real", "positive", "unit", "above_one", "integer", "bool")
+# Where the generated samples lie, and the letter of the tests' maker of such tensors.
+DOMAINS = {
+    "real": "F",
+    "positive": "P",
+    "unit": "U",  # (-1, 1)
+    "above_one": "A",
+    "integer": "I",
+    "bool": "B",
+}
 MODULES = ("", "linalg", "special")
 
 
@@ -64,6 +80,10 @@ class Operation:
     body: str
     promote: str
     promoted: tuple[str, ...]
+    takes: str
+    taken: tuple[str, ...]
+    each: bool
+    refusal: str
     function: bool
     method: bool
     functional: bool
@@ -86,6 +106,34 @@ class Operation:
     fails: str
     differentiable: bool
     random: bool
+
+    @property
+    def refused_errors(self) -> list[dict[str, Any]]:
+        """What `takes` declares, as an entry of `errors`: the first sample in a refused dtype."""
+        if self.takes == "any":
+            return []
+        letter, when = {
+            "numbers": ("B", "for bools"),
+            "floating": ("I", "for integers and bools"),
+        }[self.takes]
+        arguments = re.sub(r"\b[FPQUA]\(", f"{letter}(", self.sample_calls[0])
+        return [{"call": f"{self.name}({arguments})", "raises": self.refusal, "when": when}]
+
+    @property
+    def sample_calls(self) -> list[str]:
+        """The arguments of calls that work: those declared, or made of the signature."""
+        if "samples" in self.entry.values:
+            return list(self.samples)
+        required = [p for p in self.signature.parameters if p.required]
+        tensors = [p for p in required if p.type.is_value]
+        if len(tensors) != len(required) or not tensors:
+            return []
+        letter = DOMAINS[self.domain]
+        shapes = ["(3, 4)", "(4)", "(3, 1)"]
+        first = ", ".join(f"{letter}{shape}" for shape in shapes[: len(tensors)])
+        scalars = ", ".join(f"{letter}()" for _ in tensors)
+        empty = ", ".join(f"{letter}(0, 4)" for _ in tensors)
+        return [first, scalars, empty]
 
     @property
     def has_value_level(self) -> bool:
@@ -158,6 +206,14 @@ def _read(entry: Entry, topic: str, primitives: dict[str, Primitive]) -> Operati
     first = signature.parameters[0] if signature.parameters else None
     if method and (first is None or not first.type.is_value):
         raise entry.error("the first parameter of a method is a tensor", "method")
+    takes, taken = entry.choose("takes", TAKES, "any"), _strings(entry, "taken")
+    if takes != "any" and (kind not in ("elementwise", "composed") or not values):
+        raise entry.error("for elementwise and composed operations on tensors", "takes")
+    for key in ("taken", "each", "refusal"):
+        if key in entry.values and takes == "any":
+            raise entry.error("nothing is refused without 'takes'", key)
+    if not set(taken) <= set(values):
+        raise entry.error("expected tensor parameters", "taken")
     errors = entry.get("errors", list, [])
     for table in errors:
         if not isinstance(table, dict) or not {"call", "raises", "when"} <= set(table):
@@ -176,6 +232,10 @@ def _read(entry: Entry, topic: str, primitives: dict[str, Primitive]) -> Operati
         body=body,
         promote=entry.choose("promote", PROMOTIONS, "none"),
         promoted=promoted,
+        takes=takes,
+        taken=taken,
+        each=entry.get("each", bool, False),
+        refusal=entry.choose("refusal", REFUSALS, "NotImplementedError"),
         function=entry.get("function", bool, True),
         method=method,
         functional=entry.get("functional", bool, False),
@@ -191,7 +251,7 @@ def _read(entry: Entry, topic: str, primitives: dict[str, Primitive]) -> Operati
         example=example,
         gives=gives,
         samples=_strings(entry, "samples"),
-        domain=entry.choose("domain", DOMAINS, "real"),
+        domain=entry.choose("domain", tuple(DOMAINS), "real"),
         copies=entry.get("copies", bool, False),
         reference=entry.get("reference", str, ""),
         errors=tuple(errors),

@@ -80,7 +80,7 @@ def _names(group: list[Operation]) -> list[str]:
     """A name and its aliases; those of a submodule as `module.name`."""
     first = group[0]
     name = f"{first.module}.{first.name}" if first.module else first.name
-    return [name, *(alias for o in group for alias in o.aliases)]
+    return list(dict.fromkeys([name, *(alias for o in group for alias in o.aliases)]))
 
 
 def _result_classes(operations: list[Operation]) -> str:

@@ -29,45 +29,7 @@ NAMESPACES = {
     "nn.utils": nn.utils,
 }
 EXCEPTIONS = {"LinAlgError", "OutOfMemoryError", "ZeroDivisionError"}
-TYPES = {"Generator", "Tensor", "device", "dtype"}  # what operations take and give
-# Written by hand in python/*.cpp, with one line each.
-FUNCTIONS_BY_HAND = {
-    "as_tensor",
-    "can_cast",
-    "flush",
-    "from_numpy",
-    "get_default_dtype",
-    "get_num_threads",
-    "is_grad_enabled",
-    "pending_trace",
-    "promote_types",
-    "set_default_dtype",
-    "set_num_threads",
-    "tensor",
-}
-METHODS_BY_HAND = {
-    "backward",
-    "data_ptr",
-    "detach",
-    "dim",
-    "element_size",
-    "is_contiguous",
-    "is_set_to",
-    "item",
-    "ndimension",
-    "nelement",
-    "requires_grad_",
-    "retain_grad",
-    "size",
-    "storage_offset",
-    "stride",
-    "tolist",
-}
-WITHOUT = {
-    "tn": EXCEPTIONS | TYPES | FUNCTIONS_BY_HAND,
-    "tn.linalg": {"LinAlgError"},
-    "tn.Tensor": METHODS_BY_HAND,
-}
+WITHOUT = {"tn": EXCEPTIONS, "tn.linalg": {"LinAlgError"}}
 FLAGS = doctest.ELLIPSIS | doctest.REPORT_NDIFF
 
 

@@ -125,6 +125,16 @@ def test_errors(tmp_path):
         tn.save({3: tn.zeros(1)}, tmp_path / "f")
     with pytest.raises(ValueError):
         tn.save({"__metadata__": tn.zeros(1)}, tmp_path / "f")
+    x = {"x": tn.zeros(1)}
+    with pytest.raises(TypeError, match="the metadata of 'step' is no str but <class 'int'>"):
+        tn.save(x, tmp_path / "f", {"step": 3})
+    with pytest.raises(TypeError, match="the key of 3"):
+        tn.save(x, tmp_path / "f", {3: "step"})
+    with pytest.raises(ValueError, match=r"the metadata of 'by' has a surrogate"):
+        tn.save(x, tmp_path / "f", {"by": "\ud800"})
+    with pytest.raises(ValueError, match=r"the name of '\\ud800' has a surrogate"):
+        tn.save({"\ud800": tn.zeros(1)}, tmp_path / "f")
+    assert not (tmp_path / "f").exists()
     (tmp_path / "bad").write_bytes(b'\x08\0\0\0\0\0\0\0{"a": 1}')
     with pytest.raises(ValueError, match="safetensors"):
         tn.load(tmp_path / "bad")

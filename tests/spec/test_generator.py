@@ -275,3 +275,44 @@ def test_the_spec_itself_is_read():
     for o in operations:
         assert o.doc.endswith("."), f"{o.key}: {o.doc}"
         assert o.example, f"{o.key} has no example"
+
+
+TAKES = """
+[f]
+signature = "f(input: Tensor, other: Tensor) -> Tensor"
+promote = "common"
+takes = "floating"
+doc = "Sum."
+body = "input + other"
+"""
+
+
+def test_refused_dtypes_are_checked_documented_and_provoked(tmp_path):
+    text = values_of(tmp_path, TAKES)
+    check = "check_floating({input, other}, ErrorKind::NotImplemented); promote("
+    assert check in text
+    (operation,) = read(tmp_path, TAKES)
+    assert operation.refused_errors[0]["call"] == "f(I(3, 4), I(4))"
+    assert "Errors: NotImplementedError for integers and bools." in docstring([operation])
+
+
+def test_each_operand_is_checked(tmp_path):
+    text = values_of(
+        tmp_path, TAKES.replace("doc =", 'each = true\nrefusal = "RuntimeError"\ndoc =')
+    )
+    assert "check_floating({input}, ErrorKind::Runtime); check_floating({other}, " in text
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('taken = ["weight"]', "expected tensor parameters"),
+        ('takes = "reals"', "none of any, numbers, floating"),
+    ],
+)
+def test_what_is_taken_is_checked_itself(tmp_path, line, said):
+    text = TAKES.replace(
+        'takes = "floating"', line if "takes" in line else f'takes = "floating"\n{line}'
+    )
+    with pytest.raises(SpecError, match=said):
+        read(tmp_path, text)

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/error.h"
 #include "trace/ops/types.h"
 #include "trace/value.h"
 
@@ -40,6 +41,11 @@ Value apply_movements(Value x, const Movements& movements);
 Value as_floating(Value x);      // integers and bools in the default dtype
 double largest_of(DType dtype);  // largest finite value of a floating dtype
 double epsilon_of(DType dtype);  // distance from 1 to the next value
+// Of operands that meet: fails with this kind where none is floating (or complex), where all are
+// bool.
+void check_floating(std::initializer_list<Value> values, ErrorKind kind);
+void check_numbers(std::initializer_list<Value> values, ErrorKind kind);
+Dims common_dims(Value a, Value b);                            // of both, broadcast
 void check_not_empty(Value x, std::span<const int64_t> axes);  // for reductions without identity
 void check_same_size(Value target, Value input);               // of losses
 Value index_of_extreme(Value x, int64_t dim, bool largest);    // keeps the dimension, as size 1

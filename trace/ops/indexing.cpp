@@ -221,6 +221,7 @@ Value embedding(Value input, Value weight, std::optional<int64_t> padding_idx,
 }
 
 Value searchsorted(Value sorted_sequence, Value input, bool out_int32, bool right) {
+  check_numbers({sorted_sequence, input}, ErrorKind::NotImplemented);
   check(rank(sorted_sequence) == 1, ErrorKind::NotImplemented,
         "searchsorted: boundaries of more than one dimension: {}", shown(dims(sorted_sequence)));
   Value edges = sorted_sequence, x = input;

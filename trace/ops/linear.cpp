@@ -235,6 +235,10 @@ Value einsum(std::string_view equation, std::span<const Value> operands) {
     for (size_t j = i + 1; j < operands.size(); ++j) needed += s.operands[j];
     term = multiply(term, take_diagonals({operands[i], s.operands[i]}), needed);
   }
+  const bool sums = term.letters.size() > s.result.size();
+  if (operands.size() == 1 && sums && is_integral(dtype(term.value), true)) {
+    term.value = ops::cast(term.value, DType::Int64);  // as sum() adds
+  }
   term = sum_letters(term, s.result);
   Dims perm;
   for (char c : s.result) perm.push_back(static_cast<int64_t>(term.letters.find(c)));
@@ -274,6 +278,9 @@ Value scaled_dot_product_attention(Value query, Value key, Value value, Value at
     const Value allowed = ops::iota(extents, 1) <= ops::iota(extents, 0);
     scores = ops::select(allowed, scores, ops::literal_like(scores, -HUGE_VAL));
   }
+  check(!attn_mask || dtype(attn_mask) == DType::Bool || is_floating(dtype(attn_mask)),
+        ErrorKind::Runtime, "{}: expected a floating or bool attn_mask, but got {}",
+        current_operation(), attn_mask ? name_of(dtype(attn_mask)) : "");
   if (attn_mask && dtype(attn_mask) == DType::Bool) {
     scores = ops::select(attn_mask, scores, ops::literal_like(scores, -HUGE_VAL));
   } else if (attn_mask) {

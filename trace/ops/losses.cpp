@@ -59,6 +59,7 @@ Value weighted_mean(Value loss, const Classes& c) {
 
 Value nll_loss(Value input, Value target, Value weight, int64_t ignore_index,
                std::string_view reduction) {
+  check_floating({input}, ErrorKind::NotImplemented);
   const Classes c = classes_of(input, target, weight, ignore_index);
   const Value loss = loss_at_targets(input, c);
   return reduction == "mean" ? weighted_mean(loss, c) : reduce_loss(loss, reduction);

@@ -48,6 +48,32 @@ void check_not_empty(Value x, std::span<const int64_t> axes) {
   }
 }
 
+namespace {
+
+void check_taken(std::initializer_list<Value> values, ErrorKind kind, bool numbers) {
+  Value first;
+  for (Value value : values) {
+    if (!value) continue;
+    if (numbers ? dtype(value) != DType::Bool : !is_integral(dtype(value), true)) return;
+    if (!first) first = value;
+  }
+  if (!first) return;
+  fail(kind, "{}: not implemented for {}, only for {}", current_operation(), name_of(dtype(first)),
+       numbers ? "numbers" : "floating dtypes");
+}
+
+}  // namespace
+
+void check_floating(std::initializer_list<Value> values, ErrorKind kind) {
+  check_taken(values, kind, false);
+}
+
+void check_numbers(std::initializer_list<Value> values, ErrorKind kind) {
+  check_taken(values, kind, true);
+}
+
+Dims common_dims(Value a, Value b) { return broadcast_dims(dims(a), dims(b)); }
+
 void check_same_size(Value target, Value input) {
   check(std::ranges::equal(dims(target), dims(input)), ErrorKind::Value,
         "{}: Target size ({}) must be the same as input size ({})", current_operation(),
