@@ -16,6 +16,8 @@ class Segment;
 // A view is its base and one movement, re-read after the base was written.
 struct View {
   View() {}  // written out, or making one would first clear all of it
+  static void* operator new(size_t bytes);
+  static void operator delete(void* memory);
 
   Ref<Cell> base;
   Op op;  // Slice, Permute, Reshape, Expand, or Alias (detach)

@@ -146,11 +146,6 @@ Value append_masked(Op op, TypeId type, std::span<const Value> operands,
   return {static_cast<uint32_t>(segment.nodes.size() - 1)};
 }
 
-Value append(Op op, TypeId type, std::span<const Value> operands, std::span<const int64_t> axes,
-             std::span<const int64_t> sizes) {
-  return append_masked(op, type, operands, axes, sizes, recorder().mask());
-}
-
 Value append_input(Buffer buffer, GraphRef derivative, uint64_t position) {
   Recorder& r = recorder();
   Segment& segment = *r.segment;

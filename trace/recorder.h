@@ -77,12 +77,15 @@ class TraceUnlock {
 
 // All below want the lock held.
 
-// Appends a node whose type is known. Under `blocked`, reverse edges of those depths are cut.
-Value append(Op op, TypeId type, std::span<const Value> operands, std::span<const int64_t> axes,
-             std::span<const int64_t> sizes);
+// Appends a node whose type is known.
 Value append_masked(Op op, TypeId type, std::span<const Value> operands,
                     std::span<const int64_t> axes, std::span<const int64_t> sizes,
                     DerivativeMask mask);
+// Under `blocked`, reverse edges of those depths are cut.
+inline Value append(Op op, TypeId type, std::span<const Value> operands,
+                    std::span<const int64_t> axes, std::span<const int64_t> sizes) {
+  return append_masked(op, type, operands, axes, sizes, recorder().mask());
+}
 Value append_input(Buffer buffer, GraphRef derivative, uint64_t position = 0);
 // `value`, recorded without derivative, with the derivative of a node of an earlier graph. What is
 // recorded again after a cut must not become a second place where cotangents gather: gradients

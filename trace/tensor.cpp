@@ -14,36 +14,42 @@
 
 namespace tenon {
 
-// Cells come and go with every operation: a thread keeps those it freed for the next.
+// Cells, and what makes some of them views, come and go with every operation: a thread keeps those
+// it freed for the next.
 namespace {
-struct CellPool {
+template <class T>
+struct Pool {
   static constexpr size_t kKept = 1024;
   std::vector<void*> free;
-  ~CellPool() {
+  ~Pool() {
     for (void* memory : free) ::operator delete(memory);
     free.clear();
     is_alive = false;
   }
-  static inline constinit thread_local bool is_alive = true;
-};
-thread_local CellPool cell_pool;
-}  // namespace
-
-void* Cell::operator new(size_t bytes) {
-  if (CellPool::is_alive && !cell_pool.free.empty()) {
-    void* memory = cell_pool.free.back();
-    cell_pool.free.pop_back();
+  void* take() {
+    if (!is_alive || free.empty()) return ::operator new(sizeof(T));
+    void* memory = free.back();
+    free.pop_back();
     return memory;
   }
-  return ::operator new(bytes);
-}
-void Cell::operator delete(void* memory) {
-  if (CellPool::is_alive && cell_pool.free.size() < CellPool::kKept) {
-    cell_pool.free.push_back(memory);
-  } else {
-    ::operator delete(memory);
+  void give(void* memory) {
+    if (is_alive && free.size() < kKept) {
+      free.push_back(memory);
+    } else {
+      ::operator delete(memory);
+    }
   }
-}
+  static inline constinit thread_local bool is_alive = true;
+};
+// In the thread's static block, as the recorder.
+thread_local Pool<Cell> cells __attribute__((tls_model("initial-exec")));
+thread_local Pool<View> views __attribute__((tls_model("initial-exec")));
+}  // namespace
+
+void* Cell::operator new(size_t) { return cells.take(); }
+void Cell::operator delete(void* memory) { cells.give(memory); }
+void* View::operator new(size_t) { return views.take(); }
+void View::operator delete(void* memory) { views.give(memory); }
 
 Cell::~Cell() {
   TraceLock lock;

@@ -149,7 +149,7 @@ def _function(name: str, group: list[Operation], inplace: bool) -> list[str]:
         "PyObject* names) {",
         "  return guarded([&]() -> PyObject* {",
         f"    static const Overloads overloads{{{{\n      {signatures}}}}};",
-        "    PyObject* slots[kMostParameters] = {};",
+        "    PyObject* slots[kMostParameters];",
         "    Holder holder;",
         "    switch (overloads.bind(self, args, nargs, names, slots, holder)) {",
     ]
