@@ -16,6 +16,7 @@ struct Names {
   PyObject* pre_hooks = PyUnicode_InternFromString("_forward_pre_hooks");
   PyObject* hooks = PyUnicode_InternFromString("_forward_hooks");
   PyObject* forward = PyUnicode_InternFromString("forward");
+  PyObject* direct = PyUnicode_InternFromString("direct");
   PyObject* call_with_hooks = PyUnicode_InternFromString("_call_with_hooks");
 };
 
@@ -23,6 +24,8 @@ const Names& names() {
   static const Names all;
   return all;
 }
+
+constexpr Py_ssize_t kMostDirect = 12;  // inputs and attributes of a forward
 
 // What the type says of `__getattr__` and `__getattribute__` as long as no class overrides them.
 PyTypeObject* base_type = nullptr;
@@ -101,6 +104,49 @@ PyObject* call_with_self(PyObject* function, PyObject* self, PyObject* args, PyO
   return result;
 }
 
+// A forward of one call that a generated layer describes: (module of the function, its name, how
+// many inputs, the attributes that follow them, the names of those that are keywords). The same as
+// to run it, also if the module's function or the layer's attributes have been replaced.
+PyObject* call_direct(PyObject* direct, PyObject* self, PyObject* args) {
+  PyObject* held = PyTuple_GET_ITEM(direct, 3);
+  PyObject* keywords = PyTuple_GET_ITEM(direct, 4);
+  const Py_ssize_t inputs = PyTuple_GET_SIZE(args), attributes = PyTuple_GET_SIZE(held);
+  PyObject* stack[kMostDirect] = {};
+  for (Py_ssize_t i = 0; i < inputs; ++i) stack[i] = PyTuple_GET_ITEM(args, i);
+  PyObject* function = PyObject_GetAttr(PyTuple_GET_ITEM(direct, 0), PyTuple_GET_ITEM(direct, 1));
+  PyObject* result = nullptr;
+  Py_ssize_t found = 0;
+  if (function != nullptr) {
+    for (; found < attributes; ++found) {
+      PyObject* value = PyObject_GetAttr(self, PyTuple_GET_ITEM(held, found));
+      if (value == nullptr) break;
+      stack[inputs + found] = value;
+    }
+    if (found == attributes) {
+      const Py_ssize_t named = PyTuple_GET_SIZE(keywords);
+      result =
+          PyObject_Vectorcall(function, stack, static_cast<size_t>(inputs + attributes - named),
+                              named > 0 ? keywords : nullptr);
+    }
+  }
+  for (Py_ssize_t i = 0; i < found; ++i) Py_DECREF(stack[inputs + i]);
+  Py_XDECREF(function);
+  return result;
+}
+
+// The description, if this call fits it (borrowed).
+PyObject* direct_of(PyObject* function, PyObject* args, PyObject* kwargs) {
+  PyObject* attributes = reinterpret_cast<PyFunctionObject*>(function)->func_dict;
+  if (attributes == nullptr || kwargs != nullptr) return nullptr;
+  PyObject* direct = PyDict_GetItemWithError(attributes, names().direct);
+  if (direct == nullptr || !PyTuple_CheckExact(direct) || PyTuple_GET_SIZE(direct) != 5) {
+    return nullptr;
+  }
+  const Py_ssize_t inputs = PyTuple_GET_SIZE(args);
+  if (PyLong_AsSsize_t(PyTuple_GET_ITEM(direct, 2)) != inputs) return nullptr;
+  return inputs + PyTuple_GET_SIZE(PyTuple_GET_ITEM(direct, 3)) <= kMostDirect ? direct : nullptr;
+}
+
 // A function found in the class is called without a bound method in between.
 PyObject* call_forward(PyObject* self, PyObject* fields, PyObject* args, PyObject* kwargs) {
   PyObject* own = PyDict_GetItemWithError(fields, names().forward);
@@ -110,7 +156,9 @@ PyObject* call_forward(PyObject* self, PyObject* fields, PyObject* args, PyObjec
     PyObject* function = _PyType_Lookup(Py_TYPE(self), names().forward);
     if (function != nullptr && PyFunction_Check(function)) {
       Py_INCREF(function);
-      PyObject* result = call_with_self(function, self, args, kwargs);
+      PyObject* direct = direct_of(function, args, kwargs);
+      PyObject* result = direct != nullptr ? call_direct(direct, self, args)
+                                           : call_with_self(function, self, args, kwargs);
       Py_DECREF(function);
       return result;
     }

@@ -143,7 +143,24 @@ def _class(layer: Layer, operations: dict[str, list[Operation]]) -> list[str]:
     lines.append(f"        return {value}")
     if layer.repr:
         lines += ["", "    def extra_repr(self) -> str:", *_extra_repr(layer)]
-    return [*lines, ""]
+    return [*lines, *_direct(layer, value), ""]
+
+
+def _direct(layer: Layer, value: str) -> list[str]:
+    """What lets the base of modules make a forward's one call without running its Python."""
+    call = ast.parse(value, mode="eval").body
+    if layer.inplace or not isinstance(call, ast.Call) or not isinstance(call.func, ast.Attribute):
+        return []
+    inputs = [ast.unparse(argument) for argument in call.args[: len(layer.inputs)]]
+    if ast.unparse(call.func.value) != "F" or inputs != list(layer.inputs):
+        return []
+    rest = [*call.args[len(layer.inputs) :], *(k.value for k in call.keywords)]
+    held = [a.attr for a in rest if isinstance(a, ast.Attribute) and ast.unparse(a.value) == "self"]
+    if len(held) != len(rest):
+        return []
+    keywords = tuple(k.arg for k in call.keywords)
+    direct = f"(F, {call.func.attr!r}, {len(inputs)}, {tuple(held)!r}, {keywords!r})"
+    return ["", "", f'vars({layer.name}.forward)["direct"] = {direct}']
 
 
 def _held(o: Parameter) -> str:

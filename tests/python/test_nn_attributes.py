@@ -117,3 +117,37 @@ def test_endless_calls_end_in_a_recursion_error():
 
     with pytest.raises(RecursionError):
         Endless()(1)
+
+
+def test_a_layer_of_one_call_is_what_its_forward_says(monkeypatch):
+    layer, x = nn.Linear(2, 3), tn.randn(4, 2)
+    expected = nn.functional.linear(x, layer.weight, layer.bias)
+    assert tn.equal(layer(x), expected)
+    assert tn.equal(layer(input=x), expected)
+    assert tn.equal(layer.forward(x), expected)
+    assert tn.equal(nn.GELU(approximate="tanh")(x), nn.functional.gelu(x, approximate="tanh"))
+    layer.bias = None
+    assert tn.equal(layer(x), x @ layer.weight.T)
+
+    class Below(nn.Linear):
+        def forward(self, input):
+            return super().forward(input) * 2
+
+    below = Below(2, 3, bias=False)
+    assert tn.allclose(below(x), 2 * (x @ below.weight.T))
+
+    monkeypatch.setattr(nn.functional, "linear", lambda *args: "replaced")
+    assert layer(x) == "replaced"
+
+
+def test_errors_of_a_layer_of_one_call():
+    layer = nn.Linear(2, 3)
+    with pytest.raises(TypeError, match="forward"):
+        layer()
+    with pytest.raises(TypeError, match="forward"):
+        layer(tn.ones(2), tn.ones(2))
+    with pytest.raises(RuntimeError, match="linear"):
+        layer(tn.ones(4, 5))
+    del layer.weight
+    with pytest.raises(AttributeError, match="'Linear' object has no attribute 'weight'"):
+        layer(tn.ones(4, 2))
