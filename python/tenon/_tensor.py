@@ -121,6 +121,8 @@ def _numpy(self: Tensor, *, force: builtins.bool = False) -> Any:
             )
         self = self.detach()
     buffer, name, shape, strides, offset = _C._expose(self)
+    if 0 in shape:  # nothing is shared, and NumPy refuses an offset past the buffer
+        return numpy.empty(shape, name)
     return numpy.ndarray(shape, name, buffer, offset, strides)
 
 

@@ -116,12 +116,15 @@ def run_eager(m: Any, program: Program, body: Any, leaves: list[Any]) -> list[An
     values = body(*leaves)
     loss = scalar_of([values[i] for i in program.results])
     results = list(values)
-    if program.transform == "double_backward" and loss.requires_grad:
-        grads = m.autograd.grad(loss, trained, create_graph=True, allow_unused=True)
+    if program.transform == "double_backward":
         # Whether what is overwritten later has a gradient of zeros, or none, isn't said.
+        grads = [None] * len(trained)
+        if loss.requires_grad:
+            grads = m.autograd.grad(loss, trained, create_graph=True, allow_unused=True)
         grads = [x.detach() * 0 if g is None else g for x, g in zip(trained, grads)]
         results += grads
-        loss = scalar_of(grads)
+        if grads:
+            loss = scalar_of(grads)
     if loss.requires_grad:
         loss.backward()
     # A leaf that nothing depends on has no gradient, or zeros.

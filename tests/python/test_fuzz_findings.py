@@ -122,3 +122,10 @@ def test_second_gradients_past_a_write_under_no_grad_keep_their_bits(seed: int) 
         return list(x.grad.ravel().tolist())
 
     assert second_gradient(True) == second_gradient(False)
+
+
+def test_numpy_of_an_empty_part_past_the_end():
+    x = tn.arange(6.0).reshape(2, 3)
+    late = x[1::2]
+    for empty in (late[:0], late[1:], late[:, 3:], x[2:], x[2:, 1:]):
+        assert empty.numpy().shape == tuple(empty.shape)
