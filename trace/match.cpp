@@ -16,10 +16,6 @@ bool same_bytes(const std::vector<T>& a, const std::vector<T>& b) {
          (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0);
 }
 
-}  // namespace
-
-namespace {
-
 // What is alive and what derivatives read, without the program that computes it.
 RunRecipe choose_roots(const Segment& segment) {
   RunRecipe recipe;
@@ -73,7 +69,7 @@ bool Predictor::is_equal(Seen& seen, const Segment& segment) const {
 
 std::shared_ptr<RunRecipe> Predictor::new_recipe(const Segment& segment) {
   auto recipe = std::make_shared<RunRecipe>(choose_roots(segment));
-  const Seen* widest = nullptr;  // the narrowest of those that are wide enough
+  const Seen* enough = nullptr;  // the narrowest that gives all these roots
   std::vector<NodeId> all = recipe->roots;
   size_t kin = 0;
   for (Seen& seen : seen_) {
@@ -81,20 +77,20 @@ std::shared_ptr<RunRecipe> Predictor::new_recipe(const Segment& segment) {
     if (!has_nodes_of(seen, segment) || !update_attributes(seen, segment)) continue;
     const std::vector<NodeId>& roots = seen.recipe->roots;
     if (std::ranges::includes(roots, recipe->roots) &&
-        (!widest || roots.size() < widest->recipe->roots.size())) {
-      widest = &seen;
+        (!enough || roots.size() < enough->recipe->roots.size())) {
+      enough = &seen;
     }
     std::vector<NodeId> both;
     std::ranges::set_union(all, roots, std::back_inserter(both));
     all = std::move(both);
     ++kin;
   }
-  if (widest) {
-    recipe->wide = widest->recipe->roots.size() > recipe->roots.size();
-    recipe->roots = widest->recipe->roots;
-    recipe->program = widest->recipe->program;
-    recipe->inputs = widest->recipe->inputs;
-    recipe->attributes = widest->recipe->attributes;
+  if (enough) {
+    recipe->wide = enough->recipe->roots.size() > recipe->roots.size();
+    recipe->roots = enough->recipe->roots;
+    recipe->program = enough->recipe->program;
+    recipe->inputs = enough->recipe->inputs;
+    recipe->attributes = enough->recipe->attributes;
     return recipe;
   }
   if (kin >= 2) {  // what lives has changed before: expect it to go on

@@ -16,20 +16,12 @@ import pytest
 import tenon as tn
 import tenon.nn.functional as F
 from tenon import nn
+from tests.python.counting import floats, made
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "examples"))
 
 SIZES = [7, 8, 16, 3, 2, 31, 97, 64, 5, 128, 257, 12]  # coincide with widths below; primes
 WIDTH = 16
-
-
-def made(run):
-    """Counts of what `run` made anew."""
-    tn.jit.reset()
-    run()
-    counts = tn.jit.counters()
-    assert counts["programs"] > 0, "nothing ran"
-    return counts
 
 
 def size_class(n):
@@ -51,10 +43,6 @@ def check_sweep(run, points, classify, limit=None):
         kernels += counts["kernels"]
     assert plans <= (limit or len(seen)), (plans, seen)
     return plans, kernels
-
-
-def floats(*shape):
-    return tn.tensor(np.linspace(-1, 1, int(np.prod(shape)), dtype=np.float32).reshape(shape))
 
 
 # ---- elementwise, reduction and slicing programs ------------------------------------------------
