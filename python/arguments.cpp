@@ -290,7 +290,14 @@ double to_float(PyObject* object) {
   return to_scalar(object).to_double();
 }
 
-int64_t to_int(PyObject* object) { return to_scalar(object).to_int(); }
+int64_t to_int(PyObject* object) {
+  if (PyLong_CheckExact(object)) {
+    int overflow = 0;
+    const int64_t number = PyLong_AsLongLongAndOverflow(object, &overflow);
+    if (overflow == 0) return number;
+  }
+  return to_scalar(object).to_int();
+}
 bool to_bool(PyObject* object) {
   if (object == Py_True) return true;
   if (object == Py_False) return false;

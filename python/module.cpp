@@ -215,7 +215,6 @@ void add_modules(nb::module_& m) {
     if (requires_grad) parameter.set_requires_grad(true);
     return nb::steal(wrap_as(reinterpret_cast<PyTypeObject*>(type.ptr()), Tensor(parameter)));
   });
-  m.def("_set_types", [](nb::handle size) { size_type = size.inc_ref().ptr(); });
   m.def("_install_origins", [](const std::string& folder) { install_origins(folder.c_str()); });
 }
 
@@ -238,7 +237,7 @@ NB_MODULE(_C, m) {
   add_errors(m.ptr());
   add_types(m.ptr());
   if (make_tensor_type(m.ptr()) == nullptr) throw nb::python_error();
-  if (!make_module_base(m.ptr())) throw nb::python_error();
+  if (!make_size_type(m.ptr()) || !make_module_base(m.ptr())) throw nb::python_error();
   m.attr("_all") = nb::dict();
   m.attr("_functions") = nb::dict();
   add_operations(m);

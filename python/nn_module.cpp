@@ -74,6 +74,7 @@ int has_hooks(PyObject* fields) {
   for (PyObject* kind : {names().pre_hooks, names().hooks}) {
     PyObject* hooks = PyDict_GetItemWithError(fields, kind);
     if (hooks == nullptr) return PyErr_Occurred() != nullptr ? -1 : 0;
+    if (PyDict_CheckExact(hooks) && PyDict_GET_SIZE(hooks) == 0) continue;
     const int any = PyObject_IsTrue(hooks);
     if (any != 0) return any;
   }
@@ -104,10 +105,43 @@ PyObject* call_with_self(PyObject* function, PyObject* self, PyObject* args, PyO
   return result;
 }
 
+// The attributes of one instance, read several times: what get_attribute says, with the
+// dictionaries at hand.
+class Fields {
+ public:
+  Fields(PyObject* self, PyObject* fields) : self_(self), fields_(fields) {
+    if (Py_TYPE(self)->tp_getattro != get_attribute) return;
+    PyObject* parameters = PyDict_GetItemWithError(fields, names().parameters);
+    if (parameters != nullptr && PyDict_Check(parameters)) parameters_ = Py_NewRef(parameters);
+  }
+  ~Fields() { Py_XDECREF(parameters_); }
+  Fields(const Fields&) = delete;
+  Fields& operator=(const Fields&) = delete;
+
+  // A new reference; null with an error.
+  PyObject* read(PyObject* name) {
+    if (parameters_ != nullptr && _PyType_Lookup(Py_TYPE(self_), name) == nullptr) {
+      PyObject* found = PyDict_GetItemWithError(fields_, name);
+      if (found == nullptr && PyErr_Occurred() == nullptr) {
+        found = PyDict_GetItemWithError(parameters_, name);
+      }
+      if (found != nullptr) return Py_NewRef(found);
+      if (PyErr_Occurred() != nullptr) return nullptr;
+    }
+    return PyObject_GetAttr(self_, name);
+  }
+
+ private:
+  PyObject* self_;
+  PyObject* fields_;
+  PyObject* parameters_ = nullptr;  // null: read as any object
+};
+
 // A forward of one call that a generated layer describes: (module of the function, its name, how
 // many inputs, the attributes that follow them, the names of those that are keywords). The same as
 // to run it, also if the module's function or the layer's attributes have been replaced.
-PyObject* call_direct(PyObject* direct, PyObject* self, PyObject* args) {
+PyObject* call_direct(PyObject* direct, PyObject* self, PyObject* dictionary, PyObject* args) {
+  Fields fields(self, dictionary);
   PyObject* held = PyTuple_GET_ITEM(direct, 3);
   PyObject* keywords = PyTuple_GET_ITEM(direct, 4);
   const Py_ssize_t inputs = PyTuple_GET_SIZE(args), attributes = PyTuple_GET_SIZE(held);
@@ -118,7 +152,7 @@ PyObject* call_direct(PyObject* direct, PyObject* self, PyObject* args) {
   Py_ssize_t found = 0;
   if (function != nullptr) {
     for (; found < attributes; ++found) {
-      PyObject* value = PyObject_GetAttr(self, PyTuple_GET_ITEM(held, found));
+      PyObject* value = fields.read(PyTuple_GET_ITEM(held, found));
       if (value == nullptr) break;
       stack[inputs + found] = value;
     }
@@ -157,7 +191,7 @@ PyObject* call_forward(PyObject* self, PyObject* fields, PyObject* args, PyObjec
     if (function != nullptr && PyFunction_Check(function)) {
       Py_INCREF(function);
       PyObject* direct = direct_of(function, args, kwargs);
-      PyObject* result = direct != nullptr ? call_direct(direct, self, args)
+      PyObject* result = direct != nullptr ? call_direct(direct, self, fields, args)
                                            : call_with_self(function, self, args, kwargs);
       Py_DECREF(function);
       return result;

@@ -18,7 +18,6 @@ namespace tenon::python {
 
 PyTypeObject* tensor_type = nullptr;
 PyTypeObject* parameter_type = nullptr;
-PyObject* size_type = nullptr;
 
 PyObject* wrap_as(PyTypeObject* type, Tensor&& tensor) {
   if (!tensor.defined()) Py_RETURN_NONE;
@@ -26,16 +25,6 @@ PyObject* wrap_as(PyTypeObject* type, Tensor&& tensor) {
   if (object == nullptr) throw PythonError{};
   new (&object->tensor) Tensor(std::move(tensor));
   return reinterpret_cast<PyObject*>(object);
-}
-
-PyObject* make_size(std::span<const int64_t> dims) {
-  PyObject* tuple = checked(PyTuple_New(static_cast<Py_ssize_t>(dims.size())));
-  for (size_t i = 0; i < dims.size(); ++i) {
-    PyTuple_SET_ITEM(tuple, static_cast<Py_ssize_t>(i), PyLong_FromLongLong(dims[i]));
-  }
-  PyObject* size = PyObject_CallOneArg(size_type, tuple);
-  Py_DECREF(tuple);
-  return checked(size);
 }
 
 namespace {

@@ -16,9 +16,10 @@ struct TensorObject {
 
 extern PyTypeObject* tensor_type;
 extern PyTypeObject* parameter_type;  // tenon.nn.Parameter, once the package has declared it
-extern PyObject* size_type;           // tenon.Size
+extern PyTypeObject* size_type;       // tenon.Size
 
 PyTypeObject* make_tensor_type(PyObject* module);
+bool make_size_type(PyObject* module);
 PyObject* wrap_as(PyTypeObject* type, Tensor&& tensor);
 PyObject* make_size(std::span<const int64_t> dims);
 

@@ -2,7 +2,7 @@
 import builtins
 from collections.abc import Callable, Sequence
 from types import EllipsisType
-from typing import Any, ClassVar, TypeAlias, overload
+from typing import Any, ClassVar, SupportsIndex, TypeAlias, overload
 
 _int: TypeAlias = builtins.int
 _float: TypeAlias = builtins.float
@@ -39,6 +39,15 @@ class Generator:
 class LinAlgError(RuntimeError): ...
 class OutOfMemoryError(RuntimeError): ...
 class ZeroDivisionError(RuntimeError, builtins.ZeroDivisionError): ...
+
+class Size(tuple[_int, ...]):
+    def numel(self) -> _int: ...
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> _int: ...
+    @overload
+    def __getitem__(self, index: slice) -> Size: ...
+    def __add__(self, other: Sequence[_int]) -> Size: ...  # type: ignore[override]
+    def __mul__(self, times: SupportsIndex) -> Size: ...
 
 class Tensor:
     T: Tensor

@@ -13,6 +13,7 @@ from ._C import (
     Generator,
     LinAlgError,
     OutOfMemoryError,
+    Size,
     Tensor,
     ZeroDivisionError,
     as_tensor,
@@ -54,9 +55,7 @@ from ._C import (
     uint32,
     uint64,
 )
-from ._size import Size
 
-_C._set_types(Size)
 _C._install_origins(__path__[0])
 globals().update(_C._functions)
 if _typing.TYPE_CHECKING:  # a stub: what the line above does

@@ -7,8 +7,7 @@ import time
 from typing import Any, NamedTuple
 
 from . import _C
-from ._C import Generator, Tensor, dtype
-from ._size import Size
+from ._C import Generator, Size, Tensor, dtype
 
 _ops = _C._all
 
