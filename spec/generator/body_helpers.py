@@ -90,6 +90,7 @@ HELPERS: dict[str, tuple[tuple[str, ...], str, str]] = {
     "check_numbers": ((VALUE,), NONE, "check_numbers({{{0}}}, ErrorKind::NotImplemented)"),
     "check_not_empty": ((VALUE, INTS), NONE, "check_not_empty({0}, {1})"),
     "index_of_extreme": ((VALUE, INT, BOOL), VALUE, "index_of_extreme({0}, {1}, {2})"),
+    "matmul_transposed": ((VALUE, VALUE), VALUE, "matmul_transposed({0}, {1})"),
     "pick": ((VALUE, VALUE, INT), VALUE, "pick({0}, {1}, {2})"),
     "running": ((VALUE, INT, STR), VALUE, "running({0}, {1}, {2})"),
     "running_index": ((VALUE, VALUE, INT), VALUE, "running_index({0}, {1}, {2})"),

@@ -49,6 +49,7 @@ Dims common_dims(Value a, Value b);                            // of both, broad
 void check_not_empty(Value x, std::span<const int64_t> axes);  // for reductions without identity
 void check_same_size(Value target, Value input);               // of losses
 Value index_of_extreme(Value x, int64_t dim, bool largest);    // keeps the dimension, as size 1
+Value matmul_transposed(Value input, Value other);             // input @ other.mT
 Value pick(Value x, Value index, int64_t dim);                 // take_along, 0-d included
 Value running(Value x, int64_t dim, std::string_view kind);    // "sum", "product", "max", "min"
 // Where each element of a running extremum came from: the latest place that attains it (or is NaN).
