@@ -81,24 +81,25 @@ Arguments read_arguments(int spatial, const IntList& stride, const IntList* padd
   return a;
 }
 
-Value with_bias(Value y, Value bias) {
-  if (!bias) return y;
-  Dims shape(rank(y), 1);
-  shape[1] = dims(bias)[0];
-  return y + ops::reshape(bias, shape);
+// Half types: everything in float32, rounded once.
+Value widened(Value x) { return is_half(dtype(x)) ? ops::cast(x, DType::Float32) : x; }
+
+Value with_bias(Value y, Value bias, DType result) {
+  if (bias) y = y + channel_vector(widened(bias), rank(y));
+  return ops::cast(y, result);
 }
 
-Value convolve(Value input, Value weight, Value bias, Arguments a) {
+Value convolve(Value input, Value weight, Value bias, Arguments a, std::string_view mode) {
   check_weight(weight, a.spatial, a.sizes.groups);
   check_dtypes(input, weight, bias);
-  const Batched x(input, a.spatial);
+  Batched x(input, a.spatial);
   check_input_channels(x.value, weight, dims(weight)[1] * a.sizes.groups, a.sizes.groups);
   check_bias(bias, weight, dims(weight)[0]);
   Dims extents, padded, reach;
   for (int d = 0; d < a.spatial; ++d) {
     padded.push_back(dims(x.value)[2 + d] + a.low[d] + a.high[d]);
     reach.push_back(a.sizes.dilation[d] * (dims(weight)[2 + d] - 1) + 1);
-    extents.push_back(floor_divide(padded[d] - reach[d], a.sizes.stride[d]) + 1);
+    extents.push_back(window_count(padded[d], reach[d], a.sizes.stride[d]));
   }
   for (int d = 0; d < a.spatial; ++d) {
     check(padded[d] >= reach[d], ErrorKind::Runtime,
@@ -107,19 +108,31 @@ Value convolve(Value input, Value weight, Value bias, Arguments a) {
           shown(padded), shown(reach));
   }
   a.sizes.low = a.low;
-  const Value y = ops::convolution(ConvolutionRole::Output, x.value, weight, a.sizes, extents);
-  return x.restore(with_bias(y, bias));
+  if (mode != "zeros") {
+    IntList pairs;
+    for (int d = a.spatial; d-- > 0;) {
+      pairs.push_back(a.low[d]);
+      pairs.push_back(a.high[d]);
+    }
+    x.value = pad(x.value, pairs, mode, std::nullopt);
+    a.sizes.low.assign(a.low.size(), 0);
+  }
+  const Value y = ops::convolution(ConvolutionRole::Output, widened(x.value), widened(weight),
+                                   a.sizes, extents);
+  return x.restore(with_bias(y, bias, dtype(input)));
 }
 
 Value conv(int spatial, Value input, Value weight, Value bias, const IntList& stride,
-           const IntList& padding, const IntList& dilation, int64_t groups) {
-  return convolve(input, weight, bias, read_arguments(spatial, stride, &padding, dilation, groups));
+           const IntList& padding, const IntList& dilation, int64_t groups, std::string_view mode) {
+  return convolve(input, weight, bias, read_arguments(spatial, stride, &padding, dilation, groups),
+                  mode);
 }
 
 Value conv(int spatial, Value input, Value weight, Value bias, const IntList& stride,
-           std::string_view padding, const IntList& dilation, int64_t groups) {
+           std::string_view padding, const IntList& dilation, int64_t groups,
+           std::string_view mode) {
   if (padding == "valid") {
-    return conv(spatial, input, weight, bias, stride, IntList(0), dilation, groups);
+    return conv(spatial, input, weight, bias, stride, IntList(0), dilation, groups, mode);
   }
   check(padding == "same", ErrorKind::Runtime, "Invalid padding string: '{}'", padding);
   Arguments a = read_arguments(spatial, stride, nullptr, dilation, groups);
@@ -131,7 +144,7 @@ Value conv(int spatial, Value input, Value weight, Value bias, const IntList& st
     a.low.push_back(total / 2);
     a.high.push_back(total - total / 2);
   }
-  return convolve(input, weight, bias, a);
+  return convolve(input, weight, bias, a, mode);
 }
 
 Value conv_transpose(int spatial, Value input, Value weight, Value bias, const IntList& stride,
@@ -161,20 +174,23 @@ Value conv_transpose(int spatial, Value input, Value weight, Value bias, const I
           shown(dims(y.value).subspan(2)), shown(extents));
   }
   a.sizes.low = a.low;
-  const Value x = ops::convolution(ConvolutionRole::Input, weight, y.value, a.sizes, extents);
-  return y.restore(with_bias(x, bias));
+  const Value x =
+      ops::convolution(ConvolutionRole::Input, widened(weight), widened(y.value), a.sizes, extents);
+  return y.restore(with_bias(x, bias, dtype(input)));
 }
 
 }  // namespace
 
 #define TENON_CONVOLUTION(n)                                                               \
   Value conv##n##d(Value input, Value weight, Value bias, const IntList& stride,           \
-                   const IntList& padding, const IntList& dilation, int64_t groups) {      \
-    return conv(n, input, weight, bias, stride, padding, dilation, groups);                \
+                   const IntList& padding, const IntList& dilation, int64_t groups,        \
+                   std::string_view padding_mode) {                                        \
+    return conv(n, input, weight, bias, stride, padding, dilation, groups, padding_mode);  \
   }                                                                                        \
   Value conv##n##d(Value input, Value weight, Value bias, const IntList& stride,           \
-                   std::string_view padding, const IntList& dilation, int64_t groups) {    \
-    return conv(n, input, weight, bias, stride, padding, dilation, groups);                \
+                   std::string_view padding, const IntList& dilation, int64_t groups,      \
+                   std::string_view padding_mode) {                                        \
+    return conv(n, input, weight, bias, stride, padding, dilation, groups, padding_mode);  \
   }                                                                                        \
   Value conv_transpose##n##d(Value input, Value weight, Value bias, const IntList& stride, \
                              const IntList& padding, const IntList& output_padding,        \
