@@ -63,7 +63,9 @@ class Fuser {
   void want_buffers() {
     for (NodeIndex n = 0; n < graph_.nodes.size(); ++n) {
       const GraphNode& node = graph_[n];
-      if (node.op == Op::Argsort) wanted_[node.operands[0]] = 1;
+      if (reads_dense(node.op)) {
+        for (NodeIndex operand : node.operands) wanted_[operand] = 1;
+      }
       if (node.op == Op::DotGeneral) {
         for (NodeIndex operand : node.operands) {
           wanted_[matrix_view(graph_, algebra_, operand).base] = 1;

@@ -25,6 +25,7 @@ enum class GroupKind : uint8_t {
   UpdateSlice,  // a copy of the base, then a box of it
   Concatenate,  // one kernel an operand
   Gemm,
+  Convolution,
   Sort,
 };
 const char* name_of(GroupKind kind);

@@ -123,6 +123,15 @@ void Plan::run_gemm(const GemmStep& step, Running& running) {
   multiply(step.dtype, a, b, running.pointers[step.result]);
 }
 
+void Plan::run_convolution(const ConvolutionStep& step, Running& running) {
+  const Program& program = running.program;
+  const ProgramNode& node = program.nodes[step.source];
+  const auto operands = program.operands_of(node);
+  convolve(type_of(program.nodes[operands[0]].type), type_of(program.nodes[operands[1]].type),
+           type_of(node.type), program.axes_of(node)[0], program.sizes_of(node),
+           running.pointers[step.a], running.pointers[step.b], running.pointers[step.result]);
+}
+
 void Plan::run_sort(const SortStep& step, Running& running) {
   SmallVector<int64_t, 8> dims;
   for (PolyId p : step.extents) dims.push_back((*running.binding)[p]);
@@ -191,6 +200,8 @@ std::vector<Buffer> Plan::run(Program& program) {
       run_kernel(*kernel, step, running);
     } else if (const auto* gemm = std::get_if<GemmStep>(&step.what)) {
       run_gemm(*gemm, running);
+    } else if (const auto* convolution = std::get_if<ConvolutionStep>(&step.what)) {
+      run_convolution(*convolution, running);
     } else {
       run_sort(std::get<SortStep>(step.what), running);
     }
@@ -205,6 +216,10 @@ std::vector<Buffer> Plan::run(Program& program) {
       add_bytes(gemm->a.buffer);
       add_bytes(gemm->b.buffer);
       add_bytes(gemm->result);
+    } else if (const auto* convolution = std::get_if<ConvolutionStep>(&step.what)) {
+      add_bytes(convolution->a);
+      add_bytes(convolution->b);
+      add_bytes(convolution->result);
     }
     for (uint32_t source : step.sources) entry.origins.push_back(program.nodes[source].origin);
     record.push_back(std::move(entry));

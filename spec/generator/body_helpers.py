@@ -108,6 +108,8 @@ HELPERS: dict[str, tuple[tuple[str, ...], str, str]] = {
         "random_integers({0}, {1}, {2}, {3}, {4})",
     ),
     "reduce_loss": ((VALUE, STR), VALUE, "reduce_loss({0}, {1})"),
+    "in_groups": ((VALUE, INT), VALUE, "in_groups({0}, {1})"),
+    "channel_vector": ((VALUE, INT), VALUE, "channel_vector({0}, {1})"),
     "is_half": ((DTYPE,), BOOL, "is_half({0})"),
 }
 
