@@ -96,14 +96,14 @@ def reset() -> None:
 
 def last_run() -> list[dict[str, Any]]:
     """The steps of the last program this thread ran inside :func:`profile`: ``name``, ``seconds``,
-    ``bytes`` read and written, and the ``lines`` of the user's program they came from.
+    ``bytes`` read and written, arithmetic ``operations``, and the ``lines`` they came from.
 
     Example::
 
         >>> with tn.jit.profile():
         ...     total = tn.ones(4).exp().sum().item()
         >>> sorted(tn.jit.last_run()[0])
-        ['bytes', 'lines', 'name', 'seconds']
+        ['bytes', 'lines', 'name', 'operations', 'seconds']
     """
     return list(_C._jit.last_run())
 
