@@ -179,6 +179,7 @@ void add_compile(nb::module_& m) {
   m.def("_stop_profile", &stop_profile);
   m.def("_event_clock", &event_clock);
   m.def("_events_begin", &events_begin);
+  m.def("_is_plain", &is_outside_transforms);
   m.def("_has_attributes", [](nb::handle tensor) {
     PyObject* dict = reinterpret_cast<TensorObject*>(tensor.ptr())->dict;
     return dict != nullptr && PyDict_GET_SIZE(dict) > 0;

@@ -313,10 +313,12 @@ Ref<Capture> Unit::finish(std::span<const Tensor> results) {
   return capture;
 }
 
-bool can_replay(const Capture& capture) {
+bool is_outside_transforms() {
   const Recorder& r = recorder();
-  return r.depth == 0 && r.transforms == 0 && r.scopes == 0 && r.vmaps.empty() &&
-         r.blocked == capture.blocked && !r.sync_errors;
+  return r.depth == 0 && r.transforms == 0 && r.scopes == 0 && r.vmaps.empty() && !r.sync_errors;
+}
+bool can_replay(const Capture& capture) {
+  return is_outside_transforms() && recorder().blocked == capture.blocked;
 }
 
 std::vector<Tensor> replay(const Capture& capture, std::span<const Tensor> given) {

@@ -107,6 +107,8 @@ class Unit {
   uint32_t obstacle_origin_ = 0;
 };
 
+// No transform, no mode that runs each operation at once.
+bool is_outside_transforms();
 // Whether a capture may stand for a call now: no transform or operation is open.
 bool can_replay(const Capture& capture);
 // Records it again with these tensors, which have the types of those it was captured with. Returns

@@ -780,3 +780,104 @@ def test_a_unit_is_not_cut():
     tn.jit.reset()
     assert f(x).tolist() == expected
     assert tn.jit.counters()["programs"] == 1
+
+
+# ---- containers: what is given stays what it is ---------------------------------------------------
+
+LISTS = [[1.0], [2.0]]
+
+
+def takes_from_iterator(x):
+    inner = next(iter(LISTS))
+    inner.append(1.0)
+    return x * len(inner)
+
+
+def takes_from_dict(x, d):
+    d.get("a").append(1)
+    return x * 2
+
+
+def takes_from_sum(x):
+    (LISTS + [[3.0]])[0].append(1.0)
+    return x * 2
+
+
+def returns_given(x, values):
+    return values
+
+
+def returns_global(x):
+    return x * 2, LISTS
+
+
+def same_lists(x, a, b):
+    return x * 2, a is b
+
+
+@pytest.mark.parametrize(
+    "function, args",
+    [
+        (takes_from_iterator, ()),
+        (takes_from_dict, ({"a": [1]},)),
+        (takes_from_sum, ()),
+        (returns_given, ([1, 2],)),
+        (returns_global, ()),
+        (same_lists, ([1], [1])),
+    ],
+)
+def test_given_containers(function, args):
+    f = tn.compile(function)
+    x = tn.ones(2)
+    for _ in range(5):
+        f(x, *args)
+    assert skips(f) == 0, f.explain()
+    if function is returns_given:
+        assert f(x, args[0]) is args[0]
+    if function is takes_from_iterator:
+        assert len(LISTS[0]) == 6
+        LISTS[0][:] = [1.0]
+    if function is takes_from_sum:
+        assert len(LISTS[0]) == 6
+        LISTS[0][:] = [1.0]
+
+
+def test_containers_as_arguments():
+    def mixes(values, table):
+        return [v * table["by"] for v in values], {"n": len(values), "sum": sum(values)}
+
+    x, y = tn.randn(3), tn.randn(3)
+    f = check(mixes, ([x, y], {"by": 2.0}), ([y, x, x], {"by": 2.0}), ([x, y], {"by": 3.0}))
+    same(f((x, y), {"by": 2.0}), mixes((x, y), {"by": 2.0}))
+    held = [x]
+    held.append(held)
+    assert tn.compile(lambda v: v[0] * 2)(held).tolist() == (x * 2).tolist()
+    twice = tn.compile(lambda x: ([x], [x]))
+    a, b = settle(twice, x)
+    assert a is not b and a[0] is x
+
+
+def test_transforms_leave_proofs_alone():
+    from tenon.func import vmap
+
+    f = tn.compile(lambda v: v.sin())
+    for _ in range(4):
+        vmap(f)(tn.ones(2, 3))
+    x = tn.ones(3)
+    settle(f, x)
+    assert skips(f) == 1
+    with tn.sync_errors():
+        f(x)
+    assert skips(f) == 1
+
+
+def test_results_stay_right_when_written_to():
+    f = tn.compile(lambda x: (x.clone(), x + 0, x.reshape(4)))
+    x = tn.arange(4.0)
+    for _ in range(4):
+        a, b, c = f(x)
+        a.add_(1)
+        b.numpy()[:] = 9
+        assert x.tolist() == [0, 1, 2, 3] and c.tolist() == [0, 1, 2, 3]
+    c.add_(1)
+    assert x.tolist() == [1, 2, 3, 4]

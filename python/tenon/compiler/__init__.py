@@ -82,13 +82,18 @@ class CompiledFunction(_C._CompiledBase):
 
     def _run(self, *args: Any, **kwargs: Any) -> Any:
         """A call on which Python runs."""
-        key = (_signature(args), _signature(kwargs), _C.is_grad_enabled())
+        if not _C._is_plain():  # inside a transform
+            return self._function(*args, **kwargs)
+        try:
+            key = (_signature(args), _signature(kwargs), _C.is_grad_enabled())
+        except RecursionError:  # data that holds itself
+            return self._function(*args, **kwargs)
         seen = self._signatures.get(key, 0)
         if seen == 0 and len(self._signatures) >= _MOST_SIGNATURES:
             self._signatures.clear()
         self._signatures[key] = seen + 1
         self._report.calls += 1
-        if seen == 0 and self._captures < _MOST_CAPTURES:
+        if (seen == 0 and self._captures < _MOST_CAPTURES) or self._fullgraph:
             self._captures += 1
             return self._capture(key, args, kwargs, None)
         if seen % 2 == 1 and self._proofs < _MOST_PROOFS and self._report.may_be_proven(key):

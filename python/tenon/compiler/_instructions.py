@@ -9,13 +9,15 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-from tenon._C import Tensor
+from tenon._C import Size, Tensor
 
 from ._prove import CONSTANTS, MODES, Leave, Unprovable
 
 _Run = Callable[[Any, Any, dis.Instruction], "int | None"]
 INSTRUCTIONS: dict[str, _Run] = {}
 _NULL = object()
+# What arguments are compared by is their value, or that of their parts.
+_BY_VALUE = (*CONSTANTS, list, tuple, dict, range, slice, Size)
 
 
 def _for(*names: str) -> Callable[[_Run], _Run]:
@@ -195,10 +197,11 @@ def _compare_op(walk: Any, frame: Any, i: dis.Instruction) -> None:
 @_for("IS_OP")
 def _is_op(walk: Any, frame: Any, i: dis.Instruction) -> None:
     left, right = _pop(frame, 2)
-    if type(left) in CONSTANTS[:6] and type(right) in CONSTANTS[:6]:
-        same_kind = left is None or right is None or (type(left) is bool and type(right) is bool)
-        if not same_kind:
-            raise Unprovable("compares numbers or texts by identity")
+    are_singletons = any(type(v) in (bool, type(None), type(Ellipsis)) for v in (left, right))
+    is_one_new = walk.reader.is_fresh(left) or walk.reader.is_fresh(right)
+    if type(left) is type(right) and type(left) in _BY_VALUE:
+        if not are_singletons and not is_one_new:
+            raise Unprovable(f"compares a {type(left).__name__} by identity")
     frame.stack.append((left is right) != bool(i.arg))
 
 

@@ -180,6 +180,18 @@ class Reader:
             raise Unprovable(f"passes a {type(value).__name__} to an operation")
         return value
 
+    def check_result(self, value: Any, seen: set[int]) -> None:
+        """What is returned can be made anew only where the function made it."""
+        if type(value) in (list, dict, tuple):
+            is_constant = type(value) is tuple and all(type(p) in CONSTANTS for p in value)
+            if not is_constant and (not self.is_fresh(value) or id(value) in seen):
+                raise Unprovable(
+                    f"returns a {type(value).__name__} that it was given, or one twice"
+                )
+            seen.add(id(value))
+            for part in value.values() if type(value) is dict else value:
+                self.check_result(part, seen)
+
     # ---- globals, cells, attributes --------------------------------------------------------------
 
     def global_(self, names: dict[str, Any], builtins: dict[str, Any], name: str) -> Any:
@@ -337,6 +349,12 @@ NUMBERS_ONLY = {
     for function in (int, float, bool, str, round, divmod, complex, ord, chr, repr, sorted)
     + tuple(f for f in vars(math).values() if isinstance(f, types.BuiltinFunctionType))
 }
+CONSTRUCTORS = {
+    id(function)
+    for function in (range, zip, enumerate, tuple, list, dict, reversed, sorted, iter, set)
+    + (frozenset, slice)
+}
+NEW_FROM_METHODS = frozenset(("copy", "items", "keys", "values", "split"))
 OPERATIONS = {id(function): name for name, function in _C._all.items()}
 LIST_WRITES = frozenset(("append", "extend", "insert", "pop", "remove", "clear", "reverse"))
 DICT_WRITES = frozenset(("update", "setdefault", "pop", "clear", "popitem"))
@@ -371,7 +389,7 @@ def prove(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str,
     generator = _C._generator_state()
     unit = _C._Unit([], proving=True)
     try:
-        walk.call(function, args, kwargs)
+        reader.check_result(walk.call(function, args, kwargs), set())
         # A value that was read decides what comes next, and isn't guarded.
         capture = unit.finish([])
         if capture.obstacle:

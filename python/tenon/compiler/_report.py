@@ -49,6 +49,8 @@ class Report:
             if number < len(self.captures) and not capture.difference_from(self.captures[number]):
                 self.captures[number] = capture
                 return
+        elif key in self._places:
+            return
         difference = ""
         if self.captures:
             # The nearest: the one whose difference is none, or else the last.

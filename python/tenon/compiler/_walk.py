@@ -19,11 +19,13 @@ from tenon.nn.parameter import Parameter
 
 from ._prove import (
     CONSTANTS,
+    CONSTRUCTORS,
     DICT_WRITES,
     HARMLESS_BUILTINS,
     LIST_WRITES,
     METHODS,
     MODES,
+    NEW_FROM_METHODS,
     NUMBERS_ONLY,
     OPERATIONS,
     PLAIN,
@@ -208,9 +210,11 @@ class Walk:
             elif not self._is_ours(value):
                 raise Unprovable(f"calls {function.__name__} of a {type(value).__name__}")
         result = function(*args, **kwargs)
-        return (
-            self.reader.result(result) if isinstance(result, Tensor) else self.reader.make(result)
-        )
+        if isinstance(result, Tensor):
+            return self.reader.result(result)
+        # The others may give back something that was there before.
+        is_new = id(function) in CONSTRUCTORS and not any(result is value for value in args)
+        return self.reader.make(result) if is_new else result
 
     def _check_plain(self, values: Any) -> None:
         for value in values:
@@ -271,7 +275,8 @@ class Walk:
                     raise Unprovable(f"changes a {type(subject).__name__} that it didn't make")
             if name not in LIST_WRITES and name not in DICT_WRITES:
                 self._check_plain(args)
-            return self.reader.make(function(subject, *args, **kwargs))
+            result = function(subject, *args, **kwargs)
+            return self.reader.make(result) if name in NEW_FROM_METHODS else result
         raise Unprovable(f"calls {type(subject).__name__}.{name}")
 
     def _call_module(self, module: Module, args: Any, kwargs: dict[str, Any]) -> Any:
@@ -360,8 +365,10 @@ class Walk:
                 self._check_write(left)
             elif type(left) in (list, dict) and not self.reader.is_fresh(left):
                 raise Unprovable(f"changes a {type(left).__name__} that it didn't make")
-            return self.reader.result(_IN_PLACE[symbol](left, right))
-        return self.reader.result(_BINARY[symbol](left, right))
+        result = (_IN_PLACE if in_place else _BINARY)[symbol](left, right)
+        if isinstance(result, Tensor):
+            return self.reader.result(result)
+        return self.reader.make(result) if type(result) in (list, tuple, dict) else result
 
     def _compare(self, symbol: str, left: Any, right: Any) -> Any:
         for value in (left, right):
@@ -370,7 +377,7 @@ class Walk:
             elif type(value) in (list, tuple, dict):
                 self.reader.contents(value)
                 self._check_plain(value.values() if type(value) is dict else value)
-            elif type(value) not in PLAIN and not isinstance(value, type):
+            elif type(value) not in PLAIN and type(value) is not type:
                 raise Unprovable(f"compares a {type(value).__name__}")
         return self.reader.result(_COMPARE[symbol](left, right))
 
@@ -382,9 +389,10 @@ class Walk:
         if type(value) in (list, tuple, dict, str, range, _C.Size) or self.reader.is_fresh(value):
             if type(value) in (list, dict):
                 self.reader.contents(value)
-            if isinstance(key, (int, str, slice, tuple)) and not isinstance(key, Tensor):
+            if isinstance(key, (int, str, slice, tuple)):
                 found = value[key]
-                return self.reader.make(found) if isinstance(key, slice) else found
+                is_new = isinstance(key, slice) and found is not value
+                return self.reader.make(found) if is_new else found
         found, held = self.reader.of_class(type(value), "__getitem__")
         if found and isinstance(held, types.FunctionType):
             self.reader.note("class", value, type(value))
