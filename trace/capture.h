@@ -69,7 +69,9 @@ struct Capture : RefCounted {
 // it. Watches what is recorded, for a capture.
 class Unit {
  public:
-  // Proving: what is no recording raises, before it is done.
+  // Proving: what is no recording raises, before it is done, and what was recorded is taken back
+  // when the unit ends. (Left there, a view's node would stand before those that Python is to
+  // record, and gradients would be summed in another order.)
   // Keeping: holds the buffers of tensors that are neither given nor computed.
   explicit Unit(std::vector<Tensor> given, bool proving = false, bool keeps = false);
   ~Unit();
@@ -81,7 +83,7 @@ class Unit {
   void close();
 
   // The recorder tells.
-  void note_resolved(const Cell& cell);
+  void note_resolved(Cell& cell);
   void check_write(const Cell& cell) const;
   void note_obstacle(const std::string& what, uint32_t origin);
   Unit* outer() const { return outer_; }
@@ -94,12 +96,27 @@ class Unit {
     bool requires_grad;
     const Cell* grad;
   };
+  // What resolving a cell changes of it.
+  struct Saved {
+    Ref<Cell> cell;
+    NodeId node;  // that it names in the open segment
+    GraphRef derivative;
+    uint64_t cached_sequence, leaf_sequence;
+    NodeId cached_node, leaf_node, leaf_of;
+    uint32_t cached_version;
+    int32_t leaf_depth;
+  };
   friend class CaptureBuilder;
+  void save(Cell& cell);
+  void take_back();
 
   std::vector<Given> given_;
   std::vector<std::pair<NodeId, const Cell*>> resolved_;  // before which node
+  std::vector<Saved> saved_;
   uint64_t sequence_;
   NodeId first_;
+  size_t operands_, attributes_, sources_, leaves_, customs_;  // the segment's, at the begin
+  int64_t pinned_bytes_;
   Unit* outer_;
   const bool proving_, keeps_;
   bool open_ = true;

@@ -74,7 +74,10 @@ class Result:
         return "\n".join(lines)
 
 
-def _capture(function: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
+def capture_of(
+    who: str, function: Callable[..., Any], args: Any, kwargs: dict[str, Any]
+) -> tuple[Any, list[Tensor]]:
+    """What one call records, with the tensors of its arguments."""
     from .compiler import _tensors_in
 
     _C.flush()
@@ -84,15 +87,20 @@ def _capture(function: Callable[..., Any], args: Any, kwargs: dict[str, Any]) ->
         result = function(*args, **kwargs)
         results = list(_tensors_in(result))
         if not results:
-            raise ValueError("bisect: the function must return the tensors that the step computes")
+            raise ValueError(f"{who}: the function must return the tensors that the step computes")
         capture = unit.finish(results)
     finally:
         unit.close()
     if capture.obstacle.startswith("reads a value"):
         raise RuntimeError(
-            f"bisect: {capture.obstacle_line} reads a value, which ends the step; bisect the part "
+            f"{who}: {capture.obstacle_line} reads a value, which ends the step; {who} the part "
             "before it"
         )
+    return capture, given
+
+
+def _capture(function: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
+    capture, given = capture_of("bisect", function, args, kwargs)
     return capture.program(given)
 
 

@@ -782,7 +782,7 @@ def test_a_unit_is_not_cut():
     assert tn.jit.counters()["programs"] == 1
 
 
-# ---- containers: what is given stays what it is ---------------------------------------------------
+# ---- containers: what is given stays what it is --------------------------------------------------
 
 LISTS = [[1.0], [2.0]]
 
