@@ -159,8 +159,8 @@ def explain(function: Callable[..., Any] | None = None) -> Any:
     pending.
 
     With a function: another, ``explain(f)(*args)``, which calls it and gives a text of what it
-    recorded, the steps that compute its result, with what each reads, writes and costs, and for each
-    step why it is no part of an earlier one.
+    recorded, the steps that compute its result, with what each reads, writes and costs, and for
+    each step why it is no part of an earlier one.
 
     Errors: ValueError where the function returns no tensors; RuntimeError where it reads a value
     while it runs, which ends what can be explained at once.

@@ -139,7 +139,7 @@ def test_random_functions(seed):
 def test_most_random_functions_skip_python():
     skipped = 0
     for seed in range(40):
-        function, _, scope = make(seed)
+        function, _, _ = make(seed)
         f = tn.compile(function)
         x, y = tn.randn(4, 3), tn.randn(4, 3)
         for _ in range(4):
