@@ -881,3 +881,45 @@ def test_results_stay_right_when_written_to():
         assert x.tolist() == [0, 1, 2, 3] and c.tolist() == [0, 1, 2, 3]
     c.add_(1)
     assert x.tolist() == [1, 2, 3, 4]
+
+
+COMMON = {
+    "einsum": lambda a, b: tn.einsum("ij,jk->ik", a, b),
+    "fields": lambda a, b: a.max(0).values + b.sort(-1)[0],
+    "unpacking": lambda a, b: [v + i for i, (v, _) in enumerate(zip(a, b))],
+    "dtype": lambda a, b: a.to(tn.float64) * b.double(),
+    "creation": lambda a, b: tn.zeros_like(a) + tn.arange(4) + tn.ones(4, dtype=tn.float64),
+    "indexing": lambda a, b: (a[None, ..., 0], b[1:, ::2], a[tn.arange(2)]),
+    "masks": lambda a, b: tn.where(a > b, a, 0.0).masked_fill(b > 0, 1.0),
+    "text": lambda a, b: (a.view(a.size(0), -1), f"{a.shape[0]}:{len(b)}"),
+    "dictionaries": lambda a, b: {**{"a": a}, "b": b, "c": {"x": a}["x"]},
+}
+
+
+@pytest.mark.parametrize("name", COMMON)
+def test_common_code_is_proven(name):
+    check(COMMON[name], (tn.randn(4, 4), tn.randn(4, 4)))
+
+
+def test_lists_of_modules():
+    class Stack(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = nn.ModuleList([nn.Linear(4, 4) for _ in range(3)])
+
+        def forward(self, x, skips=None):
+            for i, layer in enumerate(self.layers):
+                x = layer(x) if skips is None or i not in skips else x
+            return x / len(self.layers)
+
+    model = Stack()
+    f = tn.compile(model)
+    x = tn.randn(2, 4)
+    for _ in range(4):
+        same(f(x), model(x))
+    assert skips(f) == 2, f.explain()
+    model.layers.append(nn.ReLU())
+    same(f(x), model(x))
+    model.layers[0] = nn.Identity()
+    same(f(x), model(x))
+    same(f(x, (1,)), model(x, (1,)))

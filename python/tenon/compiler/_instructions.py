@@ -11,7 +11,7 @@ from typing import Any
 
 from tenon._C import Size, Tensor
 
-from ._prove import CONSTANTS, MODES, Leave, Unprovable
+from ._prove import CONSTANTS, MODES, PLAIN, Leave, Unprovable
 
 _Run = Callable[[Any, Any, dis.Instruction], "int | None"]
 INSTRUCTIONS: dict[str, _Run] = {}
@@ -208,11 +208,13 @@ def _is_op(walk: Any, frame: Any, i: dis.Instruction) -> None:
 @_for("CONTAINS_OP")
 def _contains_op(walk: Any, frame: Any, i: dis.Instruction) -> None:
     value, container = _pop(frame, 2)
-    if not isinstance(value, CONSTANTS) or type(container) not in (list, tuple, dict, str, set):
+    if type(container) not in (list, tuple, dict, str, set):
         raise Unprovable(f"asks whether a {type(container).__name__} contains something")
     if type(container) is not str:
         walk.reader.contents(container)
-        walk._check_plain(container)
+    for part in (value, *(() if type(container) is str else container)):
+        if type(part) not in PLAIN and type(part) is not type:
+            raise Unprovable(f"compares a {type(part).__name__}")
     frame.stack.append((value in container) != bool(i.arg))
 
 

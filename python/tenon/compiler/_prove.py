@@ -35,6 +35,7 @@ TENSOR_METHODS = frozenset(
     + ("is_contiguous", "is_floating_point", "is_complex", "_to_dtype")
 )
 MODES = (no_grad, enable_grad)
+_FIELDS = frozenset(("values", "indices"))
 
 
 class Unprovable(Exception):
@@ -238,6 +239,8 @@ class Reader:
             return Bound(getattr(type(value), name), value) if callable(found) else found
         if isinstance(value, type):
             return self._class_attribute(value, name)
+        if isinstance(value, tuple) and self.is_fresh(value) and name in _FIELDS:
+            return getattr(value, name)  # of what an operation with several results returns
         if isinstance(value, (types.FunctionType, types.BuiltinFunctionType, types.MethodType)):
             raise Unprovable(f"reads the attribute '{name}' of a function")
         return self._instance_attribute(value, name, call)

@@ -196,6 +196,12 @@ class Walk:
             return function(*args)
         if function is sum and args:
             return self._sum(*args)
+        if function is len and len(args) == 1 and not self._is_ours(args[0]):
+            return self._call_special("__len__", args[0], "asks for the length of")
+        if function in _ITERATING:
+            args = tuple(
+                v if self._is_ours(v) and type(v) is not Tensor else self._iterator(v) for v in args
+            )
         for value in (*args, *kwargs.values()):
             if id(function) in NUMBERS_ONLY:
                 if type(value) not in CONSTANTS and type(value) not in (list, tuple):
@@ -225,7 +231,8 @@ class Walk:
         for cls in classes if isinstance(classes, tuple) else (classes,):
             if isinstance(cls, types.UnionType):
                 continue
-            if not isinstance(cls, type) or not (type(cls) is type or cls is Parameter):
+            is_known = type(cls) is type or cls is Parameter or any(cls is kind for kind in PLAIN)
+            if not isinstance(cls, type) or not is_known:
                 raise Unprovable("asks for an instance of a class with a metaclass")
         if not isinstance(value, (type, *PLAIN, list, dict, Tensor)):
             self.reader.note("class", value, type(value))
@@ -408,14 +415,18 @@ class Walk:
             if type(value) in (list, dict):
                 self.reader.contents(value)
             return self.reader.make(iter(value))
-        found, held = self.reader.of_class(type(value), "__iter__")
-        if found and isinstance(held, types.FunctionType):
-            self.reader.note("class", value, type(value))
-            return self._call_function(held, (value,), {})
-        raise Unprovable(f"goes through a {type(value).__name__}")
+        return self._call_special("__iter__", value, "goes through")
+
+    def _call_special(self, name: str, value: Any, doing: str) -> Any:
+        found, held = self.reader.of_class(type(value), name)
+        if not found or not isinstance(held, types.FunctionType):
+            raise Unprovable(f"{doing} a {type(value).__name__}")
+        self.reader.note("class", value, type(value))
+        return self._call_function(held, (value,), {})
 
 
 _DEEP = (set, frozenset)
+_ITERATING = (enumerate, zip, list, tuple, iter)
 
 
 # Imported last: the table's functions take a Walk.
