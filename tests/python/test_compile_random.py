@@ -5,7 +5,7 @@ import linecache
 import random
 
 import pytest
-from test_compile import same
+from compiled import same
 
 import tenon as tn
 
