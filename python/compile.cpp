@@ -112,6 +112,20 @@ PyObject* add_entry(PyObject* self, PyObject* args) {
   });
 }
 
+// why(args, kwargs)
+PyObject* tell_why(PyObject* self, PyObject* given) {
+  PyObject *args, *kwargs;
+  if (!PyArg_ParseTuple(given, "O!O!", &PyTuple_Type, &args, &PyDict_Type, &kwargs)) return nullptr;
+  return guarded([&] {
+    std::string why;
+    for (const auto& entry : reinterpret_cast<CompiledObject*>(self)->entries) {
+      why = why_not(*entry, args, kwargs);
+      if (!why.empty()) break;
+    }
+    return checked(PyUnicode_FromStringAndSize(why.data(), static_cast<Py_ssize_t>(why.size())));
+  });
+}
+
 PyObject* clear_entries(PyObject* self, PyObject*) {
   reinterpret_cast<CompiledObject*>(self)->entries.clear();
   release_deferred();
@@ -187,6 +201,7 @@ PyGetSetDef attributes[] = {
 
 PyMethodDef methods[] = {
     {"_add", add_entry, METH_VARARGS, "A call that may stand for others."},
+    {"_why", tell_why, METH_VARARGS, "What has changed for a call that none stands for."},
     {"_clear", clear_entries, METH_NOARGS, "Forgets them."},
     {"_count", count_entries, METH_NOARGS, "How many there are."},
     {nullptr, nullptr, 0, nullptr},

@@ -229,7 +229,7 @@ Template read_template(Entry& entry, nb::handle described) {
 
 }  // namespace
 
-bool matches(const Entry& entry, PyObject* args, PyObject* kwargs, Slots& slots) {
+static bool fits_arguments(const Entry& entry, PyObject* args, PyObject* kwargs, Slots& slots) {
   slots.tensors.clear();
   slots.objects.clear();
   if (!can_replay(*entry.capture) || default_dtype() != entry.default_dtype) return false;
@@ -269,7 +269,44 @@ bool matches(const Entry& entry, PyObject* args, PyObject* kwargs, Slots& slots)
     if (first == arguments ? was < arguments : first != was) return false;
     if (first < arguments && slots.objects[first] != slots.objects[k]) return false;
   }
-  return std::ranges::all_of(entry.guards, holds);
+  return true;
+}
+
+bool matches(const Entry& entry, PyObject* args, PyObject* kwargs, Slots& slots) {
+  return fits_arguments(entry, args, kwargs, slots) && std::ranges::all_of(entry.guards, holds);
+}
+
+std::string why_not(const Entry& entry, PyObject* args, PyObject* kwargs) {
+  Slots slots;
+  if (!fits_arguments(entry, args, kwargs, slots)) return {};  // a call of another kind
+  const auto broken = std::ranges::find_if_not(entry.guards, holds);
+  if (broken == entry.guards.end()) return {};
+  const auto text_of = [](PyObject* object) -> std::string {
+    PyObject* text = PyObject_Repr(object);
+    const char* bytes = text ? PyUnicode_AsUTF8(text) : nullptr;
+    std::string copy = bytes ? bytes : "?";
+    Py_XDECREF(text);
+    PyErr_Clear();
+    return copy.size() > 60 ? copy.substr(0, 57) + "..." : copy;
+  };
+  switch (broken->kind) {
+    case Guard::Kind::Item:
+      return text_of(broken->key) + " is another object, or gone, or new";
+    case Guard::Kind::TypeVersion:
+      return text_of(broken->object) + " has changed";
+    case Guard::Kind::Class:
+      return "an object is no " + text_of(broken->value) + " any more";
+    case Guard::Kind::List:
+    case Guard::Kind::Dict:
+      return std::string("a ") + Py_TYPE(broken->object)->tp_name + " has other items";
+    case Guard::Kind::Cell:
+      return "a variable of an outer function has been set";
+    case Guard::Kind::Function:
+      return text_of(broken->object) + " has other code or defaults";
+    case Guard::Kind::Fields:
+      return "an object has another dictionary";
+  }
+  return {};
 }
 
 std::shared_ptr<Entry> read_entry(PyObject* described) {

@@ -4,6 +4,7 @@
 #include <Python.h>
 
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "core/dtype.h"
@@ -77,6 +78,10 @@ struct Slots {
 
 // Whether the entry may stand for a call with these arguments; fills in the tensors.
 bool matches(const Entry& entry, PyObject* args, PyObject* kwargs, Slots& slots);
+
+// Which of the things that the function reads is not what it was, for a call whose arguments fit;
+// empty otherwise.
+std::string why_not(const Entry& entry, PyObject* args, PyObject* kwargs);
 
 // An entry from what the proof describes: (capture, arguments, keywords, guards, captured, given,
 // result) of python/tenon/compiler.

@@ -335,3 +335,15 @@ def test_hooks_on_tensors():
     w.grad = None
     f(x, v).sum().backward()
     assert w.grad.tolist() == [20, 20, 20]
+
+
+def test_explain_names_what_changed(monkeypatch):
+    def uses(x):
+        return x * SCALE
+
+    x = tn.randn(3)
+    f = tn.compile(uses)
+    settle(f, x)
+    monkeypatch.setitem(globals(), "SCALE", 3.0)
+    f(x)
+    assert "a proof no longer held: 'SCALE' is another object" in f.explain()

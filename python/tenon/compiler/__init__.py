@@ -93,6 +93,8 @@ class CompiledFunction(_C._CompiledBase):
             self._signatures.clear()
         self._signatures[key] = seen + 1
         self._report.calls += 1
+        if seen > 0 and (change := self._why(args, kwargs)):
+            self._report.changed = change
         if (seen == 0 and self._captures < _MOST_CAPTURES) or self._fullgraph:
             self._captures += 1
             return self._capture(key, args, kwargs, None)

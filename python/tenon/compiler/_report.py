@@ -39,6 +39,7 @@ class Report:
         self.differences: list[str] = []
         self.unproven: str = ""
         self.proven = 0
+        self.changed = ""  # what a proof of before no longer holds for
         self.given_up = False
         self._hopeless: set[Any] = set()
         self._places: dict[Any, int] = {}
@@ -83,6 +84,8 @@ class Report:
         lines = [f"{self.name}: {self.calls + skipped} calls, Python ran on {self.calls} of them"]
         if self.proven:
             lines.append(f"Python is skipped: {self.proven} proofs stand for {skipped} calls")
+        if self.changed:
+            lines.append(f"a proof no longer held: {self.changed}")
         if self.given_up:
             lines.append("no more proofs are tried: what the function reads changes too often")
         if self.unproven:
