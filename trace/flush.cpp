@@ -47,9 +47,12 @@ std::vector<Buffer> run_program(Program& program) {
   return blocking([&] { return executor().run(program); });
 }
 
-bool is_inside_unit(const Segment& segment, NodeId cut) {
-  return std::ranges::any_of(
-      segment.units, [&](const auto& unit) { return unit.first < cut && cut < unit.second; });
+// Adds a cut, at the begin of the unit that it would part. A loop of units so stays one of pieces.
+void add_cut(std::vector<NodeId>& cuts, const Segment& segment, NodeId cut) {
+  for (const auto& [begin, end] : segment.units) {
+    if (begin < cut && cut < end) cut = begin;
+  }
+  if (cut > (cuts.empty() ? 0 : cuts.back())) cuts.push_back(cut);
 }
 
 // Marks the nodes that failed, and what depends on them, so that the rest can still run.
@@ -295,7 +298,7 @@ void seal_and_run(Recorder& r) {
   if (!r.predictor.expects(segment)) {
     const Stream stream = make_stream(segment);
     for (size_t cut : cuts_for_flush(stream)) {
-      if (!is_inside_unit(segment, stream.nodes[cut])) cuts.push_back(stream.nodes[cut]);
+      add_cut(cuts, segment, stream.nodes[cut]);
     }
   }
   const std::vector<Ref<Segment>> pieces = cut_segment(r.segment, cuts, {});
@@ -314,7 +317,7 @@ void cut_if_large(Recorder& r) {
   for (size_t cut : cuts_for_cap(stream)) {
     const NodeId at =
         cut < stream.nodes.size() ? stream.nodes[cut] : static_cast<NodeId>(segment->nodes.size());
-    if (!is_inside_unit(*segment, at)) cuts.push_back(at);
+    add_cut(cuts, *segment, at);
   }
   if (cuts.empty()) {
     if (segment->nodes.size() < kNodeCap && r.pinned_bytes < pinned_bytes_cap) {

@@ -154,3 +154,19 @@ TEST_CASE("a unit is not cut at the period of its loop") {
   CHECK(runs_of(true) == 1);
   CHECK(runs_of(false) > 1);
 }
+
+TEST_CASE("a loop of units is cut between them") {
+  Tensor x = ramp({2});
+  flush();
+  executor_under_test().runs = 0;
+  executor_under_test().keys.clear();
+  for (int turn = 0; turn < 900; ++turn) {
+    x = apply([](Value v) { return v * 0.5 - 0.25; }, x);  // out of step with the unit
+    Unit unit({x});
+    for (int i = 0; i < 7; ++i) x = apply([](Value v) { return v * 1.0 + 1.0; }, x);
+    unit.close();
+  }
+  read(x);
+  CHECK(executor_under_test().runs > 10);
+  CHECK(executor_under_test().keys.size() < 12);
+}
