@@ -38,6 +38,7 @@ nb::list last_run() {
     entry["name"] = step.name;
     entry["seconds"] = step.seconds;
     entry["bytes"] = step.bytes;
+    entry["operations"] = step.operations;
     nb::list lines;
     std::string last;
     for (uint32_t origin : step.origins) {

@@ -13,6 +13,7 @@
 #include "python/arguments.h"
 #include "python/blocking.h"
 #include "python/caster.h"
+#include "python/compile.h"
 #include "python/deferred_release.h"
 #include "python/docstrings.h"
 #include "python/errors.h"
@@ -237,7 +238,8 @@ NB_MODULE(_C, m) {
   add_errors(m.ptr());
   add_types(m.ptr());
   if (make_tensor_type(m.ptr()) == nullptr) throw nb::python_error();
-  if (!make_size_type(m.ptr()) || !make_module_base(m.ptr())) throw nb::python_error();
+  if (!make_size_type(m.ptr()) || !make_module_base(m.ptr()) || !make_compiled_type(m.ptr()))
+    throw nb::python_error();
   m.attr("_all") = nb::dict();
   m.attr("_functions") = nb::dict();
   add_operations(m);
@@ -247,6 +249,7 @@ NB_MODULE(_C, m) {
   add_vmap(m);
   add_modules(m);
   add_inspection(m);
+  add_compile(m);
   add_nn(m);
   add_optim(m);
   tenon::jit::install();

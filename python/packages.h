@@ -5,6 +5,7 @@
 
 namespace tenon::python {
 
+void add_compile(nanobind::module_& m);
 void add_inspection(nanobind::module_& m);
 void add_nn(nanobind::module_& m);
 void add_optim(nanobind::module_& m);

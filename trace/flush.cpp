@@ -5,11 +5,14 @@
 #include <utility>
 
 #include "core/log.h"
+#include "core/profile.h"
 #include "core/threads.h"
+#include "trace/capture.h"
 #include "trace/compact.h"
 #include "trace/cut.h"
 #include "trace/executor.h"
 #include "trace/extract.h"
+#include "trace/origin.h"
 #include "trace/period.h"
 #include "trace/recorder.h"
 
@@ -42,6 +45,14 @@ auto blocking(Body&& body) {
 std::vector<Buffer> run_program(Program& program) {
   if (program.outputs.empty()) return {};
   return blocking([&] { return executor().run(program); });
+}
+
+// Adds a cut, at the begin of the unit that it would part. A loop of units so stays one of pieces.
+void add_cut(std::vector<NodeId>& cuts, const Segment& segment, NodeId cut) {
+  for (const auto& [begin, end] : segment.units) {
+    if (begin < cut && cut < end) cut = begin;
+  }
+  if (cut > (cuts.empty() ? 0 : cuts.back())) cuts.push_back(cut);
 }
 
 // Marks the nodes that failed, and what depends on them, so that the rest can still run.
@@ -90,10 +101,40 @@ void finish(const Ref<Segment>& segment, bool done) {
   segment_done().notify_all();
 }
 
+// A flush, and what came before it since the last one: Python, recording.
+class FlushSpan {
+ public:
+  explicit FlushSpan(const Segment& segment) : span_(ProfileEvent::Kind::Flush, "flush") {
+    ProfileEvent* flush = span_.event();
+    if (!flush) return;
+    ProfileEvent event;
+    event.kind = ProfileEvent::Kind::Record;
+    event.name = fmt::format("record {} nodes", segment.nodes.size());
+    event.begin = std::max(last_end, events_begin());
+    event.end = flush->begin;
+    for (const Node& node : segment.nodes) {
+      if (node.origin != 0 && (event.origins.empty() || event.origins.back() != node.origin)) {
+        event.origins.push_back(node.origin);
+      }
+      if (event.origins.size() == kMostLines) break;
+    }
+    add_event(std::move(event));
+  }
+  ~FlushSpan() {
+    if (span_.event()) last_end = event_clock();
+  }
+
+ private:
+  static constexpr size_t kMostLines = 64;
+  static inline thread_local int64_t last_end = 0;
+  ProfileSpan span_;
+};
+
 // Runs a sealed segment and compacts it. Throws what the run threw; the segment then stays pending
 // (or, after a data error, keeps just the cells that depend on the failed node).
 void run_sealed(const Ref<Segment>& segment) {
   if (segment->state != Segment::State::Pending) return;  // another thread has taken it
+  const FlushSpan span(*segment);
   segment->state = Segment::State::Running;
   try {
     resolve_sources(*segment);
@@ -208,6 +249,16 @@ void run_pieces(std::span<const Ref<Segment>> pieces) {
 
 }  // namespace
 
+std::vector<Buffer> run_at_once(Program& program) { return run_program(program); }
+
+void note_read(Recorder& r) {
+  if (!r.unit) return;
+  const uint32_t origin = current_origin();
+  for (Unit* unit = r.unit; unit; unit = unit->outer()) {
+    unit->note_obstacle("reads a value while it runs", origin);
+  }
+}
+
 bool needs_run(const Segment& segment, NodeId node) {
   const Node& definition = segment.nodes[node];
   return definition.op != Op::Input && !(definition.flags & Node::kValued) &&
@@ -235,6 +286,7 @@ void bring_home(Recorder& r) {
 }
 
 void seal_and_run(Recorder& r) {
+  note_read(r);
   if (!r.segment->cells && r.segment->nodes.empty()) return;
   if (r.transforms > 0 || r.scopes > 0) {  // bare ids are in use: nothing may be compacted
     run_in_place(r);
@@ -245,7 +297,9 @@ void seal_and_run(Recorder& r) {
   std::vector<NodeId> cuts;
   if (!r.predictor.expects(segment)) {
     const Stream stream = make_stream(segment);
-    for (size_t cut : cuts_for_flush(stream)) cuts.push_back(stream.nodes[cut]);
+    for (size_t cut : cuts_for_flush(stream)) {
+      add_cut(cuts, segment, stream.nodes[cut]);
+    }
   }
   const std::vector<Ref<Segment>> pieces = cut_segment(r.segment, cuts, {});
   next_segment(r);
@@ -256,13 +310,14 @@ void seal_and_run(Recorder& r) {
 void cut_if_large(Recorder& r) {
   constexpr size_t kNodeCap = 32768;
   if (r.segment->nodes.size() < r.next_check && r.pinned_bytes < pinned_bytes_cap) return;
-  if (r.transforms > 0) return;
+  if (r.transforms > 0 || r.unit) return;
   const Ref<Segment> segment = r.segment;
   const Stream stream = make_stream(*segment);
   std::vector<NodeId> cuts;
   for (size_t cut : cuts_for_cap(stream)) {
-    cuts.push_back(cut < stream.nodes.size() ? stream.nodes[cut]
-                                             : static_cast<NodeId>(segment->nodes.size()));
+    const NodeId at =
+        cut < stream.nodes.size() ? stream.nodes[cut] : static_cast<NodeId>(segment->nodes.size());
+    add_cut(cuts, *segment, at);
   }
   if (cuts.empty()) {
     if (segment->nodes.size() < kNodeCap && r.pinned_bytes < pinned_bytes_cap) {
@@ -377,6 +432,7 @@ static Buffer evaluate_root(Cell& root) {
 }
 
 Buffer evaluate(Cell& cell) {
+  note_read(recorder());
   if (!cell.view) return evaluate_root(cell);
   const Buffer root = evaluate_root(cell.root());
   return {root.storage, root.offset + cell.view->offset, cell.type};

@@ -4,6 +4,7 @@
 #include <thread>
 
 #include "core/error.h"
+#include "trace/capture.h"
 #include "trace/executor.h"
 #include "trace/origin.h"
 #include "trace/rules.h"
@@ -84,6 +85,8 @@ void open_segment(Recorder& recorder, Ref<Segment> segment) {
   segment->owner = &recorder;
   segment->state = Segment::State::Open;
   segment->positions.clear();
+  segment->units.clear();  // of a piece: its nodes have other numbers
+  if (recorder.unit) segment->units.emplace_back(0, kNoNode);
   recorder.segment = std::move(segment);
 }
 
@@ -211,6 +214,9 @@ Ref<Cell> make_cell(Value value) {
 
 void rebind(Cell& cell, Value value) {
   Recorder& r = recorder();
+  if (r.unit) [[unlikely]] {
+    for (const Unit* unit = r.unit; unit; unit = unit->outer()) unit->check_write(cell);
+  }
   const uint32_t level = r.segment->nodes[value.id].level;
   if (level > cell.level) {
     fail(ErrorKind::Runtime,

@@ -16,6 +16,8 @@
 
 namespace tenon {
 
+class Unit;
+
 struct OpenVmap {
   uint32_t instance;
   int64_t extent;
@@ -43,6 +45,7 @@ struct Recorder {
   int scopes = 0;                   // nesting of OpScope
   const char* operation = "tenon";  // name of the innermost one
   int transforms = 0;               // nesting of transforms: while any is open nothing is compacted
+  Unit* unit = nullptr;             // innermost unit that is recorded (see trace/capture.h)
   bool touched_exposed = false;     // this operation used a storage that is known outside
   bool sync_errors = false;         // every operation runs at once
   // Roots in memory known outside that this operation wrote, and where they live.
@@ -114,7 +117,9 @@ void bring_home(Recorder& recorder);      // copies written values into memory k
 // Inside transforms: values, without compaction. After a failure, that of `wanted` alone.
 void run_in_place(Recorder& recorder, NodeId wanted = kNoNode);
 bool needs_run(const Segment& segment, NodeId node);  // it has to be computed, and can be
-void cut_if_large(Recorder& recorder);                // caps, between public operations
+// A value is read, or the trace run: tells the units that are open.
+void note_read(Recorder& recorder);
+void cut_if_large(Recorder& recorder);  // caps, between public operations
 
 // A leaf's, made when it is first asked for.
 const Ref<LeafAnchor>& anchor_of(Cell& leaf);

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "core/error.h"
+#include "trace/capture.h"
 #include "trace/recorder.h"
 
 namespace tenon {
@@ -122,6 +123,9 @@ const Ref<LeafAnchor>& anchor_of(Cell& leaf) {
 
 Value resolve(Cell& cell) {
   Recorder& r = recorder();
+  if (r.unit) [[unlikely]] {
+    for (Unit* unit = r.unit; unit; unit = unit->outer()) unit->note_resolved(cell);
+  }
   if (!cell.view) {
     const NodeId value = resolve_value(r, cell);
     return {cell.requires_grad ? resolve_leaf(r, cell, value) : value};

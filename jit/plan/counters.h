@@ -24,6 +24,7 @@ struct StepRecord {
   std::string name;
   double seconds = 0;
   int64_t bytes = 0;              // read and written, each buffer once
+  int64_t operations = 0;         // arithmetic
   std::vector<uint32_t> origins;  // of its operations
 };
 // The steps of the calling thread's last run; times only while profiling is on.

@@ -7,6 +7,7 @@
 
 #include "core/env.h"
 #include "core/log.h"
+#include "core/profile.h"
 #include "jit/plan/key.h"
 #include "jit/plan/record.h"
 
@@ -94,7 +95,11 @@ Plan& plan_for(const Program& program) {
     std::shared_lock lock(t.mutex);
     if (const auto it = plans.find(key); it != plans.end()) return *it->second;
   }
-  auto plan = std::make_unique<Plan>(program, how);
+  std::unique_ptr<Plan> plan;
+  {
+    ProfileSpan span(ProfileEvent::Kind::Plan, "make a plan");
+    plan = std::make_unique<Plan>(program, how);
+  }
   count_plan();
   log(Category::Plan, "plan {}: {} nodes, {} kernels, {} of {} outputs may take an input's memory",
       to_hex(key), program.nodes.size(), plan->kernel_count(), plan->reuse_count(),

@@ -9,6 +9,7 @@
 
 #include "core/error.h"
 #include "core/log.h"
+#include "core/profile.h"
 #include "core/threads.h"
 #include "jit/plan/record.h"
 
@@ -81,6 +82,7 @@ class HotCompiler {
 
   static void compile(CompiledKernel& kernel) {
     const loop::Kernel* const code = &kernel.code;
+    ProfileSpan span(ProfileEvent::Kind::Compile, code->name.c_str());
     try {
       auto compiled = llvm_jit::compile({&code, 1}, llvm_jit::Tier::Hot);
       kernel.machine_code.push_back(compiled[0]);  // the old code stays: somebody may be in it

@@ -4,6 +4,7 @@
 #include <unordered_map>
 
 #include "core/error.h"
+#include "core/profile.h"
 #include "jit/plan/record.h"
 
 namespace tenon::jit {
@@ -46,6 +47,7 @@ std::vector<CompiledKernel*> intern_kernels(std::vector<loop::Kernel> kernels, b
     std::vector<const loop::Kernel*> codes;
     for (const CompiledKernel* kernel : fresh) codes.push_back(&kernel->code);
     std::vector<Ref<llvm_jit::CompiledCode>> machine_code;
+    ProfileSpan span(ProfileEvent::Kind::Compile, "compile kernels");
     try {
       machine_code = llvm_jit::compile(codes);
     } catch (...) {

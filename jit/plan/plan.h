@@ -18,6 +18,8 @@
 
 namespace tenon::jit {
 
+struct StepInfo;
+
 // A value in memory while a plan runs.
 struct PlanBuffer {
   NodeIndex node;
@@ -84,6 +86,7 @@ class Plan {
   Plan(const Program& program, Mode mode);
   std::vector<Buffer> run(Program& program);
   std::string explain() const;
+  std::vector<StepInfo> describe(const Program& program);  // see jit/plan/describe.h
   size_t kernel_count() const;
   size_t reuse_count() const;  // outputs that may take an input's memory
   const Graph& graph() const { return graph_; }
@@ -105,6 +108,8 @@ class Plan {
   void share_copies();
   uint32_t memory_of(uint32_t buffer) const;
   std::shared_ptr<const Binding> bind(const Program& program);
+  StepRecord record_of(const Step& step, const Program& program, const Binding& binding,
+                       int64_t start) const;
   void run_kernel(const KernelStep& step, const Step& info, Running& running);
   void run_gemm(const GemmStep& step, Running& running);
   void run_convolution(const ConvolutionStep& step, Running& running);

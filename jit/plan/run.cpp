@@ -1,12 +1,13 @@
 // Running plans: launches, library calls, errors.
 #include <atomic>
-#include <chrono>
 #include <memory>
 
 #include "core/allocator.h"
 #include "core/error.h"
+#include "core/profile.h"
 #include "core/threads.h"
 #include "jit/plan/bind.h"
+#include "jit/plan/describe.h"
 #include "jit/plan/hot.h"
 #include "jit/plan/library.h"
 #include "jit/plan/record.h"
@@ -140,6 +141,39 @@ void Plan::run_sort(const SortStep& step, Running& running) {
              step.descending);
 }
 
+StepRecord Plan::record_of(const Step& step, const Program& program, const Binding& binding,
+                           int64_t start) const {
+  StepRecord entry;
+  const int64_t end = event_clock();
+  entry.name = step.name;
+  entry.seconds = static_cast<double>(end - start) * 1e-9;
+  const auto add_bytes = [&](uint32_t buffer) { entry.bytes += binding.bytes[buffer]; };
+  const auto* kernel = std::get_if<KernelStep>(&step.what);
+  if (kernel) {
+    for (uint32_t buffer : kernel->buffers) add_bytes(buffer);
+  } else if (const auto* gemm = std::get_if<GemmStep>(&step.what)) {
+    add_bytes(gemm->a.buffer);
+    add_bytes(gemm->b.buffer);
+    add_bytes(gemm->result);
+  } else if (const auto* convolution = std::get_if<ConvolutionStep>(&step.what)) {
+    add_bytes(convolution->a);
+    add_bytes(convolution->b);
+    add_bytes(convolution->result);
+  } else if (const auto* sort = std::get_if<SortStep>(&step.what)) {
+    add_bytes(sort->values);
+    add_bytes(sort->result);
+  }
+  for (uint32_t source : step.sources) {
+    entry.origins.push_back(program.nodes[source].origin);
+    entry.operations += operations_of(program, source);
+  }
+  if (is_recording_events()) {
+    add_event({kernel ? ProfileEvent::Kind::Kernel : ProfileEvent::Kind::Library, entry.name, start,
+               end, 0, entry.bytes, entry.operations, entry.origins});
+  }
+  return entry;
+}
+
 std::vector<Buffer> Plan::run(Program& program) {
   Running running{program, bind(program), {}, {}, {}};
   const Binding& binding = *running.binding;
@@ -187,15 +221,14 @@ std::vector<Buffer> Plan::run(Program& program) {
     outputs[k].type = program.nodes[program.outputs[k]].type;
   }
 
-  const bool profiling = is_profiling();
+  const bool profiling = is_profiling() || is_recording_events();
   std::vector<StepRecord>& record = begin_record(steps_.size());
   std::optional<InterruptGuard> guard;
   for (size_t s = 0; s < steps_.size(); ++s) {
     const Step& step = steps_[s];
     if (writes_inputs && !guard && (last_fallible_ == kNone || s > last_fallible_)) guard.emplace();
     if (!guard) check_interrupt();
-    const auto start =
-        profiling ? std::chrono::steady_clock::now() : std::chrono::steady_clock::time_point{};
+    const int64_t start = profiling ? event_clock() : 0;
     if (const auto* kernel = std::get_if<KernelStep>(&step.what)) {
       run_kernel(*kernel, step, running);
     } else if (const auto* gemm = std::get_if<GemmStep>(&step.what)) {
@@ -205,24 +238,7 @@ std::vector<Buffer> Plan::run(Program& program) {
     } else {
       run_sort(std::get<SortStep>(step.what), running);
     }
-    if (!profiling) continue;
-    StepRecord entry;
-    entry.name = step.name;
-    entry.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    const auto add_bytes = [&](uint32_t buffer) { entry.bytes += binding.bytes[buffer]; };
-    if (const auto* kernel = std::get_if<KernelStep>(&step.what)) {
-      for (uint32_t buffer : kernel->buffers) add_bytes(buffer);
-    } else if (const auto* gemm = std::get_if<GemmStep>(&step.what)) {
-      add_bytes(gemm->a.buffer);
-      add_bytes(gemm->b.buffer);
-      add_bytes(gemm->result);
-    } else if (const auto* convolution = std::get_if<ConvolutionStep>(&step.what)) {
-      add_bytes(convolution->a);
-      add_bytes(convolution->b);
-      add_bytes(convolution->result);
-    }
-    for (uint32_t source : step.sources) entry.origins.push_back(program.nodes[source].origin);
-    record.push_back(std::move(entry));
+    if (profiling) record.push_back(record_of(step, program, binding, start));
   }
   return outputs;
 }

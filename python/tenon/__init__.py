@@ -106,24 +106,35 @@ channels_last = "channels_last"
 
 # What costs time to import comes when it is first asked for.
 if _typing.TYPE_CHECKING:
-    from . import autograd, cuda, func, jit, linalg, nn, optim, special, utils
+    from . import autograd, bisect, cuda, func, jit, linalg, nn, optim, profiler, special, utils
+    from .compiler import CompiledFunction, CompiledModule, compile
     from .func import vmap
     from .jit import explain
     from .serialization import load, load_safetensors, save, save_safetensors
-_LAZY = ("autograd", "cuda", "func", "linalg", "nn", "optim", "special", "utils", "jit")
+_LAZY = (
+    *("autograd", "bisect", "cuda", "func", "jit", "linalg", "nn", "optim", "profiler"),
+    *("special", "utils"),
+)
+_OF_PARTS = {
+    "CompiledFunction": "compiler",
+    "CompiledModule": "compiler",
+    "compile": "compiler",
+    "explain": "jit",
+    "load": "serialization",
+    "load_safetensors": "serialization",
+    "save": "serialization",
+    "save_safetensors": "serialization",
+    "vmap": "func",
+}
 
 
 def __getattr__(name: str) -> _typing.Any:
     if name in _LAZY:
         return _importlib.import_module(f"{__name__}.{name}")
-    if name in ("save_safetensors", "load_safetensors", "save", "load"):
-        return getattr(_importlib.import_module(f"{__name__}.serialization"), name)
-    if name == "explain":
-        return _importlib.import_module(f"{__name__}.jit").explain
-    if name in ("vmap",):
-        return getattr(_importlib.import_module(f"{__name__}.func"), name)
+    if name in _OF_PARTS:
+        return getattr(_importlib.import_module(f"{__name__}.{_OF_PARTS[name]}"), name)
     raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY, "save_safetensors", "load_safetensors", "explain", "vmap"})
+    return sorted({*globals(), *_LAZY, *_OF_PARTS})

@@ -14,7 +14,7 @@ Example::
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from tenon import _C
@@ -96,14 +96,14 @@ def reset() -> None:
 
 def last_run() -> list[dict[str, Any]]:
     """The steps of the last program this thread ran inside :func:`profile`: ``name``, ``seconds``,
-    ``bytes`` read and written, and the ``lines`` of the user's program they came from.
+    ``bytes`` read and written, arithmetic ``operations``, and the ``lines`` they came from.
 
     Example::
 
         >>> with tn.jit.profile():
         ...     total = tn.ones(4).exp().sum().item()
         >>> sorted(tn.jit.last_run()[0])
-        ['bytes', 'lines', 'name', 'seconds']
+        ['bytes', 'lines', 'name', 'operations', 'seconds']
     """
     return list(_C._jit.last_run())
 
@@ -153,17 +153,40 @@ def table(limit: int = 30) -> str:
     return "\n".join(lines)
 
 
-def explain() -> str:
-    """What would run if the pending operations were flushed now: the simplified graph, its groups
-    and why they end where they do, kernels and buffers. Empty when nothing is pending.
+def explain(function: Callable[..., Any] | None = None) -> Any:
+    """Without a function: what would run if the pending operations were flushed now: the simplified
+    graph, its groups and why they end where they do, kernels and buffers. Empty when nothing is
+    pending.
+
+    With a function: another, ``explain(f)(*args)``, which calls it and gives a text of what it
+    recorded, the steps that compute its result, with what each reads, writes and costs, and for
+    each step why it is no part of an earlier one.
+
+    Errors: ValueError where the function returns no tensors; RuntimeError where it reads a value
+    while it runs, which ends what can be explained at once.
 
     Example::
 
         >>> x = tn.ones(4).exp().sum()
         >>> "exp" in tn.jit.explain()
         True
+        >>> text = tn.explain(lambda x: (x @ x).relu().sum())(tn.ones(8, 8))
+        >>> "apart: not in matmul: a kernel of its own kind" in text
+        True
     """
-    return str(_C._jit.explain_pending())
+    if function is None:
+        return str(_C._jit.explain_pending())
+    called: Callable[..., Any] = function
+
+    def explained(*args: Any, **kwargs: Any) -> str:
+        from .bisect import capture_of
+        from .compiler._report import kernel_lines
+
+        capture, _ = capture_of("explain", called, args, kwargs)
+        nodes = [f"  {line}" for line in str(capture).strip().split("\n")]
+        return "\n".join([*nodes, "runs", *kernel_lines(capture)])
+
+    return explained
 
 
 def memory_stats() -> dict[str, int]:

@@ -1,0 +1,237 @@
+#include "python/compile.h"
+
+#include <structmember.h>
+
+#include <algorithm>
+#include <memory>
+#include <vector>
+
+#include "python/arguments.h"
+#include "python/caster.h"
+#include "python/compile_entry.h"
+#include "python/deferred_release.h"
+#include "python/tensor_type.h"
+
+namespace tenon::python {
+namespace {
+
+struct CompiledObject {
+  PyObject_HEAD PyObject* dict;
+  PyObject* weak_references;
+  PyObject* slow;
+  Py_ssize_t skipped;
+  std::vector<std::shared_ptr<Entry>> entries;
+};
+
+constexpr size_t kMostEntries = 8;
+
+bool is_watched() {  // by a debugger or a profiler, which must see the lines
+#if PY_VERSION_HEX < 0x030c0000
+  const PyThreadState* state = PyThreadState_Get();
+  return state->c_tracefunc != nullptr || state->c_profilefunc != nullptr;
+#else
+  return true;
+#endif
+}
+
+PyObject* build(const Template& shape, std::vector<Tensor>& results, std::vector<PyObject*>& made,
+                const Slots& slots) {
+  switch (shape.kind) {
+    case Template::Kind::Result: {
+      PyObject*& object = made[shape.index];
+      if (object == nullptr) object = wrap(std::move(results[shape.index]));
+      return Py_NewRef(object);
+    }
+    case Template::Kind::Given:
+      return Py_NewRef(slots.objects[shape.index]);
+    case Template::Kind::Constant:
+      return Py_NewRef(shape.object);
+    default:
+      break;
+  }
+  const auto count = static_cast<Py_ssize_t>(shape.parts.size());
+  PyObject* whole = checked(shape.kind == Template::Kind::List    ? PyList_New(count)
+                            : shape.kind == Template::Kind::Tuple ? PyTuple_New(count)
+                                                                  : PyDict_New());
+  for (Py_ssize_t i = 0; i < count; ++i) {
+    PyObject* part = build(shape.parts[i], results, made, slots);
+    if (shape.kind == Template::Kind::List) {
+      PyList_SET_ITEM(whole, i, part);
+    } else if (shape.kind == Template::Kind::Tuple) {
+      PyTuple_SET_ITEM(whole, i, part);
+    } else {
+      PyDict_SetItem(whole, shape.keys[i], part);
+      Py_DECREF(part);
+    }
+  }
+  return whole;
+}
+
+PyObject* run(const std::shared_ptr<Entry>& entry, const Slots& slots) {
+  std::vector<Tensor> results = entry->launch->run(*entry->capture, slots.tensors);
+  if (results.empty()) results = replay(*entry->capture, slots.tensors);
+  std::vector<PyObject*> made(results.size(), nullptr);
+  struct Made {
+    std::vector<PyObject*>& objects;
+    ~Made() {
+      for (PyObject* object : objects) Py_XDECREF(object);
+    }
+  } holder{made};
+  return build(entry->result, results, made, slots);
+}
+
+PyObject* call(PyObject* self, PyObject* args, PyObject* kwargs) {
+  auto* compiled = reinterpret_cast<CompiledObject*>(self);
+  if (!compiled->entries.empty() && !is_watched()) {
+    Slots slots;
+    for (size_t i = 0; i < compiled->entries.size(); ++i) {
+      const std::shared_ptr<Entry> entry = compiled->entries[i];
+      if (!matches(*entry, args, kwargs, slots)) continue;
+      ++compiled->skipped;
+      if (i > 0) std::swap(compiled->entries[i], compiled->entries[i - 1]);  // the likeliest first
+      return guarded([&] { return run(entry, slots); });
+    }
+  }
+  if (compiled->slow == nullptr) {
+    PyErr_SetString(PyExc_RuntimeError, "a compiled function without a function");
+    return nullptr;
+  }
+  PyObject* slow = Py_NewRef(compiled->slow);
+  PyObject* result = PyObject_Call(slow, args, kwargs);
+  Py_DECREF(slow);
+  return result;
+}
+
+PyObject* add_entry(PyObject* self, PyObject* args) {
+  return guarded([&]() -> PyObject* {
+    std::shared_ptr<Entry> entry = read_entry(args);
+    auto& entries = reinterpret_cast<CompiledObject*>(self)->entries;
+    if (entries.size() == kMostEntries) entries.pop_back();
+    entries.insert(entries.begin(), std::move(entry));
+    Py_RETURN_NONE;
+  });
+}
+
+// why(args, kwargs)
+PyObject* tell_why(PyObject* self, PyObject* given) {
+  PyObject *args, *kwargs;
+  if (!PyArg_ParseTuple(given, "O!O!", &PyTuple_Type, &args, &PyDict_Type, &kwargs)) return nullptr;
+  return guarded([&] {
+    std::string why;
+    for (const auto& entry : reinterpret_cast<CompiledObject*>(self)->entries) {
+      why = why_not(*entry, args, kwargs);
+      if (!why.empty()) break;
+    }
+    return checked(PyUnicode_FromStringAndSize(why.data(), static_cast<Py_ssize_t>(why.size())));
+  });
+}
+
+PyObject* clear_entries(PyObject* self, PyObject*) {
+  reinterpret_cast<CompiledObject*>(self)->entries.clear();
+  release_deferred();
+  Py_RETURN_NONE;
+}
+
+PyObject* count_entries(PyObject* self, PyObject*) {
+  return PyLong_FromSize_t(reinterpret_cast<CompiledObject*>(self)->entries.size());
+}
+
+// ---- the type
+// ------------------------------------------------------------------------------------
+
+PyObject* create(PyTypeObject* type, PyObject*, PyObject*) {
+  PyObject* self = type->tp_alloc(type, 0);
+  if (self != nullptr)
+    new (&reinterpret_cast<CompiledObject*>(self)->entries) decltype(CompiledObject::entries)();
+  return self;
+}
+
+int traverse(PyObject* self, visitproc visit, void* arg) {
+  auto* compiled = reinterpret_cast<CompiledObject*>(self);
+  Py_VISIT(compiled->dict);
+  Py_VISIT(compiled->slow);
+  Py_VISIT(Py_TYPE(self));
+  for (const auto& entry : compiled->entries) {
+    if (entry.use_count() > 1) continue;  // a call is under way
+    for (PyObject* object : entry->references) Py_VISIT(object);
+  }
+  return 0;
+}
+
+int clear(PyObject* self) {
+  auto* compiled = reinterpret_cast<CompiledObject*>(self);
+  Py_CLEAR(compiled->dict);
+  Py_CLEAR(compiled->slow);
+  compiled->entries.clear();
+  return 0;
+}
+
+void deallocate(PyObject* self) {
+  auto* compiled = reinterpret_cast<CompiledObject*>(self);
+  PyTypeObject* type = Py_TYPE(self);
+  PyObject_GC_UnTrack(self);
+  if (compiled->weak_references != nullptr) PyObject_ClearWeakRefs(self);
+  clear(self);
+  using Entries = decltype(compiled->entries);
+  compiled->entries.~Entries();
+  release_deferred();
+  type->tp_free(self);
+  Py_DECREF(type);
+}
+
+// As a function in a class: bound to the instance.
+PyObject* bind(PyObject* self, PyObject* instance, PyObject*) {
+  if (instance == nullptr || instance == Py_None) return Py_NewRef(self);
+  return PyMethod_New(self, instance);
+}
+
+PyMemberDef members[] = {
+    {"__dictoffset__", T_PYSSIZET, offsetof(CompiledObject, dict), READONLY, nullptr},
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(CompiledObject, weak_references), READONLY,
+     nullptr},
+    {"_slow", T_OBJECT, offsetof(CompiledObject, slow), 0, nullptr},
+    {"_skipped", T_PYSSIZET, offsetof(CompiledObject, skipped), 0, nullptr},
+    {nullptr, 0, 0, 0, nullptr},
+};
+
+PyGetSetDef attributes[] = {
+    {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, nullptr, nullptr},
+    {nullptr, nullptr, nullptr, nullptr, nullptr},
+};
+
+PyMethodDef methods[] = {
+    {"_add", add_entry, METH_VARARGS, "A call that may stand for others."},
+    {"_why", tell_why, METH_VARARGS, "What has changed for a call that none stands for."},
+    {"_clear", clear_entries, METH_NOARGS, "Forgets them."},
+    {"_count", count_entries, METH_NOARGS, "How many there are."},
+    {nullptr, nullptr, 0, nullptr},
+};
+
+}  // namespace
+
+bool make_compiled_type(PyObject* module) {
+  PyType_Slot slots[] = {
+      {Py_tp_doc, const_cast<char*>("Calls of tenon.compile's functions.")},
+      {Py_tp_new, reinterpret_cast<void*>(create)},
+      {Py_tp_call, reinterpret_cast<void*>(call)},
+      {Py_tp_traverse, reinterpret_cast<void*>(traverse)},
+      {Py_tp_clear, reinterpret_cast<void*>(clear)},
+      {Py_tp_dealloc, reinterpret_cast<void*>(deallocate)},
+      {Py_tp_descr_get, reinterpret_cast<void*>(bind)},
+      {Py_tp_members, members},
+      {Py_tp_getset, attributes},
+      {Py_tp_methods, methods},
+      {0, nullptr},
+  };
+  PyType_Spec spec = {
+      .name = "tenon._CompiledBase",
+      .basicsize = sizeof(CompiledObject),
+      .itemsize = 0,
+      .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
+      .slots = slots,
+  };
+  PyObject* type = PyType_FromSpec(&spec);
+  return type != nullptr && PyModule_AddObjectRef(module, "_CompiledBase", type) == 0;
+}
+
+}  // namespace tenon::python

@@ -1,0 +1,90 @@
+// A recorded call of a compiled function, and what must hold for it to stand for another.
+#pragma once
+
+#include <Python.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/dtype.h"
+#include "trace/capture.h"
+
+namespace tenon::python {
+
+// Strong references of one entry, in one place for the garbage collector.
+using References = std::vector<PyObject*>;
+
+// An argument: its own shape of data, with tensors and values at the leaves.
+struct ArgumentGuard {
+  enum class Kind : uint8_t { Tensor, Value, Same, List, Tuple, Dict } kind;
+  PyObject* object = nullptr;  // Tensor: its Python type; Value, Same: what it must be
+  TypeId type = 0;
+  bool requires_grad = false;
+  std::vector<ArgumentGuard> parts;
+  std::vector<PyObject*> keys;
+};
+
+// Something that the function reads besides its arguments.
+struct Guard {
+  enum class Kind : uint8_t { Item, TypeVersion, Class, List, Cell, Function, Fields, Dict } kind;
+  PyObject* object;
+  PyObject* key = nullptr;    // Item
+  PyObject* value = nullptr;  // null: absent
+  unsigned version = 0;       // TypeVersion
+  std::vector<PyObject*> parts;
+};
+
+// How the result is made of tensors.
+struct Template {
+  enum class Kind : uint8_t { Result, Given, Constant, List, Tuple, Dict } kind;
+  size_t index = 0;
+  PyObject* object = nullptr;
+  std::vector<Template> parts;
+  std::vector<PyObject*> keys;
+};
+
+struct Captured {
+  PyObject* object;
+  const Cell* cell;
+  TypeId type;
+  bool requires_grad;
+};
+
+struct Entry {
+  Ref<Capture> capture;
+  std::unique_ptr<Launch> launch;
+  DType default_dtype;
+  std::vector<ArgumentGuard> positional, keyword;
+  std::vector<PyObject*> names;
+  std::vector<Guard> guards;
+  std::vector<Captured> captured;
+  std::vector<uint32_t> first_alias;  // by slot of an argument: the first slot with its cell
+  size_t slots = 0;
+  Template result;
+  References references;
+
+  PyObject* keep(PyObject* object) {
+    references.push_back(Py_NewRef(object));
+    return object;
+  }
+  ~Entry();
+};
+
+struct Slots {
+  std::vector<Tensor> tensors;
+  std::vector<PyObject*> objects;  // borrowed from the call's arguments
+};
+
+// Whether the entry may stand for a call with these arguments; fills in the tensors.
+bool matches(const Entry& entry, PyObject* args, PyObject* kwargs, Slots& slots);
+
+// Which of the things that the function reads is not what it was, for a call whose arguments fit;
+// empty otherwise.
+std::string why_not(const Entry& entry, PyObject* args, PyObject* kwargs);
+
+// An entry from what the proof describes: (capture, arguments, keywords, guards, captured, given,
+// result) of python/tenon/compiler.
+std::shared_ptr<Entry> read_entry(PyObject* described);
+
+}  // namespace tenon::python

@@ -1,0 +1,158 @@
+// What a function recorded, as a program of the tensors it was given.
+//
+// In: the nodes that a call of the function appended to the open segment, and the tensors that it
+// was given and that it returned. Out: a Capture, which can be recorded again with other tensors of
+// the same types (`replay`), run at once (`Launch`), or looked at (`program_of`). What must hold
+// for a replay to be the call: the function did nothing that is no node - it read no value, wrote
+// to no tensor that it was given, and used no tensor that is neither given nor made by it.
+// Otherwise the capture has an obstacle, and only serves to be looked at.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "core/small_vector.h"
+#include "trace/cell.h"
+#include "trace/tensor.h"
+
+namespace tenon {
+
+struct Capture : RefCounted {
+  static constexpr uint32_t kUnknown = ~uint32_t{0};
+  static constexpr uint32_t kFirstKept = uint32_t{1} << 31;  // slots from here on: in `kept`
+
+  struct Node {
+    Op op;  // Input: the value of a given tensor, read here for the first time
+    TypeId type;
+    DerivativeMask mask;
+    uint32_t origin;
+    uint32_t operands, operand_count;  // offset into Capture::operands
+    uint32_t axes, axes_count;         // offset into Capture::attributes
+    uint32_t sizes, sizes_count;
+    uint32_t slot;  // of an Input; kUnknown: neither given nor made here
+  };
+  struct Result {
+    enum class Kind : uint8_t { Given, Computed, View, Same };
+    Kind kind;
+    uint32_t source;  // slot, node, or a result: the view's base, the same tensor
+    uint32_t version = 0;
+    Op op = Op::Alias;  // View: its movement
+    Dims axes, sizes, dims;
+    bool detached = false;
+  };
+
+  std::vector<TypeId> given;  // types of the given tensors
+  std::vector<Node> nodes;
+  std::vector<uint32_t> operands;
+  std::vector<int64_t> attributes;
+  std::vector<Result> results;  // those asked for, then bases of views
+  size_t asked = 0;
+  uint16_t blocked = 0;  // reverse modes that were blocked
+  size_t recorded = 0;   // nodes that the function appended, dead ones included
+  std::string obstacle;  // why it can't stand for a call; empty: it can
+  uint32_t obstacle_origin = 0;
+  bool draws = false;        // random numbers
+  std::vector<Buffer> kept;  // what else it read, if the unit keeps that
+
+  std::span<const uint32_t> operands_of(const Node& node) const {
+    return {operands.data() + node.operands, node.operand_count};
+  }
+  std::span<const int64_t> axes_of(const Node& node) const {
+    return {attributes.data() + node.axes, node.axes_count};
+  }
+  std::span<const int64_t> sizes_of(const Node& node) const {
+    return {attributes.data() + node.sizes, node.sizes_count};
+  }
+};
+
+// A unit: what is recorded while one is open is not cut by caps, nor at the period of a loop inside
+// it. Watches what is recorded, for a capture.
+class Unit {
+ public:
+  // Proving: what is no recording raises, before it is done, and what was recorded is taken back
+  // when the unit ends. (Left there, a view's node would stand before those that Python is to
+  // record, and gradients would be summed in another order.)
+  // Keeping: holds the buffers of tensors that are neither given nor computed.
+  explicit Unit(std::vector<Tensor> given, bool proving = false, bool keeps = false);
+  ~Unit();
+  Unit(const Unit&) = delete;
+
+  // Ends the unit. A capture of what it recorded that `results` need.
+  Ref<Capture> finish(std::span<const Tensor> results);
+  // Ends it without one: the function raised, or nobody asks.
+  void close();
+
+  // The recorder tells.
+  void note_resolved(Cell& cell);
+  void check_write(const Cell& cell) const;
+  void note_obstacle(const std::string& what, uint32_t origin);
+  Unit* outer() const { return outer_; }
+
+ private:
+  struct Given {
+    Ref<Cell> cell;
+    TypeId type;
+    uint32_t version;
+    bool requires_grad;
+    const Cell* grad;
+  };
+  // What resolving a cell changes of it.
+  struct Saved {
+    Ref<Cell> cell;
+    NodeId node;  // that it names in the open segment
+    GraphRef derivative;
+    uint64_t cached_sequence, leaf_sequence;
+    NodeId cached_node, leaf_node, leaf_of;
+    uint32_t cached_version;
+    int32_t leaf_depth;
+  };
+  friend class CaptureBuilder;
+  void save(Cell& cell);
+  void take_back();
+
+  std::vector<Given> given_;
+  std::vector<std::pair<NodeId, const Cell*>> resolved_;  // before which node
+  std::vector<Saved> saved_;
+  uint64_t sequence_;
+  NodeId first_;
+  size_t operands_, attributes_, sources_, leaves_, customs_;  // the segment's, at the begin
+  int64_t pinned_bytes_;
+  Unit* outer_;
+  const bool proving_, keeps_;
+  bool open_ = true;
+  std::string obstacle_;
+  uint32_t obstacle_origin_ = 0;
+};
+
+// No transform, no mode that runs each operation at once.
+bool is_outside_transforms();
+// Whether a capture may stand for a call now: no transform or operation is open.
+bool can_replay(const Capture& capture);
+// Records it again with these tensors, which have the types of those it was captured with. Returns
+// the results asked for.
+std::vector<Tensor> replay(const Capture& capture, std::span<const Tensor> given);
+
+// The capture as a program for an executor: inputs in the order of its Input nodes that are needed
+// (`slots` names them), outputs in the order of its computed results.
+Program program_of(const Capture& capture, std::vector<uint32_t>* slots = nullptr);
+
+// One that its buffers are complete when it returns; other threads run meanwhile.
+std::vector<Buffer> run_at_once(Program& program);
+
+// Runs a capture's program at once where that is the same: every given tensor is a buffer without a
+// derivative to record, nothing is drawn at random, no result is a view.
+class Launch {
+ public:
+  explicit Launch(const Capture& capture);
+  // Empty: not now, replay it.
+  std::vector<Tensor> run(const Capture& capture, std::span<const Tensor> given);
+
+ private:
+  bool possible_ = false;
+  bool busy_ = false;  // under the interpreter lock: another thread runs the program
+  Program program_;
+  std::vector<uint32_t> slots_;    // by input
+  std::vector<uint32_t> outputs_;  // by computed result: the output of the program
+};
+
+}  // namespace tenon

@@ -1,0 +1,192 @@
+// Captures recorded again, as programs, and launched.
+#include <algorithm>
+#include <utility>
+
+#include "trace/capture.h"
+#include "trace/executor.h"
+#include "trace/recorder.h"
+
+namespace tenon {
+
+bool is_outside_transforms() {
+  const Recorder& r = recorder();
+  return r.depth == 0 && r.transforms == 0 && r.scopes == 0 && r.vmaps.empty() && !r.sync_errors;
+}
+bool can_replay(const Capture& capture) {
+  return is_outside_transforms() && recorder().blocked == capture.blocked;
+}
+
+std::vector<Tensor> replay(const Capture& capture, std::span<const Tensor> given) {
+  OpScope scope("compile");
+  Recorder& r = recorder();
+  SmallVector<Value, 32> values, operands;
+  SmallVector<int64_t, 8> sizes;
+  for (const Capture::Node& node : capture.nodes) {
+    if (node.op == Op::Input) {
+      values.push_back(scope.use(given[node.slot]));
+      continue;
+    }
+    r.origin = node.origin;
+    operands.clear();
+    for (uint32_t operand : capture.operands_of(node)) operands.push_back(values[operand]);
+    sizes = SmallVector<int64_t, 8>(capture.sizes_of(node));
+    if (node.op == Op::RandomBits) {
+      Generator& generator = default_generator();
+      sizes[sizes.size() - 2] = static_cast<int64_t>(generator.seed);
+      sizes[sizes.size() - 1] = static_cast<int64_t>(generator.calls++);
+    }
+    values.push_back(
+        append_masked(node.op, node.type, operands, capture.axes_of(node), sizes, node.mask));
+  }
+  std::vector<Tensor> results(capture.results.size());
+  const auto make = [&](auto&& self, size_t i) -> const Tensor& {
+    Tensor& made = results[i];
+    if (made.defined()) return made;
+    const Capture::Result& result = capture.results[i];
+    switch (result.kind) {
+      case Capture::Result::Kind::Given:
+        made = given[result.source];
+        break;
+      case Capture::Result::Kind::Computed:
+        made = scope.result(values[result.source]);
+        made.cell()->version = result.version;
+        break;
+      case Capture::Result::Kind::View:
+        made =
+            make_view(self(self, result.source), result.op, result.axes, result.sizes, result.dims);
+        made.cell()->view->detached = result.detached;
+        break;
+      case Capture::Result::Kind::Same:
+        made = self(self, result.source);
+        break;
+    }
+    return made;
+  };
+  for (size_t i = 0; i < results.size(); ++i) make(make, i);
+  results.resize(capture.asked);
+  return results;
+}
+
+Program program_of(const Capture& capture, std::vector<uint32_t>* slots) {
+  Program program;
+  constexpr uint32_t kDead = ~uint32_t{0}, kLive = kDead - 1;
+  std::vector<uint32_t> index(capture.nodes.size(), kDead);
+  for (const Capture::Result& result : capture.results) {
+    if (result.kind == Capture::Result::Kind::Computed) index[result.source] = kLive;
+  }
+  for (size_t i = capture.nodes.size(); i-- > 0;) {
+    if (index[i] != kLive) continue;
+    const auto operands = capture.operands_of(capture.nodes[i]);
+    const bool is_redirect = capture.nodes[i].op == Op::Redirect;  // reads its first operand
+    for (uint32_t operand : is_redirect ? operands.first(1) : operands) index[operand] = kLive;
+  }
+  const auto dense = [](TypeId id) {
+    const Type& type = type_of(id);
+    return is_dense(type) ? id : intern_contiguous(type.dtype, type.device, type.dims());
+  };
+  for (size_t i = 0; i < capture.nodes.size(); ++i) {
+    if (index[i] != kLive) continue;
+    const Capture::Node& node = capture.nodes[i];
+    index[i] = static_cast<uint32_t>(program.nodes.size());
+    ProgramNode out{};
+    out.op = node.op;
+    out.type = node.type;
+    out.origin = node.origin;
+    out.operands = static_cast<uint32_t>(program.operands.size());
+    auto operands = capture.operands_of(node);
+    if (node.op == Op::Redirect) {
+      out.op = Op::Alias;
+      operands = operands.first(1);
+    }
+    out.operand_count = static_cast<uint8_t>(operands.size());
+    for (uint32_t operand : operands) program.operands.push_back(index[operand]);
+    out.axes = static_cast<uint32_t>(program.attributes.size());
+    out.axes_count = node.axes_count;
+    const auto axes = capture.axes_of(node), sizes = capture.sizes_of(node);
+    program.attributes.insert(program.attributes.end(), axes.begin(), axes.end());
+    out.sizes = static_cast<uint32_t>(program.attributes.size());
+    out.sizes_count = node.sizes_count;
+    program.attributes.insert(program.attributes.end(), sizes.begin(), sizes.end());
+    if (node.op == Op::Input) {
+      program.inputs.push_back(Buffer{{}, 0, node.type});
+      program.donatable.push_back(0);
+      if (slots) slots->push_back(node.slot);
+    }
+    program.nodes.push_back(out);
+  }
+  for (const Capture::Result& result : capture.results) {
+    if (result.kind != Capture::Result::Kind::Computed) continue;
+    const uint32_t node = index[result.source];
+    program.nodes[node].type = dense(program.nodes[node].type);
+    const bool known = std::ranges::find(program.outputs, node) != program.outputs.end();
+    if (!known) program.outputs.push_back(node);
+  }
+  return program;
+}
+
+Launch::Launch(const Capture& capture) {
+  if (capture.draws || capture.nodes.empty()) return;
+  for (const Capture::Result& result : capture.results) {
+    if (result.kind == Capture::Result::Kind::View || result.kind == Capture::Result::Kind::Same) {
+      return;
+    }
+  }
+  program_ = program_of(capture, &slots_);
+  // A value that is an input, or returned twice, needs the trace's care.
+  size_t computed = 0;
+  for (const Capture::Result& result : capture.results) {
+    if (result.kind != Capture::Result::Kind::Computed) continue;
+    if (capture.nodes[result.source].op == Op::Input) return;
+    ++computed;
+  }
+  possible_ = computed > 0 && computed == program_.outputs.size();
+}
+
+std::vector<Tensor> Launch::run(const Capture& capture, std::span<const Tensor> given) {
+  if (!possible_ || busy_ || recorder().unit) return {};
+  {
+    TraceLock lock;
+    const Recorder& r = recorder();
+    const bool records_derivatives = !(r.blocked & reverse_bit(0));
+    for (size_t i = 0; i < slots_.size(); ++i) {
+      const Cell& cell = *given[slots_[i]].cell();
+      if (cell.view || cell.segment || !cell.buffer.storage ||
+          (records_derivatives && (cell.requires_grad || cell.derivative)) ||
+          cell.buffer.storage->exposures.load(std::memory_order_relaxed) > 0) {
+        return {};
+      }
+      program_.inputs[i] = cell.buffer;
+      program_.inputs[i].type = cell.type;
+    }
+  }
+  busy_ = true;
+  struct Done {
+    Launch& launch;
+    ~Done() {
+      for (Buffer& input : launch.program_.inputs) input.storage = nullptr;
+      launch.busy_ = false;
+    }
+  } done{*this};
+  std::vector<Buffer> buffers;
+  try {
+    buffers = run_at_once(program_);
+  } catch (const DataError&) {  // recorded, it fails when it is read
+    return {};
+  }
+  std::vector<Tensor> results;
+  size_t next = 0;
+  for (size_t i = 0; i < capture.asked; ++i) {
+    const Capture::Result& result = capture.results[i];
+    if (result.kind == Capture::Result::Kind::Given) {
+      results.push_back(given[result.source]);
+      continue;
+    }
+    const TypeId type = capture.nodes[result.source].type;
+    results.push_back(from_buffer(std::move(buffers[next++])));
+    results.back().cell()->type = type;
+    results.back().cell()->version = result.version;
+  }
+  return results;
+}
+
+}  // namespace tenon

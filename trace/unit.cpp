@@ -1,0 +1,120 @@
+// Units while they are open: what they watch, and taking back what a proof recorded.
+#include <algorithm>
+#include <utility>
+
+#include "core/error.h"
+#include "trace/capture.h"
+#include "trace/recorder.h"
+
+namespace tenon {
+
+Unit::Unit(std::vector<Tensor> given, bool proving, bool keeps) : proving_(proving), keeps_(keeps) {
+  TraceLock lock;
+  Recorder& r = recorder();
+  for (const Tensor& tensor : given) {
+    Cell& cell = *tensor.cell();
+    given_.push_back(
+        {tensor.cell(), cell.type, cell.root().version, cell.requires_grad, cell.grad.get()});
+  }
+  sequence_ = r.segment->sequence;
+  first_ = static_cast<NodeId>(r.segment->nodes.size());
+  operands_ = r.segment->operand_pool.size();
+  attributes_ = r.segment->attributes.size();
+  sources_ = r.segment->sources.size();
+  leaves_ = r.segment->leaves.size();
+  customs_ = r.segment->customs.size();
+  pinned_bytes_ = r.pinned_bytes;
+  outer_ = std::exchange(r.unit, this);
+  if (!outer_) r.segment->units.emplace_back(first_, kNoNode);
+}
+
+Unit::~Unit() {
+  try {
+    close();
+  } catch (...) {  // what the cap ran failed: its cells stay pending, and say so when they are read
+  }
+}
+
+void Unit::close() {
+  if (!std::exchange(open_, false)) return;
+  TraceLock lock;
+  Recorder& r = recorder();
+  if (proving_) take_back();
+  // Units of one thread nest, but for functions that a generator left half-way.
+  for (Unit** at = &r.unit; *at; at = &(*at)->outer_) {
+    if (*at != this) continue;
+    *at = outer_;
+    break;
+  }
+  if (r.unit) return;
+  if (!r.segment->units.empty() && r.segment->units.back().second == kNoNode) {
+    r.segment->units.back().second = static_cast<NodeId>(r.segment->nodes.size());
+  }
+  if (r.scopes == 0) cut_if_large(r);
+}
+
+void Unit::save(Cell& cell) {
+  const bool is_saved =
+      std::ranges::any_of(saved_, [&](const Saved& saved) { return saved.cell.get() == &cell; });
+  const Segment* open = recorder().segment.get();
+  if (is_saved || (cell.segment == open && cell.node >= first_)) return;
+  saved_.push_back({Ref<Cell>(&cell), cell.segment == open ? cell.node : kNoNode, cell.derivative,
+                    cell.cached_sequence, cell.leaf_sequence, cell.cached_node, cell.leaf_node,
+                    cell.leaf_of, cell.cached_version, cell.leaf_depth});
+}
+
+void Unit::take_back() {
+  Recorder& r = recorder();
+  Segment& segment = *r.segment;
+  if (segment.sequence != sequence_) return;
+  for (Saved& saved : saved_) {
+    Cell& cell = *saved.cell;
+    if (cell.view) {
+      Segment::unbind(cell);
+      if (saved.node != kNoNode) segment.bind(cell, saved.node);
+      cell.derivative = std::move(saved.derivative);
+    }
+    cell.cached_sequence = saved.cached_sequence;
+    cell.cached_node = saved.cached_node;
+    cell.cached_version = saved.cached_version;
+    cell.leaf_sequence = saved.leaf_sequence;
+    cell.leaf_node = saved.leaf_node;
+    cell.leaf_of = saved.leaf_of;
+    cell.leaf_depth = saved.leaf_depth;
+  }
+  saved_.clear();
+  for (Cell *cell = segment.cells, *next = nullptr; cell; cell = next) {
+    next = cell->next;
+    if (cell->node >= first_) Segment::unbind(*cell);  // made by the proof: nobody reads it
+  }
+  segment.nodes.resize(first_);
+  segment.operand_pool.resize(operands_);
+  segment.attributes.resize(attributes_);
+  segment.sources.resize(sources_);
+  segment.leaves.resize(leaves_);
+  segment.customs.resize(customs_);
+  r.pinned_bytes = pinned_bytes_;
+}
+
+void Unit::note_resolved(Cell& cell) {
+  if (proving_) {
+    for (Cell* at = &cell; at; at = at->view ? at->view->base.get() : nullptr) save(*at);
+  }
+  resolved_.emplace_back(static_cast<NodeId>(recorder().segment->nodes.size()), &cell);
+}
+
+// A cell of before names a node of before, or a buffer.
+void Unit::check_write(const Cell& cell) const {
+  if (!proving_) return;
+  const bool is_own = cell.segment && cell.segment->sequence == sequence_ && cell.node >= first_;
+  check(is_own, ErrorKind::Runtime, "writes to a tensor that it was given");
+}
+
+void Unit::note_obstacle(const std::string& what, uint32_t origin) {
+  if (proving_) fail(ErrorKind::Runtime, "{}", what);
+  if (!obstacle_.empty()) return;
+  obstacle_ = what;
+  obstacle_origin_ = origin;
+}
+
+}  // namespace tenon
