@@ -8,5 +8,6 @@ namespace tenon::python {
 void add_inspection(nanobind::module_& m);
 void add_nn(nanobind::module_& m);
 void add_optim(nanobind::module_& m);
+void add_regions(nanobind::module_& m);
 
 }  // namespace tenon::python

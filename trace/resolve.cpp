@@ -1,6 +1,7 @@
 // The node of the open segment that stands for a tensor: its value's, a leaf's alias, a view's
 // movement.
 #include <cstring>
+#include <utility>
 
 #include "core/error.h"
 #include "trace/recorder.h"
@@ -14,8 +15,9 @@ void check_level(const Recorder& r, uint32_t level) {
     if (open.instance == level) return;
   }
   fail(ErrorKind::Runtime,
-       "{}: this tensor belongs to a vmap that has ended; return it from the mapped function "
-       "instead of keeping it",
+       "{}: this tensor belongs to a vmap that has ended (or the body of a scan, cond or "
+       "while_loop); "
+       "return it from the function instead of keeping it",
        current_operation());
 }
 
@@ -122,6 +124,12 @@ const Ref<LeafAnchor>& anchor_of(Cell& leaf) {
 
 Value resolve(Cell& cell) {
   Recorder& r = recorder();
+  // What stands for a tensor serves after the branch of a cond, too.
+  struct NoFloor {
+    Recorder& r;
+    const uint32_t floor = std::exchange(r.floor, 0);
+    ~NoFloor() { r.floor = floor; }
+  } no_floor{r};
   if (!cell.view) {
     const NodeId value = resolve_value(r, cell);
     return {cell.requires_grad ? resolve_leaf(r, cell, value) : value};

@@ -60,6 +60,10 @@ class Fuser {
     for (NodeIndex n = 0; n < graph_.nodes.size(); ++n) {
       const GraphNode& node = graph_[n];
       if (node.op == Op::Argsort) wanted_[node.operands[0]] = 1;
+      if (info(node.op).group == PrimitiveClass::Region) {
+        wanted_[n] = 1;
+        for (NodeIndex operand : node.operands) wanted_[operand] = 1;
+      }
       if (node.op == Op::DotGeneral) {
         for (NodeIndex operand : node.operands) {
           wanted_[matrix_view(graph_, algebra_, operand).base] = 1;

@@ -26,6 +26,8 @@ enum class GroupKind : uint8_t {
   Concatenate,  // one kernel an operand
   Gemm,
   Sort,
+  Region,        // a scan, while or cond: a plan of its own a body
+  RegionOutput,  // stored by the region
 };
 const char* name_of(GroupKind kind);
 

@@ -10,18 +10,11 @@
 #include "jit/plan/hot.h"
 #include "jit/plan/library.h"
 #include "jit/plan/record.h"
+#include "jit/plan/running.h"
 #include "trace/executor.h"
 #include "trace/origin.h"
 
 namespace tenon::jit {
-
-struct Plan::Running {
-  Program& program;
-  std::shared_ptr<const Binding> binding;
-  std::vector<void*> pointers;  // by buffer
-  Ref<Storage> slab;
-  loop::ErrorSlot error;
-};
 
 namespace {
 
@@ -131,6 +124,18 @@ void Plan::run_sort(const SortStep& step, Running& running) {
              step.descending);
 }
 
+void Plan::run_step(const Step& step, Running& running) {
+  if (const auto* kernel = std::get_if<KernelStep>(&step.what)) {
+    run_kernel(*kernel, step, running);
+  } else if (const auto* gemm = std::get_if<GemmStep>(&step.what)) {
+    run_gemm(*gemm, running);
+  } else if (const auto* sort = std::get_if<SortStep>(&step.what)) {
+    run_sort(*sort, running);
+  } else {
+    run_region(std::get<RegionStep>(step.what), running);
+  }
+}
+
 std::vector<Buffer> Plan::run(Program& program) {
   Running running{program, bind(program), {}, {}, {}};
   const Binding& binding = *running.binding;
@@ -187,13 +192,7 @@ std::vector<Buffer> Plan::run(Program& program) {
     if (!guard) check_interrupt();
     const auto start =
         profiling ? std::chrono::steady_clock::now() : std::chrono::steady_clock::time_point{};
-    if (const auto* kernel = std::get_if<KernelStep>(&step.what)) {
-      run_kernel(*kernel, step, running);
-    } else if (const auto* gemm = std::get_if<GemmStep>(&step.what)) {
-      run_gemm(*gemm, running);
-    } else {
-      run_sort(std::get<SortStep>(step.what), running);
-    }
+    run_step(step, running);
     if (!profiling) continue;
     StepRecord entry;
     entry.name = step.name;

@@ -420,6 +420,8 @@ std::vector<KernelCode> schedule(const Placement& placement, Algebra& algebra, u
     }
     case GroupKind::Gemm:
     case GroupKind::Sort:
+    case GroupKind::Region:
+    case GroupKind::RegionOutput:
       break;
   }
   return kernels;

@@ -107,9 +107,10 @@ channels_last = "channels_last"
 # What costs time to import comes when it is first asked for.
 if _typing.TYPE_CHECKING:
     from . import autograd, cuda, func, jit, linalg, nn, optim, special, utils
-    from .func import vmap
+    from .func import cond, scan, vmap, while_loop
     from .jit import explain
     from .serialization import load, load_safetensors, save, save_safetensors
+_OF_FUNC = ("cond", "scan", "vmap", "while_loop")
 _LAZY = ("autograd", "cuda", "func", "linalg", "nn", "optim", "special", "utils", "jit")
 
 
@@ -120,10 +121,12 @@ def __getattr__(name: str) -> _typing.Any:
         return getattr(_importlib.import_module(f"{__name__}.serialization"), name)
     if name == "explain":
         return _importlib.import_module(f"{__name__}.jit").explain
-    if name in ("vmap",):
+    if name in _OF_FUNC:
         return getattr(_importlib.import_module(f"{__name__}.func"), name)
     raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY, "save_safetensors", "load_safetensors", "explain", "vmap"})
+    return sorted(
+        {*globals(), *_LAZY, "save_safetensors", "load_safetensors", "explain", *_OF_FUNC}
+    )

@@ -23,6 +23,7 @@ STRUCTURAL = (
     "scan",
     "contraction",
     "sort",
+    "region",
 )
 KEYS = {
     "kind",
