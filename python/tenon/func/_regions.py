@@ -92,7 +92,8 @@ def scan(
     """
     carry, carry_spec = _tensors(init, "scan: init")
     if xs is None:
-        stacks, xs_spec = [], None
+        stacks: list[Tensor] = []
+        xs_spec = None
         if length is None:
             raise ValueError("scan: without xs, length must say how many steps there are")
     else:
