@@ -60,7 +60,7 @@ class _Recurrent(Module):
 
     gates: ClassVar[int]
     states: ClassVar[int]
-    step: ClassVar[Step]
+    step: ClassVar[Any]  # a static method: Step
 
     def __init__(
         self,
@@ -351,7 +351,7 @@ class RNNCellBase(Module):
     """One step of a recurrent layer: what the cells share."""
 
     gates: ClassVar[int]
-    step: ClassVar[Step]
+    step: ClassVar[Any]  # a static method: Step
 
     def __init__(
         self,
