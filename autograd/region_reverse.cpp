@@ -8,7 +8,9 @@
 // mode over the body, one depth deeper.
 #include <algorithm>
 #include <bit>
+#include <map>
 
+#include "autograd/region_sums.h"
 #include "autograd/reverse.h"
 #include "core/error.h"
 #include "trace/region.h"
@@ -199,14 +201,11 @@ void vjp_Scan(RuleContext& c, Value, Needs needs, Cotangents out) {
     parameters.push_back(body.parameter(type));
     return parameters.back();
   };
-  std::vector<Value> of_carry(carried), sums(count), of_ys(program.outputs.size());
+  std::vector<Value> of_carry(carried), of_ys(program.outputs.size());
   for (size_t k = 0; k < carried; ++k) {
     if (!active[k]) continue;
     const Value arrived = cotangent_of(c, k);
     of_carry[k] = carry(region.input_type(k), arrived ? arrived : zeros_of(region.input_type(k)));
-  }
-  for (size_t k = carried + xs_count; k < count; ++k) {
-    if (active[k]) sums[k] = carry(region.input_type(k), zeros_of(region.input_type(k)));
   }
   // What a step of the second scan may read of the first one's.
   std::vector<Value> xs, inputs(count), saved(program.nodes.size());
@@ -241,7 +240,11 @@ void vjp_Scan(RuleContext& c, Value, Needs needs, Cotangents out) {
     xs.push_back(arrived);
   }
 
+  const auto is_parameter = [&](Value value) { return body.is_parameter(value); };
+  const auto varies = [&](Value value) { return body.is_inside(value); };
   std::vector<std::pair<size_t, size_t>> results;  // operand, output of the second scan
+  std::vector<std::pair<size_t, Value>> outside;   // operand, what each step adds to its cotangent
+  std::vector<Value> leaves;                       // of those, what has to be stacked
   {
     BodyWalk walk(region, inputs, active, saved, c);
     for (size_t k = 0; k < program.outputs.size(); ++k) {
@@ -262,18 +265,37 @@ void vjp_Scan(RuleContext& c, Value, Needs needs, Cotangents out) {
     for (size_t k = carried + xs_count; k < count; ++k) {
       if (!active[k]) continue;
       const Value arrived = walk.cotangent(k);
-      give(k, arrived ? sums[k] + arrived : sums[k]);
+      const size_t before = leaves.size();
+      if (!arrived) continue;
+      if (autograd::find_step_leaves(arrived, is_parameter, varies, leaves)) {
+        outside.emplace_back(k, arrived);
+        continue;
+      }
+      leaves.resize(before);
+      give(k, carry(region.input_type(k), zeros_of(region.input_type(k))) + arrived);
     }
     for (size_t k = carried; k < carried + xs_count; ++k) {
       if (active[k]) give(k, or_zeros(k));
     }
+  }
+  // Where the stack of a leaf is: an output of the second scan, unless it is one of its xs.
+  const auto is_x = [&](Value leaf) {
+    return std::ranges::find(xs_parameters, leaf) != xs_parameters.end() ||
+           std::ranges::any_of(residuals, [&](const auto& r) { return r.first == leaf; });
+  };
+  std::map<uint32_t, size_t> stacks;
+  for (size_t i = parameters.size(); i < outputs.size(); ++i) {
+    stacks.try_emplace(autograd::behind_aliases(outputs[i], is_parameter).id, i);
+  }
+  for (Value leaf : leaves) {
+    if (!is_x(leaf) && stacks.try_emplace(leaf.id, outputs.size()).second) outputs.push_back(leaf);
   }
   body.finish(outputs);
 
   std::vector<uint32_t> stacked_nodes;
   std::vector<Value> stacked_parameters;
   for (const auto& [parameter, node] : residuals) {
-    if (!body.is_used(parameter)) continue;
+    if (!body.is_used(parameter) && std::ranges::find(leaves, parameter) == leaves.end()) continue;
     stacked_parameters.push_back(parameter);
     stacked_nodes.push_back(node);
   }
@@ -287,9 +309,20 @@ void vjp_Scan(RuleContext& c, Value, Needs needs, Cotangents out) {
     xs.insert(xs.end(), all.end() - stacked_nodes.size(), all.end());
   }
   parameters.insert(parameters.end(), xs_parameters.begin(), xs_parameters.end());
-  const std::vector<Value> arrived = record_scan(body, parameters, begin, xs, length, !reverse);
+  const std::vector<Value> arrived =
+      outputs.empty() ? std::vector<Value>()
+                      : record_scan(body, parameters, begin, xs, length, !reverse);
   for (const auto& [operand, output] : results) {
     if (needs[operand]) out[operand] = arrived[output];
+  }
+  const auto stack_of = [&](Value leaf) {
+    if (const auto x = std::ranges::find(xs_parameters, leaf); x != xs_parameters.end()) {
+      return xs[static_cast<size_t>(x - xs_parameters.begin())];
+    }
+    return arrived[stacks.at(leaf.id)];
+  };
+  for (const auto& [operand, term] : outside) {
+    out[operand] = autograd::sum_of_steps(term, is_parameter, stack_of);
   }
 }
 

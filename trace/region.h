@@ -66,6 +66,8 @@ class RegionRecording {
   void close();
 
   bool is_used(Value parameter) const;
+  bool is_parameter(Value value) const;
+  bool is_inside(Value value) const { return is_inside(value.id); }  // before it is finished
   // Nodes outside that the body reads, ascending; and stacks of which it reads one element a step
   // (draws of random numbers).
   const std::vector<NodeId>& constants() const { return constants_; }

@@ -133,6 +133,10 @@ void RegionRecording::finish(std::span<const Value> outputs) {
   close();
 }
 
+bool RegionRecording::is_parameter(Value value) const {
+  return std::ranges::find(parameters_, value.id) != parameters_.end();
+}
+
 bool RegionRecording::is_used(Value parameter) const {
   return std::ranges::binary_search(used_, parameter.id);
 }
