@@ -6,7 +6,7 @@ from ._layers import __all__ as _layer_names
 from .containers import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
 from .module import Module
 from .parameter import Buffer, Parameter
-from .recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell, RNNCellBase
+from .recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
 
 __all__ = [
     "GRU",
@@ -22,7 +22,6 @@ __all__ = [
     "ParameterDict",
     "ParameterList",
     "RNNCell",
-    "RNNCellBase",
     "Sequential",
     "functional",
     "init",
