@@ -11,7 +11,8 @@ namespace tenon::autograd {
 // arrays they lie in.
 class ReverseWalk::Context final : public RuleContext {
  public:
-  Context(Level& level, uint32_t node, DerivativeMask bit) : level_(level), node_(node) {
+  Context(Level& level, uint32_t node, DerivativeMask for_bit) : level_(level), node_(node) {
+    bit = for_bit;
     if (level.graph) {
       const GraphNode& from = level.graph->nodes[node];
       load(from.op, from.type, from.mask & bit,
@@ -36,6 +37,9 @@ class ReverseWalk::Context final : public RuleContext {
 
   Value operand(int k) override { return fetch(operands_[k]); }
   Value result() override { return fetch(node_); }
+
+  std::span<const Value> output_cotangents() override { return of_outputs_; }
+  void set_output_cotangents(std::span<const Value> cotangents) { of_outputs_ = cotangents; }
 
   size_t operand_count() const { return operands_.size(); }
   uint32_t operand_node(size_t k) const { return operands_[k]; }
@@ -65,13 +69,12 @@ class ReverseWalk::Context final : public RuleContext {
 
   Level& level_;
   const uint32_t node_;
+  std::span<const Value> of_outputs_;
   Dims axes_, sizes_;
   SmallVector<uint32_t, 4> operands_;
   SmallVector<TypeId, 4> types_;
   std::array<bool, 256> needs_{};
 };
-
-namespace {}  // namespace
 
 Place place_of(Cell& cell) {
   Place place{nullptr, resolve(cell).id};
@@ -91,7 +94,10 @@ Place place_of(Cell& cell) {
   return place;
 }
 
-ReverseWalk::ReverseWalk(int depth, bool retain) : bit_(reverse_bit(depth)), retain_(retain) {
+ReverseWalk::ReverseWalk(int depth, bool retain, DerivativeMask stands_for)
+    : bit_(reverse_bit(depth)),
+      recorded_bit_(stands_for != 0 ? stands_for : bit_),
+      retain_(retain) {
   resolve_sources(*recorder().segment);  // a cut whose run failed left the way back open
 }
 
@@ -200,6 +206,7 @@ void ReverseWalk::visit(Level& level, uint32_t node) {
         level.graph ? name_of(level.graph->nodes[node].op) : name_of(r.segment->nodes[node].op));
 
   Context context(level, node, bit_);
+  context.recorded_bit = recorded_bit_;
   const auto needs = context.needs();
   if (std::ranges::none_of(needs, [](bool need) { return need; })) return;
   std::vector<Value> cotangents(context.operand_count());
@@ -212,7 +219,11 @@ void ReverseWalk::visit(Level& level, uint32_t node) {
     if (!is_on_the_way(level, node)) return;
     call_custom(level, node, *custom.derivative, context.operand_types, cotangents);
     saves = custom.derivative->saves;
+  } else if (context.op == Op::RegionOutput) {
+    return gather_at_region(level, context.operand_node(0), context.axes[0], cotangent);
   } else {
+    const auto of_outputs = of_outputs_.find({level.graph.get(), node});
+    if (of_outputs != of_outputs_.end()) context.set_output_cotangents(of_outputs->second);
     transpose(context, cotangent, needs, cotangents);
     saves = saved_values(context.op, needs) != 0;
   }
@@ -225,6 +236,15 @@ void ReverseWalk::visit(Level& level, uint32_t node) {
   } else {
     r.segment->nodes[node].flags |= Node::kFreed;
   }
+}
+
+// A region's outputs have their cotangents in one place, and it is visited once.
+void ReverseWalk::gather_at_region(Level& level, uint32_t region, int64_t output, Value cotangent) {
+  std::vector<Value>& sums = of_outputs_[{level.graph.get(), region}];
+  const auto at = static_cast<size_t>(output);
+  if (sums.size() <= at) sums.resize(at + 1);
+  sums[at] = sums[at] ? sums[at] + cotangent : cotangent;
+  level.cotangents[region] = cotangent;  // any: so that the region is visited
 }
 
 Value ReverseWalk::import(Level& level, uint32_t node) {

@@ -27,7 +27,8 @@ Place place_of(Cell& cell);
 class ReverseWalk {
  public:
   // `retain` keeps what nodes save, so that another walk may follow.
-  ReverseWalk(int depth, bool retain);
+  // `stands_for`: the bit in the masks of regions, where it isn't the depth's own.
+  ReverseWalk(int depth, bool retain, DerivativeMask stands_for = 0);
 
   void seed(const Place& place, Value cotangent);
   // Asks for the cotangent that arrives at a place; returns a number for `watched`.
@@ -58,11 +59,12 @@ class ReverseWalk {
   static CustomPlace custom_of(const Level& level, uint32_t node);
   void call_custom(const Level& level, uint32_t node, const CustomDerivative& derivative,
                    std::span<const TypeId> types, std::span<Value> cotangents);
+  void gather_at_region(Level& level, uint32_t region, int64_t output, Value cotangent);
   void deliver(Level& level, uint32_t call, int output, Value cotangent);
   void arrive_at_leaf(const Ref<LeafAnchor>& leaf, Value cotangent);
   static Value import(Level& level, uint32_t node);
 
-  const DerivativeMask bit_;
+  const DerivativeMask bit_, recorded_bit_;
   const bool retain_;
   using Order = std::pair<uint64_t, uint64_t>;     // a segment's number and part
   std::map<Order, Level, std::greater<>> levels_;  // latest segment first
@@ -72,8 +74,24 @@ class ReverseWalk {
   std::vector<std::pair<Ref<Graph>, uint32_t>> to_free_;
   std::set<std::pair<const Graph*, uint32_t>> goals_;
   std::set<const LeafAnchor*> leaf_goals_;
-  // Of calls of functions with derivatives of their own: the outputs' gradients so far.
+  // Of regions, and calls of functions with derivatives of their own: the outputs' gradients so
+  // far.
   std::map<std::pair<const Graph*, uint32_t>, std::vector<Value>> of_outputs_;
+};
+
+// What a rule sees of a node of the open segment.
+class NodeContext final : public RuleContext {
+ public:
+  NodeContext(NodeId id, DerivativeMask bit);
+  Value operand(int k) override { return {operands_[k]}; }
+  Value result() override { return {id_}; }
+  const std::vector<NodeId>& operands() const { return operands_; }
+
+ private:
+  NodeId id_;
+  Dims axes_, sizes_;
+  std::vector<NodeId> operands_;
+  std::vector<TypeId> types_;
 };
 
 // The gradient as hooks leave it.

@@ -13,8 +13,9 @@ namespace tenon {
 #include "generated/structural.inc"
 #undef TENON_STRUCTURAL
 
-#define TENON_FORWARD_RULES(apply) \
-  apply(ReduceMax) apply(ReduceMin) apply(ReduceProd) apply(Cumprod) apply(Cummax) apply(Cummin)
+#define TENON_FORWARD_RULES(apply)                                                               \
+  apply(ReduceMax) apply(ReduceMin) apply(ReduceProd) apply(Cumprod) apply(Cummax) apply(Cummin) \
+      apply(Scan) apply(While) apply(Cond) apply(RegionOutput)
 #define TENON_DECLARE(Name) Value jvp_##Name(RuleContext&, std::span<const Value>);
 TENON_FORWARD_RULES(TENON_DECLARE)
 #undef TENON_DECLARE

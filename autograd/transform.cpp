@@ -124,37 +124,22 @@ Tensor ForwardTransform::enter(const Tensor& primal, const Tensor& tangent) {
   return scope.result(scope.use(inputs_.back().first));
 }
 
-namespace {
-
-class NodeContext final : public RuleContext {
- public:
-  explicit NodeContext(NodeId id) : id_(id) {
-    const Segment& segment = *recorder().segment;
-    const Node& node = segment.nodes[id];
-    op = node.op;
-    type = node.type;
-    axes_ = Dims(segment.axes_of(node));
-    sizes_ = Dims(segment.sizes_of(node));
-    axes = axes_;
-    sizes = sizes_;
-    for (NodeId operand : segment.operands_of(node)) {
-      operands_.push_back(operand);
-      types_.push_back(segment.nodes[operand].type);
-    }
-    operand_types = types_;
+NodeContext::NodeContext(NodeId id, DerivativeMask for_bit) : id_(id) {
+  const Segment& segment = *recorder().segment;
+  const Node& node = segment.nodes[id];
+  op = node.op;
+  type = node.type;
+  bit = recorded_bit = for_bit;
+  axes_ = Dims(segment.axes_of(node));
+  sizes_ = Dims(segment.sizes_of(node));
+  axes = axes_;
+  sizes = sizes_;
+  for (NodeId operand : segment.operands_of(node)) {
+    operands_.push_back(operand);
+    types_.push_back(segment.nodes[operand].type);
   }
-  Value operand(int k) override { return {operands_[k]}; }
-  Value result() override { return {id_}; }
-  const std::vector<NodeId>& operands() const { return operands_; }
-
- private:
-  NodeId id_;
-  Dims axes_, sizes_;
-  std::vector<NodeId> operands_;
-  std::vector<TypeId> types_;
-};
-
-}  // namespace
+  operand_types = types_;
+}
 
 ForwardTransform::Result ForwardTransform::exit(std::span<const Tensor> outputs) {
   OpScope scope("jvp");
@@ -196,7 +181,7 @@ ForwardTransform::Result ForwardTransform::exit(std::span<const Tensor> outputs)
     if (node.op == Op::Input || !(node.active & bit)) continue;
     check(!(node.flags & Node::kCustom), ErrorKind::NotImplemented,
           "jvp: an autograd.Function has a derivative in reverse mode alone");
-    NodeContext context(static_cast<NodeId>(id));
+    NodeContext context(static_cast<NodeId>(id), bit);
     std::vector<Value> operand_tangents;
     bool any = false;
     for (NodeId operand : context.operands()) {

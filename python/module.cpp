@@ -247,6 +247,7 @@ NB_MODULE(_C, m) {
   add_modes(m);
   add_autograd(m);
   add_vmap(m);
+  add_regions(m);
   add_modules(m);
   add_inspection(m);
   add_compile(m);

@@ -9,5 +9,6 @@ void add_compile(nanobind::module_& m);
 void add_inspection(nanobind::module_& m);
 void add_nn(nanobind::module_& m);
 void add_optim(nanobind::module_& m);
+void add_regions(nanobind::module_& m);
 
 }  // namespace tenon::python

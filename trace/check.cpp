@@ -5,6 +5,7 @@
 #include "core/env.h"
 #include "core/error.h"
 #include "trace/print.h"
+#include "trace/region.h"
 #include "trace/rules.h"
 
 namespace tenon {
@@ -109,6 +110,9 @@ class Checker {
         have(1, 1 + 4 * (rank - 2));
         expect(axes[0] >= 0 && axes[0] <= 2, "a role");
         return;
+      case PrimitiveClass::Region:
+        check_region(node, axes, sizes);
+        return;
       default:
         have(0, 0);
     }
@@ -174,6 +178,37 @@ class Checker {
     }
   }
 
+  // The operands are what the bodies take, and the outputs what they give.
+  void check_region(const ProgramNode& node, Ints axes, Ints sizes) const {
+    if (node.op == Op::RegionOutput) {
+      const ProgramNode& owner = program_.nodes[program_.operands_of(node)[0]];
+      expect(axes.size() == 1 && sizes.empty() && is_region(owner.op), "an output of a region");
+      const Region& body = region_of(region_ids(owner.op, program_.axes_of(owner)).back());
+      const auto which = static_cast<size_t>(axes[0]);
+      expect(which < body.program.outputs.size(), "one of the region's outputs");
+      const bool is_stack = owner.op == Op::Scan && axes[0] >= program_.axes_of(owner)[0];
+      const TypeId type = body.output_type(which);
+      expect(node.type == (is_stack ? stacked(type, program_.sizes_of(owner)[0]) : type),
+             "the type of the region's output");
+      return;
+    }
+    const size_t fixed = node.op == Op::Scan ? 4 : node.op == Op::While ? 3 : 2;
+    expect(axes.size() == fixed && sizes.size() == (node.op == Op::Scan ? 1u : 0u),
+           "number of attributes");
+    for (RegionId id : region_ids(node.op, axes)) {
+      const Program& body = region_of(id).program;
+      const size_t first = node.op == Op::Cond;
+      expect(types_.size() >= body.inputs.size() + first, "operands of the body");
+      for (size_t k = 0; k < body.inputs.size(); ++k) {
+        const bool is_stack = node.op == Op::Scan && k >= static_cast<size_t>(axes[0]) &&
+                              k < static_cast<size_t>(axes[0] + axes[1]);
+        const TypeId whole = row_major(types_[k + first]);
+        expect(body.inputs[k].type == (is_stack ? step_of(whole) : whole),
+               "an operand of the body's type");
+      }
+    }
+  }
+
   void check_contraction(Ints axes) const {
     const auto at = [&](size_t i) { return i < axes.size() ? static_cast<size_t>(axes[i]) : ~0u; };
     const size_t batches = at(0);
@@ -212,7 +247,8 @@ class Checker {
   }
 
   void check_type(const ProgramNode& node, Ints axes, Ints sizes) const {
-    if (info(node.op).group == PrimitiveClass::Source || node.op == Op::Slice) {
+    if (info(node.op).group == PrimitiveClass::Source || node.op == Op::Slice ||
+        node.op == Op::RegionOutput) {
       expect(node.op != Op::Slice || type_of(node.type).dtype == operand(0).dtype, "dtype");
       return;
     }

@@ -78,6 +78,12 @@ class Chooser {
     }
     if (node.flags & Node::kCustom) return;  // saves what it needs itself
     const uint8_t saved = saved_values(node.op, {active, operands.size()});
+    if (info(node.op).group == PrimitiveClass::Region) {  // what its body reads; the token is none
+      for (NodeId operand : operands) {
+        if (saved != 0) mark(operand, Residuals::kValue);
+      }
+      return;
+    }
     for (size_t k = 0; k < std::min<size_t>(operands.size(), 7); ++k) {
       if (saved & (1 << k)) mark(operands[k], Residuals::kValue);
     }

@@ -4,6 +4,7 @@
 #include <unordered_map>
 
 #include "trace/recorder.h"
+#include "trace/region.h"
 #include "trace/reorder.h"
 #include "trace/rules.h"
 
@@ -47,6 +48,9 @@ class Split {
       for (NodeId operand : from_.operands_of(node)) {
         live_[operand] = true;
         if (operand < cut_) want(operand, node.mask & node.active);
+        if (operand >= cut_ || !is_region(from_.nodes[operand].op)) continue;
+        const Node& region = from_.nodes[operand];  // runs again
+        for (NodeId read : from_.operands_of(region)) want(read, region.mask & region.active);
       }
     }
   }
@@ -128,6 +132,12 @@ class Split {
     NodeId result = kNoNode;
     if (!valued && (node.op == Op::Input || node.op == Op::Constant || node.op == Op::Iota)) {
       result = copy(id, {});
+    } else if (is_region(node.op)) {  // a token is no value: the region runs again
+      std::vector<NodeId> operands;
+      for (NodeId operand : from_.operands_of(node)) {
+        operands.push_back(import(operand, kLongestMovement));
+      }
+      result = copy(id, operands);
     } else if (!valued && movements > 0 && is_free_movement(node) &&
                (node.active == 0 || (node.flags & Node::kLeaf))) {
       const NodeId operand = import(from_.operands_of(node)[0], movements - 1);

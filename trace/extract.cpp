@@ -1,7 +1,11 @@
 #include "trace/extract.h"
 
+#include <algorithm>
+#include <map>
+
 #include "trace/check.h"
 #include "trace/recorder.h"
+#include "trace/region.h"
 
 namespace tenon {
 namespace {
@@ -20,6 +24,53 @@ TypeId dense_type(TypeId id) {
   return is_dense(type) ? id : intern_contiguous(type.dtype, type.device, type.dims());
 }
 
+// Whether scan b gives all that scan a gives (and perhaps more): the same loop over the same
+// operands. Then `places` has, for each output of a, that of b.
+bool gives_all(const Segment& segment, NodeId a, NodeId b, std::vector<int64_t>& places) {
+  const Node &small = segment.nodes[a], &large = segment.nodes[b];
+  if (!std::ranges::equal(segment.operands_of(small), segment.operands_of(large)) ||
+      !std::ranges::equal(segment.sizes_of(small), segment.sizes_of(large))) {
+    return false;
+  }
+  const auto axes = segment.axes_of(small), other_axes = segment.axes_of(large);
+  if (!std::ranges::equal(axes.first(3), other_axes.first(3))) return false;
+  const auto& wanted = region_of(axes[3]).output_hashes;
+  const auto& given = region_of(other_axes[3]).output_hashes;
+  const auto carried = static_cast<size_t>(axes[0]);
+  if (!std::equal(wanted.begin(), wanted.begin() + carried, given.begin())) return false;
+  places.clear();
+  for (size_t k = 0; k < wanted.size(); ++k) {
+    const auto found = k < carried ? given.begin() + k
+                                   : std::find(given.begin() + carried, given.end(), wanted[k]);
+    if (found == given.end()) return false;
+    places.push_back(found - given.begin());
+  }
+  return true;
+}
+
+// Scans that others, of the same loop, make superfluous: reverse mode records a scan again with
+// what it keeps of each step. The larger one runs, where the earliest of them stands.
+struct MergedScan {
+  NodeId by = kNoNode;          // whose attributes are used
+  NodeId host = kNoNode;        // the earliest
+  std::vector<int64_t> places;  // of its outputs among those of `by`
+};
+std::map<NodeId, MergedScan> merge_scans(const Segment& segment, std::span<const NodeId> scans) {
+  std::map<NodeId, MergedScan> merged;
+  std::map<NodeId, NodeId> hosts;  // by `by`
+  for (NodeId scan : scans) {      // latest first
+    MergedScan& entry = merged[scan];
+    for (NodeId other : scans) {
+      if (!gives_all(segment, scan, other, entry.places)) continue;
+      entry.by = other;
+      hosts[other] = scan;
+      break;
+    }
+  }
+  for (auto& [scan, entry] : merged) entry.host = hosts[entry.by];
+  return merged;
+}
+
 }  // namespace
 
 void extract_program(const Segment& segment, RunRecipe& recipe) {
@@ -30,19 +81,42 @@ void extract_program(const Segment& segment, RunRecipe& recipe) {
   constexpr uint32_t kLive = kNoNode - 1;
   for (NodeId root : roots) index[root] = kLive;
   size_t live = 0;
+  std::vector<NodeId> scans;
   for (NodeId id = roots.back() + 1; id-- > 0;) {
     if (index[id] != kLive) continue;
     ++live;
     const Node& node = segment.nodes[id];
     if (is_concrete(node)) continue;
+    if (node.op == Op::Scan) scans.push_back(id);
     for (NodeId operand : value_operands(segment, node)) index[operand] = kLive;
   }
+  const std::map<NodeId, MergedScan> merged =
+      scans.size() > 1 ? merge_scans(segment, scans) : std::map<NodeId, MergedScan>();
+  const auto keep_attributes = [&](const Node& node) {
+    const auto axes = segment.axes_of(node), sizes = segment.sizes_of(node);
+    const auto at = static_cast<uint32_t>(program.attributes.size());
+    program.attributes.insert(program.attributes.end(), axes.begin(), axes.end());
+    program.attributes.insert(program.attributes.end(), sizes.begin(), sizes.end());
+    if (axes.empty() && sizes.empty()) return;
+    recipe.attributes.push_back({node.attributes, at, static_cast<uint32_t>(axes.size()),
+                                 static_cast<uint32_t>(sizes.size())});
+  };
   program.nodes.reserve(live);
   program.operands.reserve(2 * live);
   program.attributes.reserve(2 * live);
   for (NodeId id = 0; id <= roots.back(); ++id) {
     if (index[id] != kLive) continue;
     const Node& node = segment.nodes[id];
+    const Node* attributes = &node;
+    if (const auto scan = merged.find(id); scan != merged.end()) {
+      const MergedScan& entry = scan->second;
+      if (entry.by != id) keep_attributes(node);  // what was merged has to be what it is now
+      if (entry.host != id) {
+        index[id] = index[entry.host];
+        continue;
+      }
+      attributes = &segment.nodes[entry.by];
+    }
     index[id] = static_cast<uint32_t>(program.nodes.size());
     ProgramNode out{};
     out.op = node.op;
@@ -58,13 +132,14 @@ void extract_program(const Segment& segment, RunRecipe& recipe) {
       if (node.op == Op::Redirect) out.op = Op::Alias;
       out.operand_count = static_cast<uint8_t>(operands.size());
       for (NodeId operand : operands) program.operands.push_back(index[operand]);
-      const auto axes = segment.axes_of(node), sizes = segment.sizes_of(node);
-      program.attributes.insert(program.attributes.end(), axes.begin(), axes.end());
-      program.attributes.insert(program.attributes.end(), sizes.begin(), sizes.end());
-      out.axes_count = static_cast<uint32_t>(axes.size());
-      out.sizes_count = static_cast<uint32_t>(sizes.size());
-      if (!axes.empty() || !sizes.empty()) {
-        recipe.attributes.push_back({node.attributes, out.axes, out.axes_count, out.sizes_count});
+      out.axes_count = static_cast<uint32_t>(segment.axes_of(*attributes).size());
+      out.sizes_count = static_cast<uint32_t>(segment.sizes_of(*attributes).size());
+      const auto scan = node.op == Op::RegionOutput ? merged.find(operands[0]) : merged.end();
+      if (scan == merged.end()) {
+        keep_attributes(*attributes);
+      } else {
+        const auto which = static_cast<size_t>(segment.axes_of(node)[0]);
+        program.attributes.push_back(scan->second.places[which]);
       }
     }
     out.sizes = out.axes + out.axes_count;

@@ -402,11 +402,22 @@ void settle(Cell& cell) {
   }
 }
 
+static bool is_of_region(const Recorder& r, uint32_t level) {
+  return std::ranges::any_of(
+      r.vmaps, [&](const OpenVmap& open) { return open.region && open.instance == level; });
+}
+
 // The root's whole buffer.
 static Buffer evaluate_root(Cell& root) {
   Recorder& r = recorder();
   if (root.segment == r.segment.get()) {
     const Node& node = r.segment->nodes[root.node];
+    check(
+        node.level == 0 || !is_of_region(r, node.level), ErrorKind::Runtime,
+        "{}: inside the body of scan, cond or while_loop a value can't be read, since it stands "
+        "for all steps at once; use tenon.where or tenon.cond in place of Python's if, and return "
+        "the value in place of printing it",
+        current_operation());
     check(node.level == 0, ErrorKind::Runtime,
           "{}: under vmap a batched value can't be read, since it stands for all examples at once; "
           "use tenon.where or tenon.cond in place of Python's if, and return the value from the "

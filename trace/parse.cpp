@@ -5,6 +5,7 @@
 #include <unordered_map>
 
 #include "core/error.h"
+#include "trace/region.h"
 #include "trace/rules.h"
 
 namespace tenon {
@@ -164,6 +165,47 @@ void read_node(Line& line, Program& program) {
   program.nodes.push_back(node);
 }
 
+// A body, up to the line that ends it: it closes a "{" and may open the next body's.
+struct Body {
+  std::string text;
+  bool another = false;
+};
+Body read_body(std::string_view& text, size_t& number) {
+  Body body;
+  for (int depth = 1; !text.empty();) {
+    const size_t end = std::min(text.find('\n'), text.size());
+    std::string_view line = text.substr(0, end);
+    text.remove_prefix(std::min(end + 1, text.size()));
+    ++number;
+    const size_t first = line.find_first_not_of(' ');
+    const bool closes = first != std::string_view::npos && line[first] == '}';
+    const bool opens = line.ends_with('{');
+    if (closes && --depth == 0) {
+      body.another = opens;
+      return body;
+    }
+    depth += opens;
+    body.text += std::string(line) + "\n";
+  }
+  fail(ErrorKind::Value, "line {}: expected '}}' that ends a region", number);
+}
+
+void add_bodies(Program& program, std::string_view& text, size_t& number) {
+  std::vector<int64_t> ids;
+  for (bool another = true; another;) {
+    Body body = read_body(text, number);
+    Region region;
+    region.program = parse_program(body.text);
+    region.masks.assign(region.program.nodes.size(), ~DerivativeMask{0});
+    ids.push_back(intern_region(std::move(region)));
+    another = body.another;
+  }
+  ProgramNode& node = program.nodes.back();
+  program.attributes.insert(program.attributes.begin() + node.sizes, ids.begin(), ids.end());
+  node.axes_count += static_cast<uint32_t>(ids.size());
+  node.sizes += static_cast<uint32_t>(ids.size());
+}
+
 }  // namespace
 
 Program parse_program(std::string_view text) {
@@ -171,12 +213,17 @@ Program parse_program(std::string_view text) {
   bool returned = false;
   for (size_t number = 1; !text.empty(); ++number) {
     const size_t end = std::min(text.find('\n'), text.size());
-    Line line(text.substr(0, end), number);
+    std::string_view shown = text.substr(0, end);
+    const bool opens = shown.ends_with(" {");
+    if (opens) shown.remove_suffix(2);
+    Line line(shown, number);
     text.remove_prefix(std::min(end + 1, text.size()));
     if (line.at_end()) continue;
     if (returned) line.expected("nothing after return");
     if (!line.accept("return")) {
       read_node(line, program);
+      if (opens != is_region(program.nodes.back().op)) line.expected("the bodies of a region");
+      if (opens) add_bodies(program, text, number);
       continue;
     }
     returned = true;

@@ -9,6 +9,7 @@
 #include "core/shape.h"
 #include "trace/origin.h"
 #include "trace/recorder.h"
+#include "trace/region.h"
 #include "trace/rules.h"
 
 namespace tenon {
@@ -28,6 +29,7 @@ bool has_plain_payload(const Type& type, Ints axes, Ints sizes) {
 }
 
 std::string print_attributes(Op op, const Type& type, Ints axes, Ints sizes) {
+  if (is_region(op)) axes = axes.first(axes.size() - region_ids(op, axes).size());
   if (op == Op::Constant && has_plain_payload(type, axes, sizes)) {
     const bool literal = axes[0] == 1;
     const int64_t bits = literal ? axes[1] : sizes[0];
@@ -53,6 +55,22 @@ std::string print_operands(std::span<const Id> operands) {
 std::string print_origin(uint32_t origin) {
   const std::string place = describe_origin(origin);
   return place.empty() ? place : "  # " + place;
+}
+
+// The bodies that a region's node owns, indented; their numbers are this process' own.
+std::string print_bodies(Op op, Ints axes) {
+  std::string text;
+  for (RegionId id : region_ids(op, axes)) {
+    const std::string body = print(region_of(id).program);
+    text += " {\n";
+    for (size_t at = 0; at < body.size();) {
+      const size_t end = body.find('\n', at) + 1;
+      text += "  " + body.substr(at, end - at);
+      at = end;
+    }
+    text += "}";
+  }
+  return text;
 }
 
 std::string print_node(size_t id, TypeId type, Op op, std::span<const uint32_t> operands, Ints axes,
@@ -85,7 +103,7 @@ std::string print(const Program& program) {
       if (input < program.donatable.size() && program.donatable[input]) text += " donatable";
       ++input;
     }
-    text += print_origin(node.origin) + "\n";
+    text += print_origin(node.origin) + print_bodies(node.op, program.axes_of(node)) + "\n";
   }
   return text + "return" + print_operands(std::span<const uint32_t>(program.outputs)) + "\n";
 }
@@ -108,7 +126,7 @@ std::string print(const Segment& segment) {
       text += fmt::format(" mask={:#x}", node.mask);
     }
     if (node.level != 0) text += fmt::format(" vmap={}", node.level);
-    text += print_origin(node.origin) + "\n";
+    text += print_origin(node.origin) + print_bodies(node.op, segment.axes_of(node)) + "\n";
   }
   std::vector<NodeId> live;
   for (const Cell* cell = segment.cells; cell; cell = cell->next) live.push_back(cell->node);

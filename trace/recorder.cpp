@@ -138,6 +138,7 @@ Value append_masked(Op op, TypeId type, std::span<const Value> operands,
     active |= from.active;
     level = std::max(level, from.level);
   }
+  if (level < r.floor && !operands.empty()) level = r.floor;
   node.active = active & (is_differentiable(type_of(type).dtype) ? mask : 0);
   node.level = level;
   if (operands.size() <= Node::kInlineOperands) {
@@ -218,6 +219,15 @@ void rebind(Cell& cell, Value value) {
     for (const Unit* unit = r.unit; unit; unit = unit->outer()) unit->check_write(cell);
   }
   const uint32_t level = r.segment->nodes[value.id].level;
+  const OpenVmap* region = nullptr;  // the innermost being recorded that the cell is older than
+  for (const OpenVmap& open : r.vmaps) {
+    if (open.region && cell.level < open.instance) region = &open;
+  }
+  check(
+      !region, ErrorKind::Runtime,
+      "{}: inside {}, a tensor made outside can't be written in place; make the value part of the "
+      "carry, or return it",
+      current_operation(), region ? region->region : "");
   if (level > cell.level) {
     fail(ErrorKind::Runtime,
          "{}: under vmap, a batched value can't be written in place to a tensor made outside the "

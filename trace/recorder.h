@@ -23,7 +23,10 @@ struct OpenVmap {
   int64_t extent;
   NodeId index;  // the node of the example's index
   Randomness randomness;
+  const char* region = nullptr;  // no vmap but the recording of a region (see trace/region.h)
 };
+// The level of nodes that depend on the example of a vmap, or a region's parameters, that is done.
+inline constexpr uint32_t kFinishedLevel = ~uint32_t{0};
 
 struct Recorder {
   Recorder();
@@ -42,6 +45,7 @@ struct Recorder {
   int depth = 0;                    // of nested grad and jvp
   uint16_t blocked = 0;             // depths whose reverse mode no_grad blocks
   std::vector<OpenVmap> vmaps;      // being recorded, outermost first
+  uint32_t floor = 0;               // the least level: of the branch of a cond being recorded
   int scopes = 0;                   // nesting of OpScope
   const char* operation = "tenon";  // name of the innermost one
   int transforms = 0;               // nesting of transforms: while any is open nothing is compacted
@@ -67,6 +71,8 @@ extern constinit thread_local Recorder* thread_recorder
     __attribute__((tls_model("initial-exec"), visibility("hidden")));
 Recorder& make_recorder();
 inline Recorder& recorder() { return thread_recorder ? *thread_recorder : make_recorder(); }
+
+uint32_t new_instance(const Recorder& recorder);  // of a vmap or a region
 
 // Gives the lock up altogether for a while (the caller waits for, or runs, a program).
 class TraceUnlock {

@@ -1,6 +1,7 @@
 // The node of the open segment that stands for a tensor: its value's, a leaf's alias, a view's
 // movement.
 #include <cstring>
+#include <utility>
 
 #include "core/error.h"
 #include "trace/capture.h"
@@ -15,8 +16,9 @@ void check_level(const Recorder& r, uint32_t level) {
     if (open.instance == level) return;
   }
   fail(ErrorKind::Runtime,
-       "{}: this tensor belongs to a vmap that has ended; return it from the mapped function "
-       "instead of keeping it",
+       "{}: this tensor belongs to a vmap that has ended (or the body of a scan, cond or "
+       "while_loop); "
+       "return it from the function instead of keeping it",
        current_operation());
 }
 
@@ -126,6 +128,12 @@ Value resolve(Cell& cell) {
   if (r.unit) [[unlikely]] {
     for (Unit* unit = r.unit; unit; unit = unit->outer()) unit->note_resolved(cell);
   }
+  // What stands for a tensor serves after the branch of a cond, too.
+  struct NoFloor {
+    Recorder& r;
+    const uint32_t floor = std::exchange(r.floor, 0);
+    ~NoFloor() { r.floor = floor; }
+  } no_floor{r};
   if (!cell.view) {
     const NodeId value = resolve_value(r, cell);
     return {cell.requires_grad ? resolve_leaf(r, cell, value) : value};

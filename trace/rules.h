@@ -9,6 +9,7 @@
 #include <span>
 
 #include "core/small_vector.h"
+#include "trace/node.h"
 #include "trace/value.h"
 
 namespace tenon {
@@ -23,9 +24,15 @@ class RuleContext {
   std::span<const TypeId> operand_types;
   std::span<const int64_t> axes;
   std::span<const int64_t> sizes;
+  DerivativeMask bit = 0;  // of the transform that asks
+  // The one it stands for: a region's body is differentiated at a depth of its own, which the masks
+  // of regions inside of it don't know.
+  DerivativeMask recorded_bit = 0;
 
   virtual Value operand(int k) = 0;
   virtual Value result() = 0;
+  // Of a region, which has many outputs: their cotangents so far, none where nothing arrived.
+  virtual std::span<const Value> output_cotangents() { return {}; }
 
   const Type& result_type() const { return type_of(type); }
   const Type& operand_type(int k) const { return type_of(operand_types[k]); }

@@ -11,19 +11,8 @@
 namespace tenon {
 namespace {
 
-constexpr uint32_t kFinishedLevel = ~uint32_t{0};
-
 // Grows, so that the innermost of several vmaps on which a node depends has the greatest number.
 std::atomic<uint32_t> next_instance{1};
-
-uint32_t new_instance(const Recorder& r) {
-  // After four billion vmaps: start over where no comparison with an open one can go wrong.
-  constexpr uint32_t kAlmostFull = 0xffff0000u;
-  if (r.vmaps.empty() && next_instance.load(std::memory_order_relaxed) > kAlmostFull) {
-    next_instance = 1;
-  }
-  return next_instance++;
-}
 
 int64_t wrap_dim(const char* what, int64_t dim, int64_t rank) {
   check(dim >= -rank && dim < rank, ErrorKind::Index,
@@ -142,13 +131,22 @@ class Batcher {
 
 }  // namespace
 
+uint32_t new_instance(const Recorder& r) {
+  // After four billion vmaps: start over where no comparison with an open one can go wrong.
+  constexpr uint32_t kAlmostFull = 0xffff0000u;
+  if (r.vmaps.empty() && next_instance.load(std::memory_order_relaxed) > kAlmostFull) {
+    next_instance = 1;
+  }
+  return next_instance++;
+}
+
 Vmap::Vmap(int64_t extent, Randomness randomness) : extent_(extent) {
   TraceLock lock;
   Recorder& r = recorder();
   instance_ = new_instance(r);
   index_ = ops::alias(ops::literal(0, DType::Int64)).id;
   r.segment->nodes[index_].level = instance_;
-  r.vmaps.push_back({instance_, extent, index_, randomness});
+  r.vmaps.push_back({instance_, extent, index_, randomness, nullptr});
   ++r.transforms;
 }
 
@@ -239,6 +237,10 @@ Value random_bits(Ints dims, int64_t seed, int64_t call) {
   const Recorder& r = recorder();
   Dims sizes;
   for (const OpenVmap& open : r.vmaps) {
+    check(!open.region || open.randomness != Randomness::Error, ErrorKind::Runtime,
+          "{}: a random operation inside {}, which may run any number of times: use scan, whose "
+          "steps have numbers of their own, or draw them outside",
+          current_operation(), open.region);
     check(open.randomness != Randomness::Error, ErrorKind::Runtime,
           "{}: a random operation inside vmap. Pass randomness=\"different\" for numbers of each "
           "example's own, randomness=\"same\" for the same ones in all, or draw them outside",

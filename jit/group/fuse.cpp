@@ -63,7 +63,8 @@ class Fuser {
   void want_buffers() {
     for (NodeIndex n = 0; n < graph_.nodes.size(); ++n) {
       const GraphNode& node = graph_[n];
-      if (reads_dense(node.op)) {
+      if (reads_dense(node.op) || info(node.op).group == PrimitiveClass::Region) {
+        if (!reads_dense(node.op)) wanted_[n] = 1;
         for (NodeIndex operand : node.operands) wanted_[operand] = 1;
       }
       if (node.op == Op::DotGeneral) {

@@ -27,6 +27,8 @@ enum class GroupKind : uint8_t {
   Gemm,
   Convolution,
   Sort,
+  Region,        // a scan, while or cond: a plan of its own a body
+  RegionOutput,  // stored by the region
 };
 const char* name_of(GroupKind kind);
 

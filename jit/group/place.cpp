@@ -7,8 +7,9 @@
 namespace tenon::jit {
 
 const char* name_of(GroupKind kind) {
-  constexpr const char* kNames[] = {"map",     "row",          "column",      "full", "scan",
-                                    "scatter", "update_slice", "concatenate", "gemm", "convolution", "sort"};
+  constexpr const char* kNames[] = {
+      "map",         "row",  "column",      "full", "scan",   "scatter",      "update_slice",
+      "concatenate", "gemm", "convolution", "sort", "region", "region_output"};
   return kNames[static_cast<int>(kind)];
 }
 
@@ -38,7 +39,8 @@ bool is_pointwise(const Graph& graph, NodeIndex n) {
 }
 
 bool needs_buffers(const Graph& graph, NodeIndex n) {
-  return graph[n].op == Op::DotGeneral || reads_dense(graph[n].op);
+  return graph[n].op == Op::DotGeneral || reads_dense(graph[n].op) ||
+         info(graph[n].op).group == PrimitiveClass::Region;
 }
 
 ReductionClass reduction_class(const Graph& graph, NodeIndex n) {
@@ -142,6 +144,10 @@ void place_alone(const Graph& graph, Grouping& grouping, NodeIndex n) {
         break;
       case PrimitiveClass::Sort:
         group.kind = GroupKind::Sort;
+        own_loops();
+        break;
+      case PrimitiveClass::Region:
+        group.kind = node.op == Op::RegionOutput ? GroupKind::RegionOutput : GroupKind::Region;
         own_loops();
         break;
       default:

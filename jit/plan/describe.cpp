@@ -9,6 +9,7 @@
 #include "jit/plan/key.h"
 #include "jit/plan/plan.h"
 #include "trace/print.h"
+#include "trace/value.h"
 
 namespace tenon::jit {
 
@@ -93,6 +94,11 @@ std::vector<StepInfo> Plan::describe(const Program& program) {
     } else if (const auto* sort = std::get_if<SortStep>(&step.what)) {
       touch(sort->values, false);
       touch(sort->result, true);
+    } else if (const auto* region = std::get_if<RegionStep>(&step.what)) {
+      for (uint32_t buffer : region->operands) touch(buffer, false);
+      for (uint32_t buffer : region->results) {
+        if (buffer != kNone) touch(buffer, true);
+      }
     }
     for (uint32_t source : step.sources) {
       info.operations += operations_of(program, source);

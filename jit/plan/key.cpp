@@ -1,6 +1,7 @@
 #include "jit/plan/key.h"
 
 #include "jit/simplify/graph.h"
+#include "trace/region.h"
 
 namespace tenon::jit {
 namespace {
@@ -16,11 +17,25 @@ void write_layout(const Type& type, std::vector<uint64_t>& words) {
   for (uint8_t c : layout.classes) words.push_back(c);
 }
 
+// The keys of the bodies in place of their numbers, which know extents.
+void write_region(std::span<const int64_t> axes, std::span<const int64_t> ids,
+                  std::vector<uint64_t>& words) {
+  for (const int64_t& axis : axes) {
+    if (&axis >= ids.data() && &axis < ids.data() + ids.size()) {
+      const Hash128 key = key_of(region_of(axis).program);
+      words.push_back(key.low);
+      words.push_back(key.high);
+    } else {
+      words.push_back(static_cast<uint64_t>(axis));
+    }
+  }
+}
+
 }  // namespace
 
 Hash128 key_of(const Program& program) {
-  thread_local std::vector<uint64_t> words;
-  words.clear();
+  std::vector<uint64_t> words;
+  words.reserve(16 * program.nodes.size());
   SmallVector<int64_t, 16> structure;
   uint32_t inputs = 0;
   for (uint32_t i = 0; i < program.nodes.size(); ++i) {
@@ -34,7 +49,11 @@ Hash128 key_of(const Program& program) {
     if (ones) words.push_back(ones);
     words.back() ^= uint64_t{ones != 0} << 63;
     for (uint32_t operand : program.operands_of(node)) words.push_back(i - operand);
-    for (int64_t axis : program.axes_of(node)) words.push_back(static_cast<uint64_t>(axis));
+    if (is_region(node.op)) {
+      write_region(program.axes_of(node), region_ids(node.op, program.axes_of(node)), words);
+    } else {
+      for (int64_t axis : program.axes_of(node)) words.push_back(static_cast<uint64_t>(axis));
+    }
     if (node.op != Op::Input && !type.contiguous) write_layout(type, words);
     if (node.op == Op::Input) write_layout(type_of(program.inputs[inputs++].type), words);
     if (is_keyed_by_sizes(node.op)) {

@@ -5,8 +5,10 @@
 
 #include "core/error.h"
 #include "core/log.h"
+#include "jit/plan/executor.h"
 #include "jit/schedule/access.h"
 #include "jit/simplify/simplify.h"
+#include "trace/region.h"
 
 namespace tenon::jit {
 
@@ -116,8 +118,34 @@ void Plan::add_sort(uint32_t group) {
   stores_.emplace_back();
 }
 
+void Plan::add_region(const Program& program, uint32_t group) {
+  const NodeIndex n = grouping_.groups[group].members[0];
+  const GraphNode& node = graph_[n];
+  RegionStep step;
+  step.source = node.source;
+  bool can_fail = false;
+  size_t outputs = 0;
+  for (RegionId id : region_ids(node.op, program.axes_of(program.nodes[node.source]))) {
+    const Program& body = region_of(id).program;
+    step.bodies.push_back(&plan_for(body));
+    can_fail = can_fail || step.bodies.back()->last_fallible_ != kNone;
+    outputs = body.outputs.size();
+  }
+  for (NodeIndex operand : node.operands) step.operands.push_back(buffer_of(operand, false));
+  step.results.assign(outputs, kNone);
+  for (NodeIndex k = n + 1; k < graph_.nodes.size(); ++k) {
+    if (graph_[k].op != Op::RegionOutput || graph_[k].operands[0] != n) continue;
+    uint32_t& result = step.results[static_cast<size_t>(graph_[k].axes[0])];
+    result = buffer_of(k, false);
+  }
+  Step entry{std::move(step), tenon::name_of(node.op), {node.source}, group};
+  entry.can_fail = can_fail;
+  steps_.push_back(std::move(entry));
+  loads_.emplace_back();
+  stores_.emplace_back();
+}
+
 void Plan::make_steps(const Program& program) {
-  (void)program;
   buffer_ids_.assign(2 * graph_.nodes.size(), kNone);
   Placement placement{graph_, grouping_};
   std::vector<loop::Kernel> kernels;
@@ -137,6 +165,8 @@ void Plan::make_steps(const Program& program) {
       add_sort(g);
       continue;
     }
+    if (group.kind == GroupKind::Region) add_region(program, g);
+    if (group.kind == GroupKind::Region || group.kind == GroupKind::RegionOutput) continue;
     for (KernelCode& code : schedule(placement, algebra_, g)) {
       KernelStep step{};
       for (const BufferUse& use : code.buffers) {
@@ -211,10 +241,15 @@ void Plan::find_lifetimes() {
       touch(convolution->a, s);
       touch(convolution->b, s);
       touch(convolution->result, s);
+    } else if (const auto* sort = std::get_if<SortStep>(&steps_[s].what)) {
+      touch(sort->values, s);
+      touch(sort->result, s);
     } else {
-      const auto& sort = std::get<SortStep>(steps_[s].what);
-      touch(sort.values, s);
-      touch(sort.result, s);
+      const auto& region = std::get<RegionStep>(steps_[s].what);
+      for (uint32_t buffer : region.operands) touch(buffer, s);
+      for (uint32_t buffer : region.results) {
+        if (buffer != kNone) touch(buffer, s);
+      }
     }
     if (steps_[s].can_fail) last_fallible_ = static_cast<uint32_t>(s);
   }
@@ -323,9 +358,17 @@ std::string Plan::explain() const {
     } else if (const auto* convolution = std::get_if<ConvolutionStep>(&step.what)) {
       text += fmt::format("{} b{} b{} -> b{}\n", step.name, convolution->a, convolution->b,
                           convolution->result);
+    } else if (const auto* sort = std::get_if<SortStep>(&step.what)) {
+      text += fmt::format("{} b{} -> b{}\n", step.name, sort->values, sort->result);
     } else {
-      const auto& sort = std::get<SortStep>(step.what);
-      text += fmt::format("{} b{} -> b{}\n", step.name, sort.values, sort.result);
+      const auto& region = std::get<RegionStep>(step.what);
+      text += step.name;
+      for (uint32_t b : region.operands) text += fmt::format(" b{}", b);
+      text += " ->";
+      for (uint32_t b : region.results) text += b == kNone ? " -" : fmt::format(" b{}", b);
+      text += "\n";
+      for (const Plan* body : region.bodies)
+        text += "body of " + step.name + "\n" + body->explain();
     }
   }
   return text;

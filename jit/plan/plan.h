@@ -73,8 +73,17 @@ struct SortStep {
   bool descending;
 };
 
+// A scan, while or cond: the plans of its bodies, run in a loop here (see run_region.cpp).
+class Plan;
+struct RegionStep {
+  uint32_t source;  // the program's node, which names the bodies at hand
+  std::vector<Plan*> bodies;
+  std::vector<uint32_t> operands;
+  std::vector<uint32_t> results;  // by output of the body; kNone where nobody reads it
+};
+
 struct Step {
-  std::variant<KernelStep, GemmStep, ConvolutionStep, SortStep> what;
+  std::variant<KernelStep, GemmStep, ConvolutionStep, SortStep, RegionStep> what;
   std::string name;
   std::vector<uint32_t> sources;  // program nodes it computes
   uint32_t group = 0;
@@ -97,10 +106,12 @@ class Plan {
  private:
   struct Binding;
   struct Running;
+  class Body;
   void make_steps(const Program& program);
   void add_gemm(uint32_t group);
   void add_convolution(uint32_t group);
   void add_sort(uint32_t group);
+  void add_region(const Program& program, uint32_t group);
   uint32_t buffer_of(NodeIndex n, bool partial);
   StridedOperand strided(NodeIndex n);
   void find_lifetimes();
@@ -114,6 +125,8 @@ class Plan {
   void run_gemm(const GemmStep& step, Running& running);
   void run_convolution(const ConvolutionStep& step, Running& running);
   void run_sort(const SortStep& step, Running& running);
+  void run_region(const RegionStep& step, Running& running);
+  void run_step(const Step& step, Running& running);
   [[noreturn]] void fail_at(const KernelStep& step, const Running& running) const;
 
   struct OutputPlace {

@@ -11,18 +11,11 @@
 #include "jit/plan/hot.h"
 #include "jit/plan/library.h"
 #include "jit/plan/record.h"
+#include "jit/plan/running.h"
 #include "trace/executor.h"
 #include "trace/origin.h"
 
 namespace tenon::jit {
-
-struct Plan::Running {
-  Program& program;
-  std::shared_ptr<const Binding> binding;
-  std::vector<void*> pointers;  // by buffer
-  Ref<Storage> slab;
-  loop::ErrorSlot error;
-};
 
 namespace {
 
@@ -162,6 +155,11 @@ StepRecord Plan::record_of(const Step& step, const Program& program, const Bindi
   } else if (const auto* sort = std::get_if<SortStep>(&step.what)) {
     add_bytes(sort->values);
     add_bytes(sort->result);
+  } else if (const auto* region = std::get_if<RegionStep>(&step.what)) {
+    for (uint32_t buffer : region->operands) add_bytes(buffer);
+    for (uint32_t buffer : region->results) {
+      if (buffer != kNone) add_bytes(buffer);
+    }
   }
   for (uint32_t source : step.sources) {
     entry.origins.push_back(program.nodes[source].origin);
@@ -172,6 +170,20 @@ StepRecord Plan::record_of(const Step& step, const Program& program, const Bindi
                end, 0, entry.bytes, entry.operations, entry.origins});
   }
   return entry;
+}
+
+void Plan::run_step(const Step& step, Running& running) {
+  if (const auto* kernel = std::get_if<KernelStep>(&step.what)) {
+    run_kernel(*kernel, step, running);
+  } else if (const auto* gemm = std::get_if<GemmStep>(&step.what)) {
+    run_gemm(*gemm, running);
+  } else if (const auto* convolution = std::get_if<ConvolutionStep>(&step.what)) {
+    run_convolution(*convolution, running);
+  } else if (const auto* sort = std::get_if<SortStep>(&step.what)) {
+    run_sort(*sort, running);
+  } else {
+    run_region(std::get<RegionStep>(step.what), running);
+  }
 }
 
 std::vector<Buffer> Plan::run(Program& program) {
@@ -229,15 +241,7 @@ std::vector<Buffer> Plan::run(Program& program) {
     if (writes_inputs && !guard && (last_fallible_ == kNone || s > last_fallible_)) guard.emplace();
     if (!guard) check_interrupt();
     const int64_t start = profiling ? event_clock() : 0;
-    if (const auto* kernel = std::get_if<KernelStep>(&step.what)) {
-      run_kernel(*kernel, step, running);
-    } else if (const auto* gemm = std::get_if<GemmStep>(&step.what)) {
-      run_gemm(*gemm, running);
-    } else if (const auto* convolution = std::get_if<ConvolutionStep>(&step.what)) {
-      run_convolution(*convolution, running);
-    } else {
-      run_sort(std::get<SortStep>(step.what), running);
-    }
+    run_step(step, running);
     if (profiling) record.push_back(record_of(step, program, binding, start));
   }
   return outputs;

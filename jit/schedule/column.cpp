@@ -421,6 +421,8 @@ std::vector<KernelCode> schedule(const Placement& placement, Algebra& algebra, u
     case GroupKind::Gemm:
     case GroupKind::Convolution:
     case GroupKind::Sort:
+    case GroupKind::Region:
+    case GroupKind::RegionOutput:
       break;
   }
   return kernels;

@@ -1,8 +1,11 @@
 // Program to Graph: symbols by the type rules of the primitives.
+#include <map>
 #include <numeric>
+#include <utility>
 
 #include "core/error.h"
 #include "jit/simplify/graph.h"
+#include "trace/region.h"
 
 namespace tenon::jit {
 namespace {
@@ -235,6 +238,7 @@ class GraphMaker {
       case PrimitiveClass::Sort:
         node_.dims = dims(0);
         return;
+      case PrimitiveClass::Region:  // what a body gives is known to the body alone
       case PrimitiveClass::Source:
         for (int d = 0; d < type_->rank; ++d) node_.dims.push_back(fresh(d));
         return;
@@ -250,6 +254,16 @@ class GraphMaker {
     if (source.op == Op::Alias || source.op == Op::Redirect) {
       placed_.push_back(placed_[program_.operands[source.operands]]);
       return;
+    }
+    if (source.op == Op::RegionOutput) {  // stored once, however many ask
+      const NodeIndex region = placed_[program_.operands[source.operands]];
+      const auto key = std::pair(region, program_.axes_of(source)[0]);
+      const auto [known, is_new] =
+          region_outputs_.try_emplace(key, static_cast<NodeIndex>(graph_.nodes.size()));
+      if (!is_new) {
+        placed_.push_back(known->second);
+        return;
+      }
     }
     type_ = &type_of(source.type);
     source_ = index;
@@ -273,7 +287,7 @@ class GraphMaker {
       node_.layout = dense_layout_of(*type_);
     }
     infer(source);
-    if (reads_dense(node_.op)) {
+    if (reads_dense(node_.op) || is_region(node_.op)) {
       for (NodeIndex& operand : node_.operands) operand = laid_out(operand, Layout{});
     }
     if (node_.empty && node_.op != Op::Input) {
@@ -368,6 +382,7 @@ class GraphMaker {
   Graph graph_;
   std::vector<Symbol> parent_;
   std::vector<NodeIndex> placed_;  // of each program node
+  std::map<std::pair<NodeIndex, int64_t>, NodeIndex> region_outputs_;
   std::vector<Product> products_;
   uint32_t inputs_ = 0;
   GraphNode node_;

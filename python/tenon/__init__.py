@@ -108,7 +108,7 @@ channels_last = "channels_last"
 if _typing.TYPE_CHECKING:
     from . import autograd, bisect, cuda, func, jit, linalg, nn, optim, profiler, special, utils
     from .compiler import CompiledFunction, CompiledModule, compile
-    from .func import vmap
+    from .func import cond, scan, vmap, while_loop
     from .jit import explain
     from .serialization import load, load_safetensors, save, save_safetensors
 _LAZY = (
@@ -119,12 +119,15 @@ _OF_PARTS = {
     "CompiledFunction": "compiler",
     "CompiledModule": "compiler",
     "compile": "compiler",
+    "cond": "func",
     "explain": "jit",
     "load": "serialization",
     "load_safetensors": "serialization",
     "save": "serialization",
     "save_safetensors": "serialization",
+    "scan": "func",
     "vmap": "func",
+    "while_loop": "func",
 }
 
 

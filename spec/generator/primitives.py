@@ -24,6 +24,7 @@ STRUCTURAL = (
     "contraction",
     "convolution",
     "sort",
+    "region",
 )
 KEYS = {
     "kind",

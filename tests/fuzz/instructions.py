@@ -28,6 +28,52 @@ def spread(m: Any, x: Any, dim: int) -> Any:
     return x + (m.arange(x.shape[dim], dtype=x.dtype) * 1.37).sin().reshape(shape) * 0.5
 
 
+def is_judged(m: Any) -> bool:
+    """Whether m is what is judged: the others' control flow is Python's."""
+    return bool(m.__name__ == "tenon")
+
+
+def recur(m: Any, x: Any, reverse: bool) -> Any:
+    """A recurrence along the first dimension, in which all steps share a constant."""
+    if x.ndim == 0 or x.shape[0] == 0:
+        return x.sin()
+    constant = x[0].cos()
+
+    def step(c: Any, row: Any) -> tuple[Any, Any]:
+        c = (c * 0.5 + row * constant).sin()
+        return c, c.cumsum(0) * 0.1 if c.ndim else c * row.cos()
+
+    carry = constant * 0.7
+    if is_judged(m):
+        carry, ys = m.scan(step, carry, x, reverse=reverse)
+        return (ys + carry).sin()
+    ys = [None] * x.shape[0]
+    for t in reversed(range(len(ys))) if reverse else range(len(ys)):
+        carry, ys[t] = step(carry, x[t])
+    return (m.stack(ys) + carry).sin()
+
+
+def choose(m: Any, x: Any) -> Any:
+    """One of two functions, by an element."""
+    if x.ndim == 0 or 0 in x.shape:
+        return x.sin()
+    holds = x.detach().reshape(-1)[0] > 0.0127
+    if is_judged(m):
+        return m.cond(holds, lambda x: x.sin(), lambda x: x.cos() * 0.5, (x,))
+    return m.where(holds, x.sin(), x.cos() * 0.5)
+
+
+def repeat(m: Any, x: Any) -> Any:
+    """A loop that a counter ends; it has no derivative."""
+    first = x.detach().sin()
+    if is_judged(m):
+        step = lambda i, y: (i + 1, (y * 1.1 + 0.2).sin())  # noqa: E731
+        return m.while_loop(lambda i, y: i < 5, step, (m.tensor(0), first))[1] + x * 0.5
+    for _ in range(5):
+        first = (first * 1.1 + 0.2).sin()
+    return first + x * 0.5
+
+
 # name: (function, bound of the result; None: at most one and a half times the operand's, plus 2)
 UNARY: dict[str, tuple[Function, float | None]] = {
     "neg": (lambda m, x: -x, None),
@@ -86,6 +132,10 @@ UNARY: dict[str, tuple[Function, float | None]] = {
     "randn_like": (lambda m, x: x * 0.5 + m.randn_like(x), 30),
     "bernoulli": (lambda m, x: x * m.rand_like(x).bernoulli(), None),
     "dropout": (lambda m, x: m.nn.functional.dropout(x, 0.3), None),
+    "scan": (lambda m, x: recur(m, x, False), 1),
+    "scan_back": (lambda m, x: recur(m, x, True), 1),
+    "cond": (lambda m, x: choose(m, x), 1),
+    "while_loop": (lambda m, x: repeat(m, x), None),
 }
 # A user's numbers, which a plan takes as arguments: of the tensor and a number in [0.25, 1.5].
 SCALAR: dict[str, Function] = {

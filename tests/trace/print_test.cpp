@@ -41,6 +41,28 @@ const char* const kPrograms[] = {
     "%9: float32[] = constant axes=[1, 9221120237041090562]\n"
     "return %6, %3, %7\n",
 
+    "%0: float32[3] = input\n"
+    "%1: float32[5, 3] = input\n"
+    "%2: float32[] = scan %0, %1 axes=[1, 1, 0] sizes=[5] {\n"
+    "  %0: float32[3] = input\n"
+    "  %1: float32[3] = input\n"
+    "  %2: bool[3] = lt %0, %1\n"
+    "  %3: bool[] = reduce_any %2 axes=[0]\n"
+    "  %4: float32[] = cond %3, %0 {\n"
+    "    %0: float32[3] = input\n"
+    "    %1: float32[3] = sin %0\n"
+    "    return %1\n"
+    "  } {\n"
+    "    %0: float32[3] = input\n"
+    "    return %0\n"
+    "  }\n"
+    "  %5: float32[3] = region_output %4 axes=[0]\n"
+    "  return %5, %3\n"
+    "}\n"
+    "%3: float32[3] = region_output %2 axes=[0]\n"
+    "%4: bool[5] = region_output %2 axes=[1]\n"
+    "return %3, %4\n",
+
     "return\n",
 };
 

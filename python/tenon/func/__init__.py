@@ -13,8 +13,10 @@ from ._derivatives import (
     vjp,
 )
 from ._modules import functional_call, stack_module_state
+from ._regions import cond, scan, while_loop
 
 __all__ = [
+    "cond",
     "functional_call",
     "grad",
     "grad_and_value",
@@ -23,8 +25,10 @@ __all__ = [
     "jacrev",
     "jvp",
     "linearize",
+    "scan",
     "stack_module_state",
     "value_and_grad",
     "vjp",
     "vmap",
+    "while_loop",
 ]
