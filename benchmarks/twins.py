@@ -2,8 +2,8 @@
 
 A program is a function `f(t, case)` that gets the framework's module (`tenon` or `torch`) and
 returns a function of tensors; `g(case)` does the same for JAX. `peers` makes the table that
-`harness.main` takes. With `gradients`, a run is the function, and the gradients of its result in the
-floating inputs against a cotangent of ones that varies, so that nothing simplifies.
+`harness.main` takes. With `gradients`, a run is the function, and the gradients of its result in
+the floating inputs against a cotangent of random numbers, so that nothing simplifies.
 """
 
 from __future__ import annotations

@@ -7,11 +7,8 @@
 
 #if TENON_HAVE_ONEDNN
 #include <oneapi/dnnl/dnnl.h>
-// From libgomp, which oneDNN is built on. Its header needs -fopenmp, and these are the only two.
-extern "C" {
-void omp_set_num_threads(int threads);
-int omp_get_max_threads(void);
-}
+
+#include "kernels/serial_openmp.h"
 #endif
 #if TENON_HAVE_OPENBLAS
 #include <cblas.h>
@@ -22,23 +19,6 @@ namespace tenon::kernels {
 namespace {
 
 #if TENON_HAVE_ONEDNN
-// OpenMP's number of threads is a property of the calling thread: one during the call, and what the
-// application had set afterwards.
-class SerialOpenMp {
- public:
-  SerialOpenMp() : threads_(omp_get_max_threads()) {
-    if (threads_ != 1) omp_set_num_threads(1);
-  }
-  ~SerialOpenMp() {
-    if (threads_ != 1) omp_set_num_threads(threads_);
-  }
-  SerialOpenMp(const SerialOpenMp&) = delete;
-  SerialOpenMp& operator=(const SerialOpenMp&) = delete;
-
- private:
-  int threads_;
-};
-
 void multiply_onednn(const MatrixProduct<float>& p) {
   const SerialOpenMp serial;
   const dnnl_status_t status = dnnl_sgemm(p.transpose_a ? 'T' : 'N', p.transpose_b ? 'T' : 'N', p.m,

@@ -6,6 +6,7 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "core/threads.h"
+#include "kernels/direct_convolution.h"
 #include "kernels/gemm.h"
 #include "kernels/patches.h"
 
@@ -145,6 +146,9 @@ class ByPatches {
 
 template <class T>
 void run(ConvolutionRole role, const Shape& shape, const T* a, const T* b, T* result) {
+  if constexpr (std::is_same_v<T, float>) {
+    if (convolve_directly(role, shape, a, b, result)) return;
+  }
   ByPatches<T> patches(shape);
   switch (role) {
     case ConvolutionRole::Input:

@@ -21,6 +21,7 @@ namespace tenon::kernels {
 namespace {
 
 std::atomic<std::uint64_t> g_gemm_calls{0};
+std::atomic<std::uint64_t> g_library_primitives{0};
 
 // A batch of products, typed. Leading dimensions are at least a row, as the libraries demand even
 // of matrices of one row.
@@ -256,7 +257,10 @@ bool orientation_matters(DType dtype, const GemmShape& shape) {
 Counters counters() {
   Counters result;
   result.gemm_calls = g_gemm_calls.load(std::memory_order_relaxed);
+  result.library_primitives = g_library_primitives.load(std::memory_order_relaxed);
   return result;
 }
+
+void count_library_primitive() { g_library_primitives.fetch_add(1, std::memory_order_relaxed); }
 
 }  // namespace tenon::kernels

@@ -45,5 +45,6 @@ struct Counters {
   std::uint64_t library_primitives = 0;
 };
 Counters counters();
+void count_library_primitive();
 
 }  // namespace tenon::kernels

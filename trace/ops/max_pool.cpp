@@ -1,5 +1,4 @@
-// Maximum over windows. Each stage keeps which of its parts was the largest; the derivative is that
-// part's alone.
+// Maximum over windows, with the index of each: the derivative is that element's alone.
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -23,185 +22,133 @@ double lowest_of(DType dtype) {
   return lowest;
 }
 
-// The k-th of equally shaped values, k given for each element.
-Value picked(const std::vector<Value>& values, Value place) {
-  Value result = values[0];
-  for (size_t k = 1; k < values.size(); ++k) {
-    const Value here = ops::binary(Op::Eq, place, ops::literal_like(place, static_cast<double>(k)));
-    result = ops::select(here, values[k], result);
-  }
-  return result;
-}
-
-// `extent` indices along spatial dimension d of so many.
-Value spatial_iota(int64_t extent, int d, int spatial) {
-  Dims dims(spatial, 1);
-  dims[d] = extent;
-  return ops::iota(dims, d);
-}
-
+// The input reduced, stage by stage, to its windows' maxima and where they stand: the flat index in
+// the channel's plane, in int32 where that has room.
 struct Maximum {
-  Value value;
-  bool wants_indices;
-  Dims input;                  // spatial extents
-  std::vector<Value> indices;  // of the maximum, along each spatial dimension: int64
+  Value input, value, index;
+  Dims extents;  // spatial ones of the input
+  DType index_dtype = DType::Int32;
 
-  int spatial() const { return static_cast<int>(input.size()); }
-
-  // Reduces `value` to the largest of the parts: the first of equal ones, the last NaN, as PyTorch
-  // does. `start`, if any, is the place of the first part that is no fill.
-  // `derivative`: the same maximum as a linear function of the input, for its derivative, by place.
-  template <class Derivative>
-  Value reduce(const std::vector<Value>& parts, Value start, Derivative derivative) {
-    const DType index = parts.size() <= 256 ? DType::UInt8 : DType::Int32;
-    const bool floating = is_floating(dtype(value));
-    Value best = parts[0], place = ops::full(dims(best), ops::literal(0, index));
-    if (start) {
-      best = ops::full(dims(best), ops::literal_like(best, lowest_of(dtype(best))));
-      place = ops::expand(ops::cast(start, index), dims(best));
-    }
-    for (size_t k = start ? 0 : 1; k < parts.size(); ++k) {
-      Value better = parts[k] > best;
-      if (floating) better = better | ops::unary(Op::IsNan, parts[k]);
-      best = ops::select(better, parts[k], best);
-      place = ops::select(better, ops::literal(static_cast<double>(k), index), place);
-    }
-    value = floating ? ops::redirect(best, derivative(place)) : best;
-    return place;
+  explicit Maximum(Value x) : input(x), value(x), extents(dims(x).subspan(2)) {
+    if (step(-1) > std::numeric_limits<int32_t>::max()) index_dtype = DType::Int64;
+  }
+  int spatial() const { return static_cast<int>(extents.size()); }
+  // Elements between neighbours along spatial dimension d.
+  int64_t step(int d) const {
+    int64_t n = 1;
+    for (int i = spatial() - 1; i > d; --i) n *= extents[i];
+    return n;
+  }
+  Value number(int64_t n) const { return ops::scalar(n, index_dtype); }
+  Value iota(int64_t extent, int d) const {
+    Dims along(spatial(), 1);
+    along[d] = extent;
+    return ops::cast(ops::iota(along, d), index_dtype);
   }
 
-  Value flat_indices() const {
-    Value flat;
-    int64_t step = 1;
-    for (int d = spatial(); d-- > 0;) {
-      const Value term = indices[d] * ops::scalar(step, DType::Int64);
-      flat = flat ? flat + term : term;
-      step *= input[d];
+  // The largest of the parts: the first of equal ones, the last NaN, as PyTorch does. `places` are
+  // their indices; a part k where begins[k] holds is taken whatever it is.
+  void reduce(const std::vector<Value>& parts, const std::vector<Value>& places,
+              const std::vector<Value>& begins) {
+    value = parts[0];
+    index = ops::expand(places[0], dims(parts[0]));
+    for (size_t k = 1; k < parts.size(); ++k) {
+      Value better = parts[k] > value;
+      if (is_floating(dtype(value))) better = better | ops::unary(Op::IsNan, parts[k]);
+      if (!begins.empty() && begins[k]) better = better | begins[k];
+      value = ops::select(better, parts[k], value);
+      index = ops::select(better, places[k], index);
     }
-    return ops::expand(flat, dims(value));
   }
 };
 
-// The derivative where each element is in one window at most: what was picked stays, the rest is 0.
-Value masked_sum(const Windows& w, Value x, Value place) {
-  const int64_t rank = tenon::rank(x);
-  Dims broad(dims(place).first(rank - w.spatial()));
-  Value own;  // an element's place in its window
-  Dims grid;
-  for (int d = 0; d < w.spatial(); ++d) {
-    broad.push_back(w.extents[d]);
-    broad.push_back(1);
-    if (d) grid.push_back(1);
-    grid.push_back(w.kernel[d]);
-  }
-  int64_t step = 1;
-  for (int d = w.spatial(); d-- > 0; step *= w.kernel[d]) {
-    Dims along(grid.size(), 1);
-    along[2 * d] = w.kernel[d];
-    const Value term = ops::iota(along, 2 * d) * ops::scalar(step, DType::Int64);
-    own = own ? own + term : term;
-  }
-  const Value split = w.split(x);
-  const Value is_picked =
-      ops::binary(Op::Eq, ops::reshape(place, broad), ops::cast(own, dtype(place)));
-  return ops::reduce(Op::ReduceSum, ops::select(is_picked, split, ops::literal_like(x, 0)),
-                     w.split_axes(static_cast<int>(rank)));
-}
-
 void reduce_windows(Maximum& m, const Windows& w) {
-  const int spatial = w.spatial();
-  const std::vector<Dims> stages = w.stages();
-  for (const Dims& axes : stages) {
-    const Value x = m.value;
-    const std::vector<Value> parts = w.shifted(x, ops::literal_like(x, lowest_of(dtype(x))), axes);
+  for (const Dims& axes : w.stages()) {
+    const Value fill = ops::literal_like(m.value, lowest_of(dtype(m.value)));
+    const std::vector<Value> parts = w.shifted(m.value, fill, axes);
+    std::vector<Value> places, begins;
+    if (m.index) places = w.shifted(m.index, ops::literal(0, m.index_dtype), axes);
+    // Windows that begin in the padding: their first element that is none, should all be the fill.
+    std::vector<Value> first(w.spatial());
+    const bool is_padded = std::ranges::any_of(axes, [&](int64_t d) { return w.padding[d] > 0; });
+    Value origin = m.number(0);
+    for (int64_t d : axes) {
+      const Value at = m.iota(w.extents[d], static_cast<int>(d)) * m.number(w.stride[d]);
+      origin = origin + at * m.number(m.step(static_cast<int>(d)));
+      first[d] = m.number(0);
+      for (int64_t k = 0; k < w.kernel[d] && k * w.dilation[d] < w.padding[d]; ++k) {
+        const Value outside = at < m.number(w.padding[d] - k * w.dilation[d]);
+        first[d] = first[d] + ops::cast(outside, m.index_dtype);
+      }
+    }
     const std::vector<Dims> positions = w.positions(axes);
-    Value start;
-    if (w.is_padded(axes)) {
-      // The first position inside, along each dimension: how many are before the input.
-      int64_t step = 1;
-      for (size_t i = axes.size(); i-- > 0; step *= w.kernel[axes[i]]) {
+    for (size_t k = 0; k < positions.size(); ++k) {
+      int64_t offset = 0;
+      Value is_first;
+      for (size_t i = 0; i < axes.size(); ++i) {
         const int64_t d = axes[i];
-        const Value origin = spatial_iota(w.extents[d], static_cast<int>(d), spatial) *
-                             ops::scalar(w.stride[d], DType::Int64);
-        for (int64_t k = 0; k < w.kernel[d] && k * w.dilation[d] < w.padding[d]; ++k) {
-          const Value outside =
-              origin < ops::scalar(w.padding[d] - k * w.dilation[d], DType::Int64);
-          const Value term = ops::cast(outside, DType::Int64) * ops::scalar(step, DType::Int64);
-          start = start ? start + term : term;
-        }
+        offset += (positions[k][i] * w.dilation[d] - w.padding[d]) * m.step(static_cast<int>(d));
+        if (!is_padded) continue;
+        const Value here = ops::binary(Op::Eq, first[d], m.number(positions[k][i]));
+        is_first = is_first ? is_first & here : here;
       }
-      if (!start) start = ops::literal(0, DType::Int64);
-    }
-    const Value place = m.reduce(parts, start, [&](Value at) {
-      if (stages.size() == 1 && w.is_partition()) return masked_sum(w, x, at);
-      const Value zero = ops::literal_like(x, 0);
-      Value sum;
-      for (size_t k = 0; k < parts.size(); ++k) {
-        const Value here = ops::binary(Op::Eq, at, ops::literal_like(at, static_cast<double>(k)));
-        const Value term = ops::select(here, parts[k], zero);
-        sum = sum ? sum + term : term;
+      const Value place = origin + m.number(offset);
+      if (m.index) {
+        places[k] = places[k] + place;
+      } else {
+        places.push_back(place);
       }
-      return sum;
-    });
-    if (!m.wants_indices) continue;
-    for (Value& known : m.indices) {  // of dimensions done before
-      if (known) known = picked(w.shifted(known, ops::literal_like(known, 0), axes), place);
+      begins.push_back(is_first);
     }
-    for (size_t i = 0; i < axes.size(); ++i) {
-      const int64_t d = axes[i];
-      const Value origin = spatial_iota(w.extents[d], static_cast<int>(d), spatial) *
-                           ops::scalar(w.stride[d], DType::Int64);
-      std::vector<Value> along;
-      for (const Dims& position : positions) {
-        along.push_back(origin +
-                        ops::scalar(position[i] * w.dilation[d] - w.padding[d], DType::Int64));
-      }
-      m.indices[d] = ops::expand(picked(along, place), dims(m.value));
-    }
+    m.reduce(parts, places, begins);
   }
 }
 
 void reduce_adaptive(Maximum& m, int d, int64_t extent) {
   const int64_t axis = rank(m.value) - m.spatial() + d;
-  const AdaptiveWindows windows(m.input[d], extent);
+  const AdaptiveWindows windows(m.extents[d], extent);
   Dims vector(rank(m.value), 1);
   vector[axis] = extent;
-  const auto gathered = [&](Value x) {
-    std::vector<Value> parts;
-    for (const Value at : windows.at) parts.push_back(ops::gather(x, at, axis));
-    return parts;
-  };
-  const std::vector<Value> parts = gathered(m.value);
-  const Value place = m.reduce(parts, {}, [&](Value at) { return picked(parts, at); });
-  if (!m.wants_indices) return;
-  for (Value& known : m.indices) {
-    if (known) known = picked(gathered(known), place);
+  std::vector<Value> parts, places;
+  for (const Value at : windows.at) {
+    parts.push_back(ops::gather(m.value, at, axis));
+    Value place = ops::cast(ops::reshape(at, vector), m.index_dtype) * m.number(m.step(d));
+    if (m.index) place = ops::gather(m.index, at, axis) + place;
+    places.push_back(place);
   }
-  std::vector<Value> along;
-  for (const Value at : windows.at) along.push_back(ops::reshape(at, vector));
-  m.indices[d] = ops::expand(picked(along, place), dims(m.value));
+  m.reduce(parts, places, {});
 }
 
+// The maxima and their indices. The derivative is that of picking by index.
 std::array<Value, 2> finish(const Maximum& m, const Batched& x) {
-  std::array<Value, 2> results{x.restore(m.value), Value{}};
-  if (m.wants_indices) results[1] = x.restore(m.flat_indices());
-  return results;
+  const Value indices = ops::cast(m.index, DType::Int64);
+  Value value = m.value;
+  if (is_floating(dtype(value))) {
+    const auto in_planes = [](Value v, int64_t plane) {
+      return ops::reshape(v, {{dims(v)[0], dims(v)[1], plane}});
+    };
+    int64_t count = 1;
+    for (int64_t extent : dims(value).subspan(2)) count *= extent;
+    const Value picked =
+        ops::take_along(in_planes(m.input, m.step(-1)), in_planes(indices, count), 2);
+    value = ops::redirect(value, ops::reshape(picked, Dims(dims(value))));
+  }
+  return {x.restore(value), x.restore(indices)};
 }
 
 std::array<Value, 2> max_pool(int spatial, Value input, const IntList& kernel_size,
                               const std::optional<IntList>& stride, const IntList& padding,
-                              const IntList& dilation, bool ceil_mode, bool wants_indices) {
+                              const IntList& dilation, bool ceil_mode) {
   check_numbers({input}, ErrorKind::NotImplemented);
   const Batched x(input, spatial);
   const Dims extents(dims(x.value).subspan(2));
   const Windows w(spatial, extents, kernel_size, stride, padding, dilation, ceil_mode);
-  Maximum m{x.value, wants_indices, extents, std::vector<Value>(spatial)};
+  Maximum m(x.value);
   reduce_windows(m, w);
   return finish(m, x);
 }
 
-std::array<Value, 2> adaptive_max_pool(int spatial, Value input, const IntList& output_size,
-                                       bool wants_indices) {
+std::array<Value, 2> adaptive_max_pool(int spatial, Value input, const IntList& output_size) {
   check_numbers({input}, ErrorKind::NotImplemented);
   const Batched x(input, spatial);
   const Dims extents(dims(x.value).subspan(2)),
@@ -217,7 +164,7 @@ std::array<Value, 2> adaptive_max_pool(int spatial, Value input, const IntList& 
           current_operation(), shown(size));
     divides = divides && size[d] > 0 && extents[d] % size[d] == 0;
   }
-  Maximum m{x.value, wants_indices, extents, std::vector<Value>(spatial)};
+  Maximum m(x.value);
   if (divides) {
     Dims kernel(extents);
     for (int d = 0; d < spatial; ++d) kernel[d] /= size[d];
@@ -226,7 +173,7 @@ std::array<Value, 2> adaptive_max_pool(int spatial, Value input, const IntList& 
     Dims none(dims(x.value).first(2));
     none.append(size.begin(), size.end());
     m.value = ops::full(none, ops::literal_like(x.value, 0));
-    for (Value& index : m.indices) index = ops::full(none, ops::literal(0, DType::Int64));
+    m.index = ops::full(none, ops::literal(0, m.index_dtype));
   } else {
     for (int d = spatial; d-- > 0;) reduce_adaptive(m, d, size[d]);
   }
@@ -235,23 +182,23 @@ std::array<Value, 2> adaptive_max_pool(int spatial, Value input, const IntList& 
 
 }  // namespace
 
-#define TENON_MAX_POOL(n)                                                                   \
-  Value max_pool##n##d(Value input, const IntList& kernel_size,                             \
-                       const std::optional<IntList>& stride, const IntList& padding,        \
-                       const IntList& dilation, bool ceil_mode) {                           \
-    return max_pool(n, input, kernel_size, stride, padding, dilation, ceil_mode, false)[0]; \
-  }                                                                                         \
-  std::array<Value, 2> max_pool##n##d_with_indices(                                         \
-      Value input, const IntList& kernel_size, const std::optional<IntList>& stride,        \
-      const IntList& padding, const IntList& dilation, bool ceil_mode) {                    \
-    return max_pool(n, input, kernel_size, stride, padding, dilation, ceil_mode, true);     \
-  }                                                                                         \
-  Value adaptive_max_pool##n##d(Value input, const IntList& output_size) {                  \
-    return adaptive_max_pool(n, input, output_size, false)[0];                              \
-  }                                                                                         \
-  std::array<Value, 2> adaptive_max_pool##n##d_with_indices(Value input,                    \
-                                                            const IntList& output_size) {   \
-    return adaptive_max_pool(n, input, output_size, true);                                  \
+#define TENON_MAX_POOL(n)                                                                 \
+  Value max_pool##n##d(Value input, const IntList& kernel_size,                           \
+                       const std::optional<IntList>& stride, const IntList& padding,      \
+                       const IntList& dilation, bool ceil_mode) {                         \
+    return max_pool(n, input, kernel_size, stride, padding, dilation, ceil_mode)[0];      \
+  }                                                                                       \
+  std::array<Value, 2> max_pool##n##d_with_indices(                                       \
+      Value input, const IntList& kernel_size, const std::optional<IntList>& stride,      \
+      const IntList& padding, const IntList& dilation, bool ceil_mode) {                  \
+    return max_pool(n, input, kernel_size, stride, padding, dilation, ceil_mode);         \
+  }                                                                                       \
+  Value adaptive_max_pool##n##d(Value input, const IntList& output_size) {                \
+    return adaptive_max_pool(n, input, output_size)[0];                                   \
+  }                                                                                       \
+  std::array<Value, 2> adaptive_max_pool##n##d_with_indices(Value input,                  \
+                                                            const IntList& output_size) { \
+    return adaptive_max_pool(n, input, output_size);                                      \
   }
 TENON_MAX_POOL(1)
 TENON_MAX_POOL(2)

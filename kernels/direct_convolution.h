@@ -1,0 +1,13 @@
+// Convolutions of float32 by oneDNN, in the layouts it chooses.
+#pragma once
+
+#include "kernels/convolution.h"
+
+namespace tenon::kernels {
+
+// False where the matrix product of weights and patches is the better way (or oneDNN has no kernel
+// of its own); nothing is written then. The choice depends on the shape alone.
+bool convolve_directly(ConvolutionRole role, const ConvolutionShape& shape, const float* a,
+                       const float* b, float* result);
+
+}  // namespace tenon::kernels
