@@ -75,8 +75,9 @@ bool RegionRecording::is_cheap(NodeId id) const {
     case Op::Iota:
     case Op::Expand:
     case Op::Reshape:
-    case Op::Permute:
       return true;
+    case Op::Permute:  // in a loop a product may want it laid out: once, then, and not each time
+      return length_ == kOnce;
     default:
       return false;
   }
