@@ -87,7 +87,7 @@ class Report:
         if self.changed:
             lines.append(f"a proof no longer held: {self.changed}")
         if self.given_up:
-            lines.append("no more proofs are tried: what the function reads changes too often")
+            lines.append("no more proofs are tried, since none held for long")
         if self.unproven:
             lines.append(f"Python is not skipped: {self.unproven}")
         if not self.proven and not self.unproven and self.calls:
