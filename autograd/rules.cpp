@@ -190,4 +190,24 @@ void vjp_DotGeneral(RuleContext& c, Value g, Needs needs, Cotangents out) {
   }
 }
 
+// The cotangent stands in the place of the result: each operand is solved for from the other one
+// and the cotangent.
+void vjp_Convolution(RuleContext& c, Value g, Needs needs, Cotangents out) {
+  using ops::ConvolutionRole;
+  const int spatial = c.result_type().rank - 2;
+  const auto list = [&](int i) { return Dims(c.sizes.subspan(1 + i * spatial, spatial)); };
+  const ops::ConvolutionSizes sizes{c.sizes[0], list(0), list(1), list(2)};
+  const auto result = static_cast<int>(c.axes[0]);
+  for (int side = 0; side < 2; ++side) {
+    if (!needs[side]) continue;
+    const auto role_of = [&](int k) { return k + (k >= result); };  // of operand k
+    const Dims extents(c.operand_type(side).dims().subspan(2));
+    const Value other = c.operand(1 - side);
+    const bool cotangent_first = result < role_of(1 - side);
+    out[side] =
+        ops::convolution(static_cast<ConvolutionRole>(role_of(side)), cotangent_first ? g : other,
+                         cotangent_first ? other : g, sizes, extents);
+  }
+}
+
 }  // namespace tenon

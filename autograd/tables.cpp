@@ -44,12 +44,12 @@ Value jvp_linear(RuleContext& c, std::span<const Value> tangents) {
 // Bilinear ones: the sum over the operands of the product with that operand's tangent.
 Value jvp_bilinear(RuleContext& c, std::span<const Value> tangents) {
   Value sum;
-  const Dims axes(c.axes);
+  const Dims axes(c.axes), sizes(c.sizes);
   for (int k = 0; k < 2; ++k) {
     if (!tangents[k]) continue;
     const Value operands[] = {k == 0 ? tangents[0] : c.operand(0),
                               k == 1 ? tangents[1] : c.operand(1)};
-    const Value term = ops::primitive(c.op, operands, axes);
+    const Value term = ops::primitive(c.op, operands, axes, sizes);
     sum = sum ? sum + term : term;
   }
   return sum;

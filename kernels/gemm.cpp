@@ -13,6 +13,7 @@
 #include "core/threads.h"
 #include "kernels/blas.h"
 #include "kernels/gemm_table.h"
+#include "kernels/gemv.h"
 #include "kernels/plain_gemm.h"
 
 namespace tenon::kernels {
@@ -95,8 +96,34 @@ MatrixProduct<T> tile_product(const Problem<T>& p, std::int64_t batch, std::int6
           .transpose_b = p.transpose_b};
 }
 
+// Products with one row or column: parts of the result, each large enough for a task.
+template <class T>
+void run_vectors(const Problem<T>& p) {
+  const std::int64_t extent = p.shape.m == 1 ? p.shape.n : p.shape.m;
+  // A whole number of cache lines; columns are read in runs of at least a kilobyte.
+  constexpr std::int64_t kPart = 256;
+  const std::int64_t parts = (extent + kPart - 1) / kPart;
+  const double cost = gemm_cost(1, static_cast<double>(std::min(extent, kPart)),
+                                static_cast<double>(p.shape.k), sizeof(T));
+  const double parts_a_task = std::clamp(kSmallestTileCost / cost, 1.0, 1e6);
+  parallel_for(p.shape.batch * parts, static_cast<std::int64_t>(parts_a_task),
+               [&](std::int64_t begin, std::int64_t end) {
+                 while (begin < end) {
+                   const std::int64_t batch = begin / parts, first = begin % parts;
+                   const std::int64_t last = std::min(parts, first + (end - begin));
+                   const MatrixProduct<T> product =
+                       tile_product(p, batch, 0, 0, p.shape.m, p.shape.n);
+                   multiply_vector(product, first * kPart, std::min(last * kPart, extent));
+                   begin += last - first;
+                 }
+               });
+}
+
 template <class T>
 void run(const Problem<T>& p) {
+  if constexpr (std::is_floating_point_v<T>) {
+    if (is_matrix_vector(dtype_of<T>, p.shape)) return run_vectors(p);
+  }
   [[maybe_unused]] const std::int64_t largest =
       std::max({p.shape.m, p.shape.n, p.shape.k, p.lda, p.ldb, p.ldc});
   [[maybe_unused]] const GemmLibrary library = library_for(dtype_of<T>, p.shape, largest);

@@ -12,7 +12,7 @@
 //   128 x 128 x 32 (NT)        102        87      from here on: oneDNN
 //   256 x 256 x 256            113       105
 //   1024 x 1024 x 1024         110       102
-//   1 x 1024 x 1024 (NT, NN)    38, 35   3, 5     matrix times vector: oneDNN
+//   1 x 1024 x 1024 (NT, NN)    38, 35   3, 5     matrix times vector: kernels/gemv.cpp
 //   1024 x 1 x 1024             38        11
 //
 //   two threads, oneDNN       64x128  128x128  256x256  512x256  512x512
@@ -47,9 +47,8 @@ enum class GemmLibrary : std::uint8_t { Plain, OneDnn, OpenBlas };
 // Products of at most this many multiplications go to OpenBLAS.
 inline constexpr std::int64_t kSmallProduct = 64 * 64 * 64;
 
-// The library for float32 where both are built in. Matrix times vector is oneDNN's at any size.
+// The library for float32 where both are built in, for shapes that are not matrix times vector.
 constexpr GemmLibrary choose_float32_library(const GemmShape& shape) {
-  if (shape.m == 1 || shape.n == 1) return GemmLibrary::OneDnn;
   const double product =
       static_cast<double>(shape.m) * static_cast<double>(shape.n) * static_cast<double>(shape.k);
   return product <= static_cast<double>(kSmallProduct) ? GemmLibrary::OpenBlas

@@ -121,4 +121,83 @@ Value batch_DotGeneral(const BatchContext& c) {
   return to_front(result, c.batched[0] ? batches : batches + free_a);
 }
 
+namespace {
+
+// What the dimensions of a convolution's tensors mean. The two that two tensors share and the
+// groups, which all three have: a batch that is in just these tensors becomes part of it.
+enum class Letter : uint8_t { Batch, Group, InChannel, OutChannel };
+
+// Where each letter stands: the dimension, and whether it comes before or after the group there.
+struct Place {
+  int64_t axis;
+  bool is_inner;  // the dimension is (group, letter)
+};
+Place place_of(ops::ConvolutionRole role, Letter letter) {
+  const bool is_weight = role == ops::ConvolutionRole::Weight;
+  if (letter == Letter::Batch) return {0, false};
+  if (letter == Letter::Group) return {is_weight ? 0 : 1, false};
+  if (letter == Letter::InChannel) return {1, !is_weight};
+  return {is_weight ? 0 : 1, true};
+}
+
+// [batch, ...] with the batch put before that letter, in one dimension with it.
+Value fold(Value x, Place place, int64_t groups) {
+  Dims shape(type_of(x).dims());
+  const int64_t batch = shape[0];
+  Dims merged(shape.span().subspan(1));
+  merged[place.axis] *= batch;
+  if (place.is_inner) {
+    const int64_t inner = shape[place.axis + 1] / groups;
+    shape[place.axis + 1] = groups;
+    shape.insert(shape.begin() + place.axis + 2, inner);
+    x = ops::reshape(x, shape);
+  }
+  return ops::reshape(ops::move_axis(x, 0, place.axis + place.is_inner), merged);
+}
+
+Value unfold(Value x, Place place, int64_t groups, int64_t batch, std::span<const int64_t> dims) {
+  Dims shape(dims);
+  if (place.is_inner) {
+    shape[place.axis] /= groups;
+    shape.insert(shape.begin() + place.axis, groups);
+  }
+  const int64_t at = place.axis + place.is_inner;
+  shape.insert(shape.begin() + at, batch);
+  return ops::reshape(to_front(ops::reshape(x, shape), at), batched_dims(batch, dims));
+}
+
+}  // namespace
+
+// The batch joins the dimension that the batched tensors have in common; where all three are
+// batched, each example is a group of its own.
+Value batch_Convolution(const BatchContext& c) {
+  using ops::ConvolutionRole;
+  const auto result = static_cast<ConvolutionRole>(c.axes[0]);
+  bool is_batched[3] = {};
+  int next = 0;
+  ConvolutionRole roles[2];
+  for (int role = 0; role < 3; ++role) {
+    if (role == static_cast<int>(result)) {
+      is_batched[role] = true;
+    } else {
+      roles[next] = static_cast<ConvolutionRole>(role);
+      is_batched[role] = c.batched[next++];
+    }
+  }
+  const Letter letter = !is_batched[0]   ? Letter::OutChannel
+                        : !is_batched[1] ? Letter::Batch
+                        : !is_batched[2] ? Letter::InChannel
+                                         : Letter::Group;
+  const int64_t groups = c.sizes[0];
+  Value operands[2];
+  for (int k = 0; k < 2; ++k) {
+    operands[k] =
+        c.batched[k] ? fold(c.operands[k], place_of(roles[k], letter), groups) : c.operands[k];
+  }
+  Dims sizes(c.sizes);
+  if (letter == Letter::Group) sizes[0] *= c.extent;
+  const Value folded = ops::primitive(c.op, operands, c.axes, sizes);
+  return unfold(folded, place_of(result, letter), groups, c.extent, type_of(c.type).dims());
+}
+
 }  // namespace tenon

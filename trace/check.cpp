@@ -105,6 +105,10 @@ class Checker {
         check_contraction(axes);
         have(axes.size(), 0);
         return;
+      case PrimitiveClass::Convolution:
+        have(1, 1 + 4 * (rank - 2));
+        expect(axes[0] >= 0 && axes[0] <= 2, "a role");
+        return;
       default:
         have(0, 0);
     }

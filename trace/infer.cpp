@@ -312,4 +312,38 @@ TypeId infer_DotGeneral(Op, Types operands, Ints axes, Ints) {
   return like(a, dims);
 }
 
+TypeId infer_Convolution(Op, Types operands, Ints axes, Ints sizes) {
+  const Type& a = type_of(operands[0]);
+  const Type& b = type_of(operands[1]);
+  const int spatial = a.rank - 2;
+  expect(a.dtype == b.dtype, "dtypes differ", operands);
+  expect(a.rank == b.rank && spatial >= 1 && spatial <= 3, "one to three spatial dimensions",
+         operands);
+  expect(sizes.size() == 1 + 4 * static_cast<size_t>(spatial), "number of sizes", operands);
+  const int64_t groups = sizes[0];
+  const auto divides = [&](int64_t channels) { return groups > 0 && channels % groups == 0; };
+  Dims dims;
+  switch (static_cast<ops::ConvolutionRole>(axes[0])) {
+    case ops::ConvolutionRole::Output:  // from x and w
+      expect(divides(b.dims()[0]) && a.dims()[1] == b.dims()[1] * groups,
+             "channels of input and weight don't match", operands);
+      dims = {a.dims()[0], b.dims()[0]};
+      break;
+    case ops::ConvolutionRole::Input:  // from w and y
+      expect(divides(a.dims()[0]) && b.dims()[1] == a.dims()[0],
+             "channels of weight and output don't match", operands);
+      dims = {b.dims()[0], a.dims()[1] * groups};
+      break;
+    case ops::ConvolutionRole::Weight:  // from x and y
+      expect(a.dims()[0] == b.dims()[0], "batches of input and output differ", operands);
+      expect(divides(a.dims()[1]) && divides(b.dims()[1]), "channels are no multiple of groups",
+             operands);
+      dims = {b.dims()[1], a.dims()[1] / groups};
+      break;
+  }
+  const Ints extents = sizes.last(static_cast<size_t>(spatial));
+  dims.append(extents.begin(), extents.end());
+  return like(a, dims);
+}
+
 }  // namespace tenon

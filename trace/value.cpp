@@ -218,6 +218,17 @@ Value dot_general(Value a, Value b, Ints batch_a, Ints batch_b, Ints contract_a,
   return primitive(Op::DotGeneral, operands, axes);
 }
 
+Value convolution(ConvolutionRole result, Value a, Value b, const ConvolutionSizes& s,
+                  Ints extents) {
+  const Value operands[] = {a, b};
+  const auto axis = static_cast<int64_t>(result);
+  Dims sizes{s.groups};
+  for (const Ints list : {s.stride.span(), s.low.span(), s.dilation.span(), extents}) {
+    sizes.append(list.begin(), list.end());
+  }
+  return primitive(Op::Convolution, operands, {&axis, 1}, sizes);
+}
+
 Value full(Ints dims, Value number) { return expand(number, dims); }
 Value zeros_like(Value x) { return full(type_of(x).dims(), literal_like(x, 0)); }
 Value ones_like(Value x) { return full(type_of(x).dims(), literal_like(x, 1)); }

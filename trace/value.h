@@ -75,6 +75,18 @@ Value redirect(Value value, Value derivative_of);
 // Result: batch axes, a's free axes, b's free axes.
 Value dot_general(Value a, Value b, Ints batch_a, Ints batch_b, Ints contract_a, Ints contract_b);
 
+// A convolution's parameters; the spatial lists have one entry a dimension. Padding beyond `low` is
+// what the result's extents imply.
+struct ConvolutionSizes {
+  int64_t groups = 1;
+  Dims stride, low, dilation;
+};
+// One of the three tensors x [N, G * C, ...], w [G * O, C, ...], y [N, G * O, ...] of a convolution
+// from the two others, in this order. `extents` are the result's spatial ones.
+enum class ConvolutionRole : uint8_t { Input, Weight, Output };
+Value convolution(ConvolutionRole result, Value a, Value b, const ConvolutionSizes& sizes,
+                  Ints extents);
+
 // Shorthands that compose the above.
 Value full(Ints dims, Value number);  // expand of a 0-d value
 Value zeros_like(Value x);

@@ -33,6 +33,10 @@ constexpr uint32_t kMaxMovementDepth = 12;
 constexpr size_t kMaxLeaves = 3;
 constexpr size_t kMaxSelectedParts = 4;  // operands of a concatenate that is computed by selects
 
+void add_once(auto& list, uint32_t value) {
+  if (std::find(list.begin(), list.end(), value) == list.end()) list.push_back(value);
+}
+
 class Fuser {
  public:
   Fuser(const Graph& graph, Algebra& algebra, const GroupOptions& options, Grouping grouping,
@@ -59,7 +63,9 @@ class Fuser {
   void want_buffers() {
     for (NodeIndex n = 0; n < graph_.nodes.size(); ++n) {
       const GraphNode& node = graph_[n];
-      if (node.op == Op::Argsort) wanted_[node.operands[0]] = 1;
+      if (reads_dense(node.op)) {
+        for (NodeIndex operand : node.operands) wanted_[operand] = 1;
+      }
       if (node.op == Op::DotGeneral) {
         for (NodeIndex operand : node.operands) {
           wanted_[matrix_view(graph_, algebra_, operand).base] = 1;
@@ -104,12 +110,8 @@ class Fuser {
       chain.dear = chain.leaves.size() > 8;
     }
   }
-  static void add_leaf(Chain& chain, NodeIndex leaf) {
-    if (std::find(chain.leaves.begin(), chain.leaves.end(), leaf) == chain.leaves.end()) {
-      chain.leaves.push_back(leaf);
-    }
-  }
-  // Made of constants, indices, small values and one large buffer at most.
+  static void add_leaf(Chain& chain, NodeIndex leaf) { add_once(chain.leaves, leaf); }
+  // Of constants, indices, small values and one large buffer at most.
   bool reads_little(NodeIndex n) const {
     const Chain& chain = chains_[n];
     if (chain.dear) return false;
@@ -147,8 +149,7 @@ class Fuser {
         use.same_place = use.same_place && loop < reader_atoms;
         use.loops.push_back(static_cast<uint8_t>(loop));
       }
-      uses.push_back(std::move(use));
-      return;
+      return uses.push_back(std::move(use));
     }
     for (size_t k = 0; k < node.operands.size(); ++k) {
       find_uses(node.operands[k], operand_access(graph_, algebra_, n, static_cast<int>(k), at),
@@ -236,9 +237,12 @@ class Fuser {
     return true;
   }
 
-  bool has_room(const Group& group, NodeIndex n) const {
-    return group.cost + cost_of(graph_[n].op) <= options_.max_cost &&
-           group.members.size() < options_.max_members;
+  bool has_room(uint32_t g, NodeIndex n) const {
+    const Group& group = out_.groups[g];
+    const bool few = g < reads_.size() && reads_[g].size() <= options_.few_reads;
+    return group.cost + cost_of(graph_[n].op) <=
+               (few ? options_.max_cost_of_few : options_.max_cost) &&
+           group.members.size() < (few ? options_.max_members_of_few : options_.max_members);
   }
   // Why a group refused, for explain().
   bool refuse(const char* why) {
@@ -248,7 +252,7 @@ class Fuser {
 
   bool join_pointwise(uint32_t g, NodeIndex n, std::span<const Use> uses) {
     Group& group = out_.groups[g];
-    if (!has_room(group, n)) return refuse("its kernel is large enough");
+    if (!has_room(g, n)) return refuse("its kernel is large enough");
     const auto& atoms = graph_[n].atoms;
     SmallVector<uint8_t, 8> loops;
     if (!match_loops(g, atoms, uses, loops)) return refuse("other loops");
@@ -279,7 +283,7 @@ class Fuser {
 
   bool join_reduction(uint32_t g, NodeIndex n, std::span<const Use> uses) {
     Group& group = out_.groups[g];
-    if (!has_room(group, n)) return refuse("its kernel is large enough");
+    if (!has_room(g, n)) return refuse("its kernel is large enough");
     const ReductionClass c = reduction_class(graph_, n);
     const GraphNode& x = graph_[graph_[n].operands[0]];
     SmallVector<uint8_t, 8> loops;
@@ -353,18 +357,12 @@ class Fuser {
 
   void visit(NodeIndex n) {
     const GraphNode& node = graph_[n];
-    if (node.op == Op::Input || (node.op == Op::Constant && !wanted_[n])) {
-      find_chain(n);
-      return;
-    }
+    if (node.op == Op::Input || (node.op == Op::Constant && !wanted_[n])) return find_chain(n);
     if (is_movement(graph_, n) && !wanted_[n]) {
       uint32_t depth = 0;
       for (NodeIndex operand : node.operands) depth = std::max(depth, depth_[operand]);
       depth_[n] = depth + 1;
-      if (depth_[n] <= kMaxMovementDepth) {
-        find_chain(n);
-        return;
-      }
+      if (depth_[n] <= kMaxMovementDepth) return find_chain(n);
       wanted_[n] = 1;
       depth_[n] = 0;
     }
@@ -393,9 +391,8 @@ class Fuser {
           note_readers(n, uses);
           return;
         }
-        if (it == candidates.begin() && refusal_) {
+        if (it == candidates.begin() && refusal_)
           note = fmt::format("not in {}: {}", *it, refusal_);
-        }
       }
     }
     place_alone(graph_, out_, n);
@@ -405,7 +402,10 @@ class Fuser {
   }
 
   void note_readers(NodeIndex n, std::span<const Use> uses) {
+    reads_.resize(out_.groups.size());
+    auto& reads = reads_[out_.group_of[n]];
     for (const Use& use : uses) {
+      if (out_.group_of[use.node] != out_.group_of[n]) add_once(reads, use.node);
       readers_[use.node] = out_.group_of[n];
       if (chains_[use.node].dear || out_.group_of[use.node] == out_.group_of[n]) continue;
       for (NodeIndex leaf : chains_[use.node].leaves) readers_[leaf] = out_.group_of[n];
@@ -415,9 +415,7 @@ class Fuser {
   // ---- stores ----
 
   using Groups = SmallVector<uint32_t, 4>;
-  static void add_group(Groups& groups, uint32_t g) {
-    if (std::find(groups.begin(), groups.end(), g) == groups.end()) groups.push_back(g);
-  }
+  static void add_group(Groups& groups, uint32_t g) { add_once(groups, g); }
 
   // From the last node back: which groups compute each value, and which load it.
   void choose_stores() {
@@ -486,6 +484,7 @@ class Fuser {
   std::vector<Chain> chains_;
   std::vector<uint32_t> depth_;
   std::unordered_map<NodeIndex, uint32_t> readers_;  // last group that reads a value
+  std::vector<SmallVector<NodeIndex, 8>> reads_;     // by group: what it reads of others
   std::unordered_set<uint64_t> seen_;
   const char* refusal_ = nullptr;
 };

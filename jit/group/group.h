@@ -25,6 +25,7 @@ enum class GroupKind : uint8_t {
   UpdateSlice,  // a copy of the base, then a box of it
   Concatenate,  // one kernel an operand
   Gemm,
+  Convolution,
   Sort,
 };
 const char* name_of(GroupKind kind);
@@ -54,6 +55,10 @@ struct GroupOptions {
   bool fuse = true;
   uint32_t max_cost = 300;
   uint32_t max_members = 80;
+  // A kernel that reads few buffers may be longer: cut, it would store and load what it is at.
+  uint32_t few_reads = 8;
+  uint32_t max_cost_of_few = 1200;
+  uint32_t max_members_of_few = 320;
 };
 
 Grouping make_groups(const Graph& graph, Algebra& algebra, const GroupOptions& options);

@@ -8,7 +8,7 @@ namespace tenon::jit {
 
 const char* name_of(GroupKind kind) {
   constexpr const char* kNames[] = {"map",     "row",          "column",      "full", "scan",
-                                    "scatter", "update_slice", "concatenate", "gemm", "sort"};
+                                    "scatter", "update_slice", "concatenate", "gemm", "convolution", "sort"};
   return kNames[static_cast<int>(kind)];
 }
 
@@ -38,7 +38,7 @@ bool is_pointwise(const Graph& graph, NodeIndex n) {
 }
 
 bool needs_buffers(const Graph& graph, NodeIndex n) {
-  return graph[n].op == Op::DotGeneral || graph[n].op == Op::Argsort;
+  return graph[n].op == Op::DotGeneral || reads_dense(graph[n].op);
 }
 
 ReductionClass reduction_class(const Graph& graph, NodeIndex n) {
@@ -134,6 +134,10 @@ void place_alone(const Graph& graph, Grouping& grouping, NodeIndex n) {
         break;
       case PrimitiveClass::Contraction:
         group.kind = GroupKind::Gemm;
+        own_loops();
+        break;
+      case PrimitiveClass::Convolution:
+        group.kind = GroupKind::Convolution;
         own_loops();
         break;
       case PrimitiveClass::Sort:

@@ -9,6 +9,7 @@
 #include "jit/plan/key.h"
 #include "jit/plan/plan.h"
 #include "trace/print.h"
+#include "trace/value.h"
 
 namespace tenon::jit {
 
@@ -25,6 +26,17 @@ int64_t operations_of(const Program& program, uint32_t id) {
     int64_t products = numel(id);
     for (size_t i = 0; i < contracted; ++i) products *= dims[axes[2 + 2 * batch + i]];
     return 2 * products;
+  }
+  if (node.op == Op::Convolution) {
+    // Two for each product of the trilinear form: of an element of the output y and of the weight w
+    // that has its output channel.
+    const auto role = static_cast<ops::ConvolutionRole>(program.axes_of(node)[0]);
+    const uint32_t y = role == ops::ConvolutionRole::Output ? id : operands[1];
+    const uint32_t w = role == ops::ConvolutionRole::Output  ? operands[1]
+                       : role == ops::ConvolutionRole::Input ? operands[0]
+                                                             : id;
+    const int64_t channels = type_of(program.nodes[w].type).dims()[0];
+    return channels == 0 ? 0 : 2 * numel(y) * (numel(w) / channels);
   }
   switch (info(node.op).group) {
     case PrimitiveClass::Unary:
@@ -76,6 +88,10 @@ std::vector<StepInfo> Plan::describe(const Program& program) {
       touch(gemm->a.buffer, false);
       touch(gemm->b.buffer, false);
       touch(gemm->result, true);
+    } else if (const auto* convolution = std::get_if<ConvolutionStep>(&step.what)) {
+      touch(convolution->a, false);
+      touch(convolution->b, false);
+      touch(convolution->result, true);
     } else if (const auto* sort = std::get_if<SortStep>(&step.what)) {
       touch(sort->values, false);
       touch(sort->result, true);

@@ -5,6 +5,7 @@
 
 #include "core/allocator.h"
 #include "core/threads.h"
+#include "kernels/convolution.h"
 #include "kernels/gemm.h"
 #include "kernels/sort.h"
 
@@ -237,6 +238,33 @@ void multiply(DType dtype, const MatrixOperand& a, const MatrixOperand& b, void*
     args.offsets_b = offsets_b.data();
   }
   kernels::gemm(args);
+}
+
+void convolve(const Type& a, const Type& b, const Type& result, int64_t role,
+              std::span<const int64_t> sizes, const void* data_a, const void* data_b,
+              void* data_result) {
+  const Type* types[3];
+  for (int r = 0, next = 0; r < 3; ++r) {
+    types[r] = r == role ? &result : next++ == 0 ? &a : &b;
+  }
+  const Type &x = *types[0], &w = *types[1], &y = *types[2];
+  kernels::ConvolutionShape shape;
+  shape.batch = x.dims()[0];
+  shape.groups = sizes[0];
+  shape.in_channels = w.dims()[1];
+  shape.out_channels = w.dims()[0] / shape.groups;
+  const int spatial = result.rank - 2;
+  for (int d = 0; d < spatial; ++d) {
+    const int at = 3 - spatial + d;
+    shape.input[at] = x.dims()[2 + d];
+    shape.kernel[at] = w.dims()[2 + d];
+    shape.output[at] = y.dims()[2 + d];
+    shape.stride[at] = sizes[1 + d];
+    shape.low[at] = sizes[1 + spatial + d];
+    shape.dilation[at] = sizes[1 + 2 * spatial + d];
+  }
+  kernels::convolve(static_cast<kernels::ConvolutionRole>(role), result.dtype, shape, data_a,
+                    data_b, data_result);
 }
 
 void sort_along(DType dtype, const void* values, int64_t* result, std::span<const int64_t> dims,

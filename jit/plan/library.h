@@ -23,6 +23,12 @@ struct MatrixOperand {
 // result's bits.
 void multiply(DType dtype, const MatrixOperand& a, const MatrixOperand& b, void* result);
 
+// The tensor of that role (0 input, 1 weight, 2 output; sizes as the primitive's) from the two
+// others, all dense.
+void convolve(const Type& a, const Type& b, const Type& result, int64_t role,
+              std::span<const int64_t> sizes, const void* data_a, const void* data_b,
+              void* data_result);
+
 // argsort of a dense tensor along any axis.
 void sort_along(DType dtype, const void* values, int64_t* result, std::span<const int64_t> dims,
                 int axis, bool descending);

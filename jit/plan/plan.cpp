@@ -84,6 +84,20 @@ void Plan::add_gemm(uint32_t group) {
   stores_.emplace_back();
 }
 
+void Plan::add_convolution(uint32_t group) {
+  const NodeIndex n = grouping_.groups[group].stores[0];
+  const GraphNode& node = graph_[n];
+  constexpr const char* kNames[] = {"convolution_input", "convolution_weight", "convolution"};
+  steps_.push_back(
+      {ConvolutionStep{buffer_of(node.operands[0], false), buffer_of(node.operands[1], false),
+                       buffer_of(n, false), node.source},
+       kNames[node.axes[0]],
+       {node.source},
+       group});
+  loads_.emplace_back();
+  stores_.emplace_back();
+}
+
 void Plan::add_sort(uint32_t group) {
   const NodeIndex n = grouping_.groups[group].stores[0];
   const GraphNode& node = graph_[n];
@@ -113,6 +127,10 @@ void Plan::make_steps(const Program& program) {
     if (group.stores.empty()) continue;
     if (group.kind == GroupKind::Gemm) {
       add_gemm(g);
+      continue;
+    }
+    if (group.kind == GroupKind::Convolution) {
+      add_convolution(g);
       continue;
     }
     if (group.kind == GroupKind::Sort) {
@@ -189,6 +207,10 @@ void Plan::find_lifetimes() {
       touch(gemm->a.buffer, s);
       touch(gemm->b.buffer, s);
       touch(gemm->result, s);
+    } else if (const auto* convolution = std::get_if<ConvolutionStep>(&steps_[s].what)) {
+      touch(convolution->a, s);
+      touch(convolution->b, s);
+      touch(convolution->result, s);
     } else {
       const auto& sort = std::get<SortStep>(steps_[s].what);
       touch(sort.values, s);
@@ -298,6 +320,9 @@ std::string Plan::explain() const {
     } else if (const auto* gemm = std::get_if<GemmStep>(&step.what)) {
       text += fmt::format("{} b{} b{} -> b{}\n", step.name, gemm->a.buffer, gemm->b.buffer,
                           gemm->result);
+    } else if (const auto* convolution = std::get_if<ConvolutionStep>(&step.what)) {
+      text += fmt::format("{} b{} b{} -> b{}\n", step.name, convolution->a, convolution->b,
+                          convolution->result);
     } else {
       const auto& sort = std::get<SortStep>(step.what);
       text += fmt::format("{} b{} -> b{}\n", step.name, sort.values, sort.result);

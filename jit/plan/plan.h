@@ -61,6 +61,10 @@ struct GemmStep {
   uint32_t result;
   DType dtype;
 };
+struct ConvolutionStep {
+  uint32_t a, b, result;
+  uint32_t source;  // program node, for its extents and sizes
+};
 struct SortStep {
   uint32_t values, result;
   DType dtype;
@@ -70,7 +74,7 @@ struct SortStep {
 };
 
 struct Step {
-  std::variant<KernelStep, GemmStep, SortStep> what;
+  std::variant<KernelStep, GemmStep, ConvolutionStep, SortStep> what;
   std::string name;
   std::vector<uint32_t> sources;  // program nodes it computes
   uint32_t group = 0;
@@ -95,6 +99,7 @@ class Plan {
   struct Running;
   void make_steps(const Program& program);
   void add_gemm(uint32_t group);
+  void add_convolution(uint32_t group);
   void add_sort(uint32_t group);
   uint32_t buffer_of(NodeIndex n, bool partial);
   StridedOperand strided(NodeIndex n);
@@ -107,6 +112,7 @@ class Plan {
                        int64_t start) const;
   void run_kernel(const KernelStep& step, const Step& info, Running& running);
   void run_gemm(const GemmStep& step, Running& running);
+  void run_convolution(const ConvolutionStep& step, Running& running);
   void run_sort(const SortStep& step, Running& running);
   [[noreturn]] void fail_at(const KernelStep& step, const Running& running) const;
 

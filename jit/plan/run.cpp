@@ -124,6 +124,15 @@ void Plan::run_gemm(const GemmStep& step, Running& running) {
   multiply(step.dtype, a, b, running.pointers[step.result]);
 }
 
+void Plan::run_convolution(const ConvolutionStep& step, Running& running) {
+  const Program& program = running.program;
+  const ProgramNode& node = program.nodes[step.source];
+  const auto operands = program.operands_of(node);
+  convolve(type_of(program.nodes[operands[0]].type), type_of(program.nodes[operands[1]].type),
+           type_of(node.type), program.axes_of(node)[0], program.sizes_of(node),
+           running.pointers[step.a], running.pointers[step.b], running.pointers[step.result]);
+}
+
 void Plan::run_sort(const SortStep& step, Running& running) {
   SmallVector<int64_t, 8> dims;
   for (PolyId p : step.extents) dims.push_back((*running.binding)[p]);
@@ -146,6 +155,10 @@ StepRecord Plan::record_of(const Step& step, const Program& program, const Bindi
     add_bytes(gemm->a.buffer);
     add_bytes(gemm->b.buffer);
     add_bytes(gemm->result);
+  } else if (const auto* convolution = std::get_if<ConvolutionStep>(&step.what)) {
+    add_bytes(convolution->a);
+    add_bytes(convolution->b);
+    add_bytes(convolution->result);
   } else if (const auto* sort = std::get_if<SortStep>(&step.what)) {
     add_bytes(sort->values);
     add_bytes(sort->result);
@@ -220,6 +233,8 @@ std::vector<Buffer> Plan::run(Program& program) {
       run_kernel(*kernel, step, running);
     } else if (const auto* gemm = std::get_if<GemmStep>(&step.what)) {
       run_gemm(*gemm, running);
+    } else if (const auto* convolution = std::get_if<ConvolutionStep>(&step.what)) {
+      run_convolution(*convolution, running);
     } else {
       run_sort(std::get<SortStep>(step.what), running);
     }

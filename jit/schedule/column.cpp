@@ -419,6 +419,7 @@ std::vector<KernelCode> schedule(const Placement& placement, Algebra& algebra, u
       break;
     }
     case GroupKind::Gemm:
+    case GroupKind::Convolution:
     case GroupKind::Sort:
       break;
   }

@@ -111,6 +111,20 @@ class GraphMaker {
     }
   }
 
+  // Solved for x, w or y (0, 1, 2): x and y share their batch, w and y their channels.
+  void convolution(int64_t result) {
+    const Symbols &a = dims(0), &b = dims(1);
+    if (result == 1) unify_dims(a[0], b[0]);
+    if (result == 0) unify_dims(a[0], b[1]);
+    node_.dims.push_back(result == 2 ? a[0] : result == 1 ? b[1] : b[0]);
+    if (result == 2) {
+      node_.dims.push_back(b[0]);
+    } else {
+      node_.dims.push_back(fresh(1));
+    }
+    for (int d = 2; d < type_->rank; ++d) node_.dims.push_back(fresh(d));
+  }
+
   void unify_dims(Symbol a, Symbol b) {
     if (a != kOne && b != kOne) unify(a, b);
   }
@@ -202,6 +216,9 @@ class GraphMaker {
         }
         return;
       }
+      case Op::Convolution:
+        convolution(axes[0]);
+        return;
       default:
         break;
     }
@@ -256,7 +273,9 @@ class GraphMaker {
       node_.layout = dense_layout_of(*type_);
     }
     infer(source);
-    if (node_.op == Op::Argsort) node_.operands[0] = laid_out(node_.operands[0], Layout{});
+    if (reads_dense(node_.op)) {
+      for (NodeIndex& operand : node_.operands) operand = laid_out(operand, Layout{});
+    }
     if (node_.empty && node_.op != Op::Input) {
       // Nothing is computed; only its extents matter.
       node_.op = Op::Constant;

@@ -73,6 +73,9 @@ struct Graph {
   const GraphNode& operator[](NodeIndex n) const { return nodes[n]; }
 };
 
+// Library calls that read their operands from dense memory; a product takes any strides.
+inline bool reads_dense(Op op) { return op == Op::Argsort || op == Op::Convolution; }
+
 // What the concrete extents and sizes of a node add to its structure, as words: how a reshape
 // groups its dimensions, which dimensions a slice, pad or update leaves alone or steps through one
 // by one. The only place, with the patterns of 0 and 1, where extents influence a plan.

@@ -90,6 +90,7 @@ HELPERS: dict[str, tuple[tuple[str, ...], str, str]] = {
     "check_numbers": ((VALUE,), NONE, "check_numbers({{{0}}}, ErrorKind::NotImplemented)"),
     "check_not_empty": ((VALUE, INTS), NONE, "check_not_empty({0}, {1})"),
     "index_of_extreme": ((VALUE, INT, BOOL), VALUE, "index_of_extreme({0}, {1}, {2})"),
+    "matmul_transposed": ((VALUE, VALUE), VALUE, "matmul_transposed({0}, {1})"),
     "pick": ((VALUE, VALUE, INT), VALUE, "pick({0}, {1}, {2})"),
     "running": ((VALUE, INT, STR), VALUE, "running({0}, {1}, {2})"),
     "running_index": ((VALUE, VALUE, INT), VALUE, "running_index({0}, {1}, {2})"),
@@ -107,6 +108,8 @@ HELPERS: dict[str, tuple[tuple[str, ...], str, str]] = {
         "random_integers({0}, {1}, {2}, {3}, {4})",
     ),
     "reduce_loss": ((VALUE, STR), VALUE, "reduce_loss({0}, {1})"),
+    "in_groups": ((VALUE, INT), VALUE, "in_groups({0}, {1})"),
+    "channel_vector": ((VALUE, INT), VALUE, "channel_vector({0}, {1})"),
     "is_half": ((DTYPE,), BOOL, "is_half({0})"),
 }
 

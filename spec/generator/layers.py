@@ -23,6 +23,10 @@ KEYS = {
     "repr",
     "check",
     "message",
+    "repeat",
+    "as_given",
+    "named",
+    "fallback",
     "base",
     "doc",
     "shape",
@@ -59,7 +63,8 @@ class State:
     """A parameter or a buffer."""
 
     name: str
-    shape: tuple[str, ...]  # names of int options or numbers; or the name of one int[] option
+    # names of int options, numbers, "a // b" of such; the last may be an int[] option
+    shape: tuple[str, ...]
     when: ast.expr | None
     initializers: tuple[Initializer, ...]
     is_buffer: bool
@@ -91,6 +96,10 @@ class Layer:
     check: ast.expr | None
     message: tuple[ReprPart, ...]
     base: str
+    repeat: int
+    as_given: bool
+    named: tuple[str, ...]
+    fallback: dict[str, str]
     doc: str
     shape: str
     source: str
@@ -100,6 +109,12 @@ class Layer:
 
     def option(self, name: str) -> Parameter | None:
         return next((o for o in self.options if o.name == name), None)
+
+    def default(self, o: Parameter) -> Any:
+        """The default as the attribute holds it."""
+        if o.type.is_list and self.repeat and isinstance(o.default, int):
+            return (o.default,) * self.repeat
+        return o.default
 
     def state(self, name: str) -> State | None:
         return next((s for s in self.states if s.name == name), None)
@@ -134,11 +149,13 @@ def _state(entry: Entry, key: str, table: Any, options: list[Parameter]) -> Stat
         raise entry.error(f"unknown field '{sorted(unknown)[0]}' of '{table['name']}'", key)
     shape = tuple(part.strip() for part in str(table.get("shape", "")).split(",") if part.strip())
     kinds = {o.name: o.type for o in options}
-    for part in shape:
-        kind = kinds.get(part)
-        whole = kind is not None and kind.base == "int" and (not kind.is_list or len(shape) == 1)
-        if not whole and not part.isdigit():
-            raise entry.error(f"'{part}' is no extent of '{table['name']}'", key)
+    for at, part in enumerate(shape):
+        for name in part.split(" // "):
+            kind = kinds.get(name)
+            last = at + 1 == len(shape) and name == part
+            whole = kind is not None and kind.base == "int" and (not kind.is_list or last)
+            if not whole and not name.isdigit():
+                raise entry.error(f"'{part}' is no extent of '{table['name']}'", key)
     initializers = []
     for text in str(table.get("init", "")).split(";"):
         if not text.strip():
@@ -237,6 +254,10 @@ def _read(entry: Entry, operations: dict[str, list[Operation]]) -> Layer:
         else None,
         message=_repr(entry, "message", entry.get("message", str, ""), known),
         base=entry.get("base", str, "Module"),
+        repeat=entry.get("repeat", int, 0),
+        as_given=entry.get("as_given", bool, False),
+        named=tuple(entry.get("named", list, [])),
+        fallback=entry.get("fallback", dict, {}),
         doc=entry.require("doc", str).strip(),
         shape=entry.get("shape", str, ""),
         source=entry.get("source", str, ""),
@@ -252,6 +273,13 @@ def _read(entry: Entry, operations: dict[str, list[Operation]]) -> Layer:
 
 def _check_names(layer: Layer, operations: dict[str, list[Operation]]) -> None:
     values = {o.name for o in layer.options} | {s.name for s in layer.states}
+    lists = {o.name for o in layer.options if o.type.is_list}
+    for key, names in (
+        ("named", layer.named),
+        ("fallback", [*layer.fallback, *layer.fallback.values()]),
+    ):
+        if not set(names) <= lists:
+            raise layer.entry.error("expected int[] options", key)
     usable = values | set(layer.inputs) | {"training"}
     for node in ast.walk(layer.forward):
         if isinstance(node, ast.Call):

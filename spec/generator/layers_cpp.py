@@ -8,6 +8,20 @@ from .layers import Layer, ReprPart, State, bind_call
 from .operations import Operation
 from .signature import Parameter, Type, cpp_literal
 
+_LISTS = """namespace {
+
+// One number stands for `count` of them.
+IntList repeated(const IntList& list, size_t count) {
+  return list.size() == 1 ? IntList(Dims(count, list[0])) : list;
+}
+IntList joined(IntList list, const IntList& rest) {
+  list.append(rest.begin(), rest.end());
+  return list;
+}
+
+}  // namespace
+"""
+
 _MEMBERS = {"int": "int64_t", "float": "double", "bool": "bool", "str": "std::string"}
 _HELD = {"int": "IntList", "float": "FloatList"}
 
@@ -95,6 +109,13 @@ class _Expressions:
             return self.name(node.id)
         if isinstance(node, ast.Call):
             return self.call(node)
+        if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Mod, ast.FloorDiv)):
+            symbol = "%" if isinstance(node.op, ast.Mod) else "/"
+            return f"{self.value(node.left)} {symbol} {self.value(node.right)}"
+        if isinstance(node, ast.BoolOp) or (
+            isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not)
+        ):
+            return self.condition(node)
         raise self.layer.entry.error(f"'{ast.unparse(node)}' is not allowed here", "forward")
 
     def call(self, node: ast.Call) -> str:
@@ -176,6 +197,7 @@ def write_layers_source(layers: list[Layer], operations: dict[str, list[Operatio
         "",
         "namespace tenon::nn {",
         "",
+        *(_LISTS.split("\n") if any(layer.repeat for layer in layers) else []),
     ]
     for layer in layers:
         lines += _constructor(layer, operations)
@@ -188,17 +210,22 @@ def write_layers_source(layers: list[Layer], operations: dict[str, list[Operatio
 
 
 def _shape(state: State, layer: Layer) -> str:
+    def extent(part: str) -> str:
+        return " / ".join(p if p.isdigit() else f"{p}_" for p in part.split(" // "))
+
+    option = layer.option(state.shape[-1]) if state.shape else None
+    if option is None or not option.type.is_list:
+        return "IntList{" + ", ".join(map(extent, state.shape)) + "}"
     if len(state.shape) == 1:
-        option = layer.option(state.shape[0])
-        if option is not None and option.type.is_list:
-            return f"{option.name}_"
-    return "IntList{" + ", ".join(p if p.isdigit() else f"{p}_" for p in state.shape) + "}"
+        return f"{option.name}_"
+    first = "IntList{" + ", ".join(map(extent, state.shape[:-1])) + "}"
+    return f"joined({first}, {option.name})"
 
 
 def _constructor(layer: Layer, operations: dict[str, list[Operation]]) -> list[str]:
     expressions = _Expressions(layer, operations, in_constructor=True)
     head = f"{layer.name}::{layer.name}({_constructor_parameters(layer, False)})"
-    inits = [f"{o.name}({o.name}_)" for o in layer.attributes]
+    inits = [f"{o.name}({_initial(layer, o)})" for o in layer.attributes]
     body = []
     if layer.check is not None:
         texts = "".join(p.text if not p.name else "{}" for p in layer.message)
@@ -220,6 +247,15 @@ def _constructor(layer: Layer, operations: dict[str, list[Operation]]) -> list[s
         body.append("reset_parameters();")
     colon = f"\n    : {', '.join(inits)}" if inits else ""
     return [f"{head}{colon} {{", *("  " + line for line in body), "}", ""]
+
+
+def _initial(layer: Layer, o: Parameter) -> str:
+    value = f"{o.name}_"
+    if o.name in layer.fallback:
+        value = f"{value} ? {value} : {layer.fallback[o.name]}_"
+    elif layer.repeat and o.type.is_list:
+        value = f"repeated({value}, {layer.repeat})"
+    return value
 
 
 def _reset(layer: Layer, operations: dict[str, list[Operation]]) -> list[str]:
@@ -266,8 +302,14 @@ def _extra_repr(layer: Layer) -> list[str]:
         tests = []
         for inner in part.unless_default:
             option = layer.option(inner.name) if inner.name else None
-            if option is not None and option.type.optional:
+            if layer.state(inner.name):
+                tests.append(f"!{inner.name}.defined()")
+            elif option is not None and option.type.optional:
                 tests.append(f"{inner.name}.has_value()")
+            elif option is not None and option.type.is_list:
+                tests.append(
+                    f"{inner.name} != IntList{cpp_literal(layer.default(option), Type('int'))}"
+                )
             elif option is not None:
                 tests.append(f"{inner.name} != {option.cpp_default(False)}")
         lines.append(f"  if ({' || '.join(tests)}) {{")

@@ -26,8 +26,8 @@ from ._bases import {bases}
 from .parameter import Parameter
 
 
-def _ints(value: int | Sequence[int]) -> tuple[int, ...]:
-    return (value,) if isinstance(value, int) else tuple(value)
+def _ints(value: int | Sequence[int], repeat: int = 1) -> tuple[int, ...]:
+    return (value,) * repeat if isinstance(value, int) else tuple(value)
 
 
 def _legacy_reduction(size_average: bool | None, reduce: bool | None, reduction: str) -> str:
@@ -49,20 +49,28 @@ def write_layers_python(layers: list[Layer], operations: dict[str, list[Operatio
     return "\n\n".join(parts)
 
 
-def _annotation(o: Parameter) -> str:
+def _annotation(layer: Layer, o: Parameter) -> str:
+    if o.name in layer.named:
+        return f"{o.type.python()} | str"
     return "Any" if o.type.base == "ignored" else o.type.python()
 
 
 def _constructor_parameters(layer: Layer) -> str:
-    parts = ["self"]
-    for o in layer.options:
-        default = "" if o.default is UNSET else f" = {o.default!r}"
-        parts.append(f"{o.name}: {_annotation(o)}{default}")
+    def declared(keyword_only: bool) -> list[str]:
+        return [
+            f"{o.name}: {_annotation(layer, o)}"
+            + ("" if o.default is UNSET else f" = {o.default!r}")
+            for o in layer.options
+            if o.keyword_only == keyword_only
+        ]
+
+    parts = ["self", *declared(False)]
     if layer.any_arguments:
         parts += ["*args: Any", "**kwargs: Any"]
     if layer.states:
         parts += ["device: Any = None", "dtype: Any = None"]
-    return ", ".join(parts)
+    last = declared(True)
+    return ", ".join([*parts, *(["*", *last] if last else [])])
 
 
 def _docstring(layer: Layer) -> list[str]:
@@ -124,7 +132,7 @@ def _class(layer: Layer, operations: dict[str, list[Operation]]) -> list[str]:
     if layer.attributes:
         names = ", ".join(f'"{o.name}"' for o in layer.attributes)
         lines.append(f"    __constants__ = [{names}]")
-        lines += [f"    {o.name}: {_held(o)}" for o in layer.attributes]
+        lines += [f"    {o.name}: {_held(layer, o)}" for o in layer.attributes]
         lines += [
             f"    {s.name}: Tensor" + (" | None" if s.when is not None else "")
             for s in layer.states
@@ -163,9 +171,13 @@ def _direct(layer: Layer, value: str) -> list[str]:
     return ["", "", f'vars({layer.name}.forward)["direct"] = {direct}']
 
 
-def _held(o: Parameter) -> str:
+def _held(layer: Layer, o: Parameter) -> str:
     if not o.type.is_list:
         return o.type.python()
+    if layer.as_given:
+        return f"{o.type.base} | Sequence[{o.type.base}]"
+    if o.name in layer.named:
+        return f"tuple[{o.type.base}, ...] | str"
     return f"tuple[{o.type.base}, ...]" + (" | None" if o.type.optional else "")
 
 
@@ -182,9 +194,14 @@ def _constructor(layer: Layer, operations: dict[str, list[Operation]]) -> list[s
         body.append("reduction = _legacy_reduction(size_average, reduce, reduction)")
     for o in layer.attributes:
         value = o.name
-        if o.type.is_list:
-            value = f"_ints({o.name})" + (
-                f" if {o.name} is not None else None" if o.type.optional else ""
+        if o.name in layer.fallback:
+            value = f"({layer.fallback[o.name]} if {o.name} is None else {o.name})"
+        if o.type.is_list and not layer.as_given:
+            repeat = f", {layer.repeat}" if layer.repeat else ""
+            kept = f"{o.name} if isinstance({o.name}, str) else " if o.name in layer.named else ""
+            optional = o.type.optional and o.name not in layer.fallback
+            value = f"{kept}_ints({value}{repeat})" + (
+                f" if {o.name} is not None else None" if optional else ""
             )
         body.append(f"self.{o.name} = {value}")
     for o in layer.tensors:
@@ -198,11 +215,14 @@ def _constructor(layer: Layer, operations: dict[str, list[Operation]]) -> list[s
 
 
 def _make_state(layer: Layer, state: State, expressions: _Expressions) -> list[str]:
-    option = layer.option(state.shape[0]) if len(state.shape) == 1 else None
-    if option is not None and option.type.is_list:
+    option = layer.option(state.shape[-1]) if state.shape else None
+    if option is not None and option.type.is_list and len(state.shape) == 1:
         shape = f"self.{option.name}"
     else:
-        shape = "(" + ", ".join(state.shape) + ("," if len(state.shape) == 1 else "") + ")"
+        parts = list(state.shape)
+        if option is not None and option.type.is_list:
+            parts[-1] = f"*self.{option.name}"
+        shape = "(" + ", ".join(parts) + ("," if len(parts) == 1 else "") + ")"
     dtype = f"_tn.{state.dtype}" if state.dtype else "dtype"
     empty = f"_tn.empty({shape}, dtype={dtype}, device=device)"
     if state.is_buffer:
@@ -266,8 +286,11 @@ def _extra_repr(layer: Layer) -> list[str]:
         tests = []
         for inner in part.unless_default:
             option = layer.option(inner.name) if inner.name else None
-            if option is not None:
-                compare = "is not None" if option.default is None else f"!= {option.default!r}"
+            if layer.state(inner.name):
+                tests.append(f"self.{inner.name} is None")
+            elif option is not None:
+                default = layer.default(option)
+                compare = "is not None" if default is None else f"!= {default!r}"
                 tests.append(f"self.{inner.name} {compare}")
         text = "".join(_shown(layer, inner) for inner in part.unless_default)
         lines += [f"        if {' or '.join(tests)}:", f'            text += f"{text}"']

@@ -22,6 +22,7 @@ STRUCTURAL = (
     "argument",
     "scan",
     "contraction",
+    "convolution",
     "sort",
 )
 KEYS = {

@@ -95,7 +95,7 @@ class RandomProgram {
     const Ints shape = dims(x);
     const size_t rank = shape.size();
     const int64_t axis = rank ? pick(static_cast<int64_t>(rank)) : 0;
-    switch (pick(24)) {
+    switch (pick(25)) {
       case 0:
       case 1: {
         constexpr Op kOps[] = {Op::Neg, Op::Tanh, Op::Sin, Op::Abs, Op::Exp, Op::Floor, Op::Erf};
@@ -242,6 +242,17 @@ class RandomProgram {
       case 22:
         return p_.binary(Op::Mul, x,
                          p_.cast(p_.iota(shape.empty() ? Ints{3} : shape, axis), DType::Float32));
+      case 23: {  // rows as signals of one channel, with a small kernel from their first elements
+        if (rank != 2 || shape[0] == 0 || shape[1] < 2) return add_input();
+        const uint32_t signals = p_.reshape(x, {shape[0], 1, shape[1]});
+        const uint32_t kernel =
+            bounded(p_.node(Op::Slice, {signals}, {}, {0, 0, 0, 1, 1, 1, 1, 1, 2}));
+        const int64_t stride = 1 + pick(2);
+        const int64_t count = (shape[1] - 1) / stride + 1;  // padded by one in front
+        return bounded(
+            p_.reshape(p_.node(Op::Convolution, {signals, kernel}, {2}, {1, stride, 1, 1, count}),
+                       {shape[0], count}));
+      }
       default: {
         if (rank < 2) return add_input();
         // x x^T over the last dimension, the first ones batched or not.

@@ -254,6 +254,44 @@ TEST_CASE("indexing") {
   }
 }
 
+TEST_CASE("convolutions and their gradients") {
+  // One to three spatial dimensions, groups, stride, padding, dilation; what is fused around them.
+  check_program(
+      [](ProgramBuilder& p) {
+        const uint32_t x = p.input(random_array({3, 4, 7}, 50));
+        const uint32_t w = p.input(random_array({6, 2, 3}, 51));
+        const uint32_t bias = p.input(random_array({6, 1}, 52));
+        const uint32_t y = p.node(Op::Convolution, {p.unary(Op::Neg, x), w}, {2}, {2, 2, 1, 1, 4});
+        p.output(p.unary(Op::Tanh, p.binary(Op::Add, y, bias)));
+        p.output(p.node(Op::Convolution, {w, y}, {0}, {2, 2, 1, 1, 7}));
+        p.output(p.node(Op::Convolution, {x, y}, {1}, {2, 2, 1, 1, 3}));
+      },
+      1e-5);
+  check_program(
+      [](ProgramBuilder& p) {
+        const uint32_t x = p.input_strided(random_array({2, 3, 9, 8}, 53), {0, 2, 3, 1});
+        const uint32_t w = p.input(random_array({5, 3, 3, 2}, 54));
+        const ProgramBuilder::Ints sizes = {1, 1, 2, 2, 0, 1, 1};
+        const auto with = [&](ProgramBuilder::Ints extents) {
+          ProgramBuilder::Ints all = sizes;
+          all.insert(all.end(), extents.begin(), extents.end());
+          return all;
+        };
+        const uint32_t y = p.node(Op::Convolution, {x, w}, {2}, with({7, 4}));
+        p.output(y);
+        p.output(p.node(Op::Convolution, {w, y}, {0}, with({9, 8})));
+        p.output(p.node(Op::Convolution, {x, y}, {1}, with({3, 2})));
+      },
+      1e-5);
+  check_program(
+      [](ProgramBuilder& p) {
+        const uint32_t x = p.input(random_array({2, 2, 4, 5, 3}, 55, DType::Float64));
+        const uint32_t w = p.input(random_array({4, 2, 2, 1, 3}, 56, DType::Float64));
+        p.output(p.node(Op::Convolution, {x, w}, {2}, {1, 1, 2, 1, 0, 0, 1, 1, 1, 1, 3, 3, 3}));
+      },
+      1e-12);
+}
+
 TEST_CASE("products") {
   check_program(
       [](ProgramBuilder& p) {

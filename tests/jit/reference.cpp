@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "core/philox.h"
+#include "tests/convolution_terms.h"
 #include "tests/jit/program_builder.h"
 
 namespace tenon::test {
@@ -342,6 +343,8 @@ class Evaluator {
       }
       case Op::DotGeneral:
         return dot(node, out);
+      case Op::Convolution:
+        return convolution(node, out);
       case Op::Argsort: {
         const Array& from = x(node, 0);
         const int64_t n = from.dims[axis];
@@ -440,6 +443,21 @@ class Evaluator {
     from.push_back(static_cast<int64_t>(index.values[ravel(middle, index.dims)]));
     from.insert(from.end(), at.begin() + axis + n, at.end());
     return from;
+  }
+
+  void convolution(const ProgramNode& node, Array& out) {
+    const int64_t role = p_.axes_of(node)[0];
+    const Array &a = x(node, 0), &b = x(node, 1);
+    const Array& input = role == 0 ? out : a;
+    const Array& weight = role == 1 ? out : role == 0 ? a : b;
+    const Array& output = role == 2 ? out : b;
+    for_each_convolution_term(input.dims, weight.dims, output.dims, p_.sizes_of(node),
+                              [&](int64_t at_x, int64_t at_w, int64_t at_y) {
+                                const int64_t places[] = {at_x, at_w, at_y};
+                                out.values[places[role]] += a.values[places[role == 0 ? 1 : 0]] *
+                                                            b.values[places[role == 2 ? 1 : 2]];
+                              });
+    for (double& value : out.values) value = round_to(out.dtype, value);
   }
 
   void dot(const ProgramNode& node, Array& out) {

@@ -197,7 +197,8 @@ def test_vmap(case, sample):
 
 # What PyTorch computes and Tenon refuses.
 MISSING = {("nextafter", "float16"), ("nextafter", "bfloat16")}
-# What Tenon computes and PyTorch refuses: indices of any integers.
+MISSING |= {(f"avg_pool{n}d", "int64") for n in (1, 2, 3)}  # truncated means of integers
+# What Tenon computes and PyTorch refuses: indices of any integers, pools and convolutions of them.
 INDEXED = (
     "gather",
     "take_along_dim",
@@ -208,6 +209,15 @@ INDEXED = (
     "take",
 )
 MORE = {(name, dtype) for name in INDEXED for dtype in ("uint8", "int32")}
+MORE |= {(f"conv_transpose{n}d", dtype) for n in (1, 2, 3) for dtype in ("uint8", "int32")}
+MORE |= {
+    (name, dtype)
+    for name in (
+        "max_pool1d",
+        *(f"adaptive_max_pool{n}d{s}" for n in "123" for s in ("", "_with_indices")),
+    )
+    for dtype in ("uint8", "int32", "int64")
+}
 DTYPES = ("bool", "uint8", "int32", "int64", "float16", "bfloat16", "float64")
 
 

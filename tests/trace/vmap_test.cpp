@@ -139,6 +139,19 @@ std::vector<Case> cases() {
   add("dot with a batch axis last", {floats({3, 2, 4, 5}, 19), floats({3, 5, 6, 4}, 20)},
       [](auto x) { return ops::dot_general(x[0], x[1], {{2}}, {{0}}, {{1}}, {{2}}); });
   add("outer product", {v, v}, [](auto x) { return ops::dot_general(x[0], x[1], {}, {}, {}, {}); });
+  // x, w and y of a convolution with two groups: each from the two others.
+  const Tensor image = floats({3, 2, 4, 5}, 21), weight = floats({3, 6, 2, 2}, 22),
+               output = floats({3, 2, 6, 3}, 23);
+  const ops::ConvolutionSizes sizes{2, {2}, {1}, {1}};
+  add("convolution", {image, weight}, [=](auto x) {
+    return ops::convolution(ops::ConvolutionRole::Output, x[0], x[1], sizes, {{3}});
+  });
+  add("input of a convolution", {weight, output}, [=](auto x) {
+    return ops::convolution(ops::ConvolutionRole::Input, x[0], x[1], sizes, {{5}});
+  });
+  add("weight of a convolution", {image, output}, [=](auto x) {
+    return ops::convolution(ops::ConvolutionRole::Weight, x[0], x[1], sizes, {{2}});
+  });
   add("iota and constant beside an example", {v}, [](auto x) {
     return ops::cast(ops::iota({{4}}, 0), DType::Float32) * x[0] + ops::scalar(2.5, DType::Float32);
   });

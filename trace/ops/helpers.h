@@ -49,6 +49,7 @@ Dims common_dims(Value a, Value b);                            // of both, broad
 void check_not_empty(Value x, std::span<const int64_t> axes);  // for reductions without identity
 void check_same_size(Value target, Value input);               // of losses
 Value index_of_extreme(Value x, int64_t dim, bool largest);    // keeps the dimension, as size 1
+Value matmul_transposed(Value input, Value other);             // input @ other.mT
 Value pick(Value x, Value index, int64_t dim);                 // take_along, 0-d included
 Value running(Value x, int64_t dim, std::string_view kind);    // "sum", "product", "max", "min"
 // Where each element of a running extremum came from: the latest place that attains it (or is NaN).
@@ -56,6 +57,8 @@ Value running_index(Value x, Value extremum, int64_t dim);
 Value reduce_loss(Value loss, std::string_view reduction);  // "none", "mean", "sum"
 int64_t softmax_dim(int64_t rank);                          // PyTorch's choice where none is given
 Dims trailing_axes(Value x, const IntList& normalized_shape);
+Value in_groups(Value x, int64_t groups);           // [N, C, ...] as [N, groups, rest]
+Value channel_vector(Value vector, int64_t rank);  // (C) as (1, C, 1, ...)
 Value arange_of(const Scalar& start, const Scalar& end, const Scalar& step,
                 std::optional<DType> dtype);
 void check_device(std::optional<Device> device);

@@ -19,24 +19,27 @@ void check_same_dtype(Value a, Value b) {
         name_of(dtype(a)), name_of(dtype(b)));
 }
 
-}  // namespace
-
-Value matmul(Value input, Value other) {
+// input @ other, or input @ other.mT: a matrix whose rows are contracted is read as it lies.
+Value product(Value input, Value other, bool transposed) {
   const int a_rank = rank(input), b_rank = rank(other);
   check(a_rank > 0 && b_rank > 0, ErrorKind::Runtime,
         "both arguments to matmul need to be at least 1D, but they are {}D and {}D", a_rank,
         b_rank);
   check_same_dtype(input, other);
   const Dims a(dims(input)), b(dims(other));
-  const int64_t a_axis = a_rank - 1, b_axis = b_rank == 1 ? 0 : b_rank - 2;
-  check(a[a_axis] == b[b_axis], ErrorKind::Runtime,
-        "{}: mat1 and mat2 shapes cannot be multiplied ({} and {})", current_operation(), shown(a),
-        shown(b));
+  const int64_t a_axis = a_rank - 1;
+  const int64_t b_axis = b_rank == 1 || transposed ? b_rank - 1 : b_rank - 2;
+  if (a[a_axis] != b[b_axis]) {
+    Dims as_multiplied(b);
+    if (transposed) std::swap(as_multiplied[b_rank - 1], as_multiplied[b_rank - 2]);
+    fail(ErrorKind::Runtime, "{}: mat1 and mat2 shapes cannot be multiplied ({} and {})",
+         current_operation(), shown(a), shown(as_multiplied));
+  }
   if (a_rank <= 2 || b_rank <= 2) {  // no batch on one side: its free axis comes last or first
-    const Value product = ops::dot_general(input, other, {}, {}, {&a_axis, 1}, {&b_axis, 1});
-    if (a_rank > 2 || b_rank <= 2) return product;
+    const Value result = ops::dot_general(input, other, {}, {}, {&a_axis, 1}, {&b_axis, 1});
+    if (a_rank > 2 || b_rank <= 2) return result;
     // (m) (batch..., n) -> (batch..., m, n)
-    return a_rank == 1 ? product : ops::move_axis(product, 0, rank(product) - 2);
+    return a_rank == 1 ? result : ops::move_axis(result, 0, rank(result) - 2);
   }
   Dims batch = broadcast_dims(a.span().first(a_rank - 2), b.span().first(b_rank - 2));
   Dims a_size(batch), b_size(batch), axes;
@@ -44,10 +47,16 @@ Value matmul(Value input, Value other) {
   b_size.append(b.end() - 2, b.end());
   for (size_t i = 0; i < batch.size(); ++i) axes.push_back(static_cast<int64_t>(i));
   const int64_t a_contracted = static_cast<int64_t>(batch.size()) + 1;
-  const int64_t b_contracted = static_cast<int64_t>(batch.size());
+  const int64_t b_contracted = static_cast<int64_t>(batch.size()) + (transposed ? 1 : 0);
   return ops::dot_general(ops::expand(input, a_size), ops::expand(other, b_size), axes, axes,
                           {&a_contracted, 1}, {&b_contracted, 1});
 }
+
+}  // namespace
+
+Value matmul(Value input, Value other) { return product(input, other, false); }
+
+Value matmul_transposed(Value input, Value other) { return product(input, other, true); }
 
 Value tensordot(Value a, Value b, const IntList& dims_a, const IntList& dims_b) {
   check(dims_a.size() == dims_b.size(), ErrorKind::Runtime,
@@ -272,7 +281,7 @@ Value scaled_dot_product_attention(Value query, Value key, Value value, Value at
     }
   }
   const double factor = scale.value_or(1.0 / std::sqrt(static_cast<double>(depth)));
-  Value scores = matmul(query * scalar_like(query, factor), transpose(key, -2, -1));
+  Value scores = product(query * scalar_like(query, factor), key, true);
   if (is_causal) {
     const auto extents = dims(scores).last(2);
     const Value allowed = ops::iota(extents, 1) <= ops::iota(extents, 0);

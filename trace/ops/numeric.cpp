@@ -122,6 +122,19 @@ Value reduce_loss(Value loss, std::string_view reduction) {
 
 int64_t softmax_dim(int64_t rank) { return rank == 0 || rank == 1 || rank == 3 ? 0 : 1; }
 
+Value in_groups(Value x, int64_t groups) {
+  const auto shape = dims(x);
+  int64_t rest = shape[1] / groups;
+  for (int64_t extent : shape.subspan(2)) rest *= extent;
+  return ops::reshape(x, {{shape[0], groups, rest}});
+}
+
+Value channel_vector(Value vector, int64_t rank) {
+  Dims shape(static_cast<size_t>(rank), 1);
+  shape[1] = dims(vector)[0];
+  return ops::reshape(vector, shape);
+}
+
 Dims trailing_axes(Value x, const IntList& normalized_shape) {
   const auto extents = dims(x);
   const size_t count = normalized_shape.size();

@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "core/philox.h"
+#include "tests/convolution_terms.h"
 #include "tests/trace/reference/array.h"
 #include "trace/executor.h"
 
@@ -392,6 +393,27 @@ Array source(const Operation& o) {
   return out;
 }
 
+Array convolution(const Operation& o) {
+  Array out = make_array(o.node.type);
+  const Array *a = o.operands[0], *b = o.operands[1];
+  const int64_t role = o.axes[0];
+  const Array& x = role == 0 ? out : *a;
+  const Array& w = role == 1 ? out : role == 0 ? *a : *b;
+  const Array& y = role == 2 ? out : *b;
+  with_elements(
+      [&](auto& to, const auto& from_a, const auto& from_b) {
+        test::for_each_convolution_term(
+            x.dims, w.dims, y.dims, o.sizes, [&](int64_t at_x, int64_t at_w, int64_t at_y) {
+              const int64_t places[] = {at_x, at_w, at_y};
+              to[places[role]] +=
+                  from_a[places[role == 0 ? 1 : 0]] * from_b[places[role == 2 ? 1 : 2]];
+            });
+        for (auto& value : to) value = round_to(out.dtype, value);
+      },
+      out, *a, *b);
+  return out;
+}
+
 }  // namespace
 
 Array run_structural(const Operation& o) {
@@ -408,6 +430,8 @@ Array run_structural(const Operation& o) {
       return scan(o);
     case PrimitiveClass::Contraction:
       return contraction(o);
+    case PrimitiveClass::Convolution:
+      return convolution(o);
     case PrimitiveClass::Sort:
       return sort(o);
     default:
