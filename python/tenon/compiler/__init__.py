@@ -103,14 +103,14 @@ class CompiledFunction(_C._CompiledBase):
         if seen == 0 and self._captures < _MOST_CAPTURES:
             self._captures += 1
             return self._capture(key, args, kwargs, None)
-        if seen % 2 == 1 and self._proofs < _MOST_PROOFS and self._report.may_be_proven(key):
+        if seen > 0 and self._proofs < _MOST_PROOFS and self._report.may_be_proven(key, seen):
             self._proofs += 1
             if self._proofs == _MOST_PROOFS:
                 self._report.give_up()
             try:
                 proof = prove(self._function, args, kwargs)
             except Unprovable as why:
-                self._report.note_unproven(key, why)
+                self._report.note_unproven(why)
             else:
                 return self._capture(key, args, kwargs, proof)
         if self._fullgraph:  # a value may be read on this call alone
@@ -148,10 +148,10 @@ class CompiledFunction(_C._CompiledBase):
         if proof is None:
             return result
         if capture.obstacle:
-            self._report.note_unproven(key, Unprovable(capture.obstacle, capture.obstacle_line))
+            self._report.note_unproven(Unprovable(capture.obstacle, capture.obstacle_line))
         elif template is None:
             self._report.note_unproven(
-                key, Unprovable(f"returns a {type(result).__name__}, or holds of one", "")
+                Unprovable(f"returns a {type(result).__name__}, or holds of one", "")
             )
         else:
             try:
@@ -165,9 +165,9 @@ class CompiledFunction(_C._CompiledBase):
                     template,
                 )
             except RuntimeError as why:
-                self._report.note_unproven(key, Unprovable(str(why)))
+                self._report.note_unproven(Unprovable(str(why)))
                 return result
-            self._report.note_proven()
+            self._report.note_proven(key, self._signatures[key] - 1)
         return result
 
     def explain(self) -> str:
