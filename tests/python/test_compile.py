@@ -214,6 +214,9 @@ def test_options():
     full = tn.compile(lambda x: x * 2 if x.sum() > 0 else x, fullgraph=True)
     with pytest.raises(RuntimeError, match=r"test_compile.py:\d+ reads a value"):
         full(tn.ones(3))
+    proven = tn.compile(elementwise, fullgraph=True)
+    settle(proven, tn.ones(2), tn.ones(2))
+    assert skips(proven) == 1
     decorated = tn.compile(dynamic=True, mode="reduce-overhead")(elementwise)
     same(decorated(tn.ones(2), tn.ones(2)), elementwise(tn.ones(2), tn.ones(2)))
 

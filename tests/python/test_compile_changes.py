@@ -347,3 +347,22 @@ def test_explain_names_what_changed(monkeypatch):
     monkeypatch.setitem(globals(), "SCALE", 3.0)
     f(x)
     assert "a proof no longer held: 'SCALE' is another object" in f.explain()
+
+
+def test_a_module_that_writes_while_it_trains():
+    model = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4))
+    f = tn.compile(model)
+    x = tn.randn(3, 4)
+    for _ in range(4):
+        f(x)
+    assert skips(f) == 0 and "writes to a tensor that it was given" in f.explain()
+    assert model[1].num_batches_tracked.item() == 4
+    f.eval()
+    for _ in range(4):
+        same(f(x), model(x))
+    assert skips(f) > 0, f.explain()
+    f.train()
+    mean = model[1].running_mean.clone()
+    f(x)
+    assert model[1].num_batches_tracked.item() == 5
+    assert (model[1].running_mean != mean).any().item()

@@ -292,3 +292,12 @@ def test_results_stay_right_when_written_to():
         assert x.tolist() == [0, 1, 2, 3] and c.tolist() == [0, 1, 2, 3]
     c.add_(1)
     assert x.tolist() == [1, 2, 3, 4]
+
+
+def test_what_is_never_proven_is_left_alone():
+    f = tn.compile(logs)
+    x = tn.ones(2)
+    del LOG[:]
+    for call in range(100):
+        assert f(x).tolist() == [2, 2] and len(LOG) == call + 1
+    assert skips(f) == 0 and "no more proofs" in f.explain()

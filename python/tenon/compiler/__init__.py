@@ -25,6 +25,7 @@ _MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagra
 _BACKENDS = (None, "tenon", "inductor")
 _MOST_SIGNATURES = 64
 _MOST_PROOFS = 24
+_MOST_UNPROVEN = 64  # calls after which nothing is tried any more
 _MOST_CAPTURES = 64  # of calls of another kind than before; they cost more than the call
 
 
@@ -72,6 +73,7 @@ class CompiledFunction(_C._CompiledBase):
         self._signatures: dict[Any, int] = {}
         self._proofs = 0
         self._captures = 0
+        self._is_plain = False  # nothing is looked at any more
 
     def __repr__(self) -> str:
         return f"<compiled {self._function!r}>"
@@ -84,6 +86,9 @@ class CompiledFunction(_C._CompiledBase):
         """A call on which Python runs."""
         if not _C._is_plain():  # inside a transform
             return self._function(*args, **kwargs)
+        if self._is_plain:
+            self._report.calls += 1
+            return self._call_in_unit(args, kwargs)
         try:
             key = (_signature(args), _signature(kwargs), _C.is_grad_enabled())
         except RecursionError:  # data that holds itself
@@ -95,19 +100,27 @@ class CompiledFunction(_C._CompiledBase):
         self._report.calls += 1
         if seen > 0 and (change := self._why(args, kwargs)):
             self._report.changed = change
-        if (seen == 0 and self._captures < _MOST_CAPTURES) or self._fullgraph:
+        if seen == 0 and self._captures < _MOST_CAPTURES:
             self._captures += 1
             return self._capture(key, args, kwargs, None)
-        if seen % 2 == 1 and self._proofs < _MOST_PROOFS and self._report.may_be_proven(key):
+        if seen > 0 and self._proofs < _MOST_PROOFS and self._report.may_be_proven(key, seen):
             self._proofs += 1
             if self._proofs == _MOST_PROOFS:
                 self._report.give_up()
             try:
                 proof = prove(self._function, args, kwargs)
             except Unprovable as why:
-                self._report.note_unproven(key, why)
+                self._report.note_unproven(why)
             else:
                 return self._capture(key, args, kwargs, proof)
+        if self._fullgraph:  # a value may be read on this call alone
+            return self._capture(key, args, kwargs, None)
+        if self._report.calls >= _MOST_UNPROVEN and not self._report.proven:
+            self._is_plain = True
+            self._report.give_up()
+        return self._call_in_unit(args, kwargs)
+
+    def _call_in_unit(self, args: Any, kwargs: Any) -> Any:
         unit = _C._Unit([])
         try:
             return self._function(*args, **kwargs)
@@ -135,10 +148,10 @@ class CompiledFunction(_C._CompiledBase):
         if proof is None:
             return result
         if capture.obstacle:
-            self._report.note_unproven(key, Unprovable(capture.obstacle, capture.obstacle_line))
+            self._report.note_unproven(Unprovable(capture.obstacle, capture.obstacle_line))
         elif template is None:
             self._report.note_unproven(
-                key, Unprovable(f"returns a {type(result).__name__}, or holds of one", "")
+                Unprovable(f"returns a {type(result).__name__}, or holds of one", "")
             )
         else:
             try:
@@ -152,9 +165,9 @@ class CompiledFunction(_C._CompiledBase):
                     template,
                 )
             except RuntimeError as why:
-                self._report.note_unproven(key, Unprovable(str(why)))
+                self._report.note_unproven(Unprovable(str(why)))
                 return result
-            self._report.note_proven()
+            self._report.note_proven(key, self._signatures[key] - 1)
         return result
 
     def explain(self) -> str:

@@ -402,7 +402,10 @@ def prove(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str,
     except RecursionError:
         raise Unprovable("calls itself too deeply", walk.line) from None
     except Exception as error:
-        raise Unprovable(f"raises {type(error).__name__}: {error}", walk.line) from None
+        text = str(error)
+        if not text.startswith(("writes to", "reads a value")):  # what the trace refuses
+            text = f"raises {type(error).__name__}: {text}"
+        raise Unprovable(text, walk.line) from None
     finally:
         unit.close()
         _C._set_grad_enabled(mode)

@@ -41,7 +41,7 @@ class Report:
         self.proven = 0
         self.changed = ""  # what a proof of before no longer holds for
         self.given_up = False
-        self._hopeless: set[Any] = set()
+        self._next_tries: dict[Any, int] = {}
         self._places: dict[Any, int] = {}
 
     def note_capture(self, key: Any, capture: Any, proven: bool) -> None:
@@ -66,16 +66,21 @@ class Report:
         self.captures.append(capture)
         self.differences.append(difference)
 
-    def may_be_proven(self, key: Any) -> bool:
-        return key not in self._hopeless and not self.given_up
+    def may_be_proven(self, key: Any, seen: int) -> bool:
+        """Whether to try on the call after `seen` of its kind: ever more seldom where it failed,
+        since what the function reads may have changed (a module's mode, a hook)."""
+        if self.given_up or seen < self._next_tries.get(key, 1):
+            return False
+        self._next_tries[key] = 4 * seen + 1
+        return True
 
-    def note_unproven(self, key: Any, why: Any) -> None:
+    def note_unproven(self, why: Any) -> None:
         self.unproven = str(why)
-        if key is not None:
-            self._hopeless.add(key)
 
-    def note_proven(self) -> None:
+    def note_proven(self, key: Any, seen: int) -> None:
+        self._next_tries[key] = seen + 2  # soon, should the proof no longer hold
         self.proven += 1
+        self.unproven = ""
 
     def give_up(self) -> None:
         self.given_up = True
@@ -87,7 +92,7 @@ class Report:
         if self.changed:
             lines.append(f"a proof no longer held: {self.changed}")
         if self.given_up:
-            lines.append("no more proofs are tried: what the function reads changes too often")
+            lines.append("no more proofs are tried, since none held for long")
         if self.unproven:
             lines.append(f"Python is not skipped: {self.unproven}")
         if not self.proven and not self.unproven and self.calls:
