@@ -28,15 +28,14 @@ int64_t operations_of(const Program& program, uint32_t id) {
     return 2 * products;
   }
   if (node.op == Op::Convolution) {
-    // Two for each product of the trilinear form: of an element of the output y and of the weight w
-    // that has its output channel.
+    // Each element of the output is made of as many products as its channel has weights.
     const auto role = static_cast<ops::ConvolutionRole>(program.axes_of(node)[0]);
-    const uint32_t y = role == ops::ConvolutionRole::Output ? id : operands[1];
-    const uint32_t w = role == ops::ConvolutionRole::Output  ? operands[1]
-                       : role == ops::ConvolutionRole::Input ? operands[0]
-                                                             : id;
-    const int64_t channels = type_of(program.nodes[w].type).dims()[0];
-    return channels == 0 ? 0 : 2 * numel(y) * (numel(w) / channels);
+    const uint32_t output = role == ops::ConvolutionRole::Output ? id : operands[1];
+    const uint32_t weight = role == ops::ConvolutionRole::Output   ? operands[1]
+                            : role == ops::ConvolutionRole::Weight ? id
+                                                                   : operands[0];
+    const int64_t channels = type_of(program.nodes[weight].type).dims()[0];
+    return channels == 0 ? 0 : 2 * numel(output) * (numel(weight) / channels);
   }
   switch (info(node.op).group) {
     case PrimitiveClass::Unary:
