@@ -54,7 +54,7 @@ def step(t: Any, f: Callable[..., Any], tensors: Sequence[Any], gradients: bool)
 def peers(
     arrays: Arrays,
     program: Program,
-    jax_program: Callable[[str], Callable[..., Any]] | None,
+    jax_program: Callable[[str], Callable[..., Any]],
     gradients: Callable[[str], bool] = lambda case: False,
 ) -> dict[str, Peer]:
     """Tenon, torch, torch.compile and jax.jit running these programs."""
@@ -122,7 +122,4 @@ def peers(
 
         return Runner(run, lambda: flat(run(), np.asarray))
 
-    table: dict[str, Peer] = {"tenon": tenon, "torch": torch, "torch.compile": torch_compile}
-    if jax_program is not None:
-        table["jax.jit"] = jax_jit
-    return table
+    return {"tenon": tenon, "torch": torch, "torch.compile": torch_compile, "jax.jit": jax_jit}

@@ -30,7 +30,7 @@ inline bool is_recording_events() { return detail::profile_on.load(std::memory_o
 void start_events();
 std::vector<ProfileEvent> stop_events();
 int64_t event_clock();
-int64_t events_begin();  // when recording was started
+int64_t events_begin();              // when recording was started
 void add_event(ProfileEvent event);  // the thread is filled in
 
 // From construction to destruction.

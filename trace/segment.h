@@ -42,11 +42,11 @@ class Segment : public RefCounted {
   std::vector<Ref<LeafAnchor>> leaves;
   std::unordered_map<NodeId, Buffer> values;  // of kValued nodes
   std::unordered_map<NodeId, Ref<GradientHooks>> hooks;
-  std::vector<CustomPlace> customs;  // of kCustom nodes
-  Cell* cells = nullptr;             // those that name one of its nodes
+  std::vector<CustomPlace> customs;              // of kCustom nodes
+  Cell* cells = nullptr;                         // those that name one of its nodes
   std::vector<std::pair<NodeId, NodeId>> units;  // [begin, end): not cut inside
-  uint64_t first_position = 1;       // of its nodes in the recorder's stream
-  std::vector<uint64_t> positions;   // of its nodes, when it was cut by a cap
+  uint64_t first_position = 1;                   // of its nodes in the recorder's stream
+  std::vector<uint64_t> positions;               // of its nodes, when it was cut by a cap
 
   bool is_poisoned(NodeId node) const { return node < poisoned.size() && poisoned[node]; }
   void spread_poison();  // to what depends on poisoned nodes

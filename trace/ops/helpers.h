@@ -57,7 +57,7 @@ Value running_index(Value x, Value extremum, int64_t dim);
 Value reduce_loss(Value loss, std::string_view reduction);  // "none", "mean", "sum"
 int64_t softmax_dim(int64_t rank);                          // PyTorch's choice where none is given
 Dims trailing_axes(Value x, const IntList& normalized_shape);
-Value in_groups(Value x, int64_t groups);           // [N, C, ...] as [N, groups, rest]
+Value in_groups(Value x, int64_t groups);          // [N, C, ...] as [N, groups, rest]
 Value channel_vector(Value vector, int64_t rank);  // (C) as (1, C, 1, ...)
 Value arange_of(const Scalar& start, const Scalar& end, const Scalar& step,
                 std::optional<DType> dtype);
