@@ -68,7 +68,7 @@ def peers(
 
         def run():
             results = once()
-            tn.eval(*(results if isinstance(results, list) else [results]))
+            tn.eval(*(results if isinstance(results, (list, tuple)) else [results]))
             return results
 
         return Runner(run, lambda: flat(run(), lambda x: x.numpy()))
