@@ -6,6 +6,8 @@
 #include <array>
 #include <chrono>
 #include <mutex>
+#include <new>
+#include <utility>
 
 namespace tenon {
 namespace detail {
@@ -65,7 +67,8 @@ void ProfileSpan::finish() {
   event_.end = event_clock();
   try {
     add_event(std::move(event_));
-  } catch (...) {  // no memory for it
+  } catch (const std::bad_alloc&) {
+    detail::profile_on = false;  // the list ends here: later events would hide the gap
   }
 }
 

@@ -14,7 +14,7 @@ constexpr long kBytes = 64;  // a vector: two registers of AVX2, one of AVX-512
 template <class T>
 struct Vector {
   static constexpr long lanes = kBytes / sizeof(T);
-  typedef T type __attribute__((vector_size(kBytes), aligned(sizeof(T)), may_alias));
+  using type __attribute__((vector_size(kBytes), aligned(sizeof(T)), may_alias)) = T;
 };
 
 template <class T>
