@@ -56,8 +56,12 @@ def peers(
     program: Program,
     jax_program: Callable[[str], Callable[..., Any]],
     gradients: Callable[[str], bool] = lambda case: False,
+    compared: Callable[[str, np.ndarray], np.ndarray] = lambda case, values: values,
 ) -> dict[str, Peer]:
-    """Tenon, torch, torch.compile and jax.jit running these programs."""
+    """Tenon, torch, torch.compile and jax.jit running these programs.
+
+    `compared` makes of a result what has to agree, where single numbers can't.
+    """
 
     def tenon(case: str) -> Runner:
         import tenon as tn
@@ -71,14 +75,14 @@ def peers(
             tn.eval(*(results if isinstance(results, (list, tuple)) else [results]))
             return results
 
-        return Runner(run, lambda: flat(run(), lambda x: x.numpy()))
+        return Runner(run, lambda: compared(case, flat(run(), lambda x: x.numpy())))
 
     def torch(case: str) -> Runner:
         import torch
 
         tensors = [torch.from_numpy(a) for a in arrays(case)]
         run = step(torch, program(torch, case), tensors, gradients(case))
-        return Runner(run, lambda: flat(run(), lambda x: x.numpy()))
+        return Runner(run, lambda: compared(case, flat(run(), lambda x: x.numpy())))
 
     def torch_compile(case: str) -> Runner:
         import torch
@@ -91,7 +95,7 @@ def peers(
             with torch.set_grad_enabled(gradients(case)):
                 return once()
 
-        return Runner(run, lambda: flat(run(), lambda x: x.numpy()))
+        return Runner(run, lambda: compared(case, flat(run(), lambda x: x.numpy())))
 
     def jax_jit(case: str) -> Runner:
         import jax
@@ -120,6 +124,6 @@ def peers(
         def run():
             return jax.block_until_ready(compiled(*tensors))
 
-        return Runner(run, lambda: flat(run(), np.asarray))
+        return Runner(run, lambda: compared(case, flat(run(), np.asarray)))
 
     return {"tenon": tenon, "torch": torch, "torch.compile": torch_compile, "jax.jit": jax_jit}
