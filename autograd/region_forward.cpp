@@ -13,27 +13,6 @@ Value zeros_of(TypeId id) {
   return ops::full(type.dims(), ops::literal(0, type.dtype));
 }
 
-Flags have_tangents(const Region& region, const Flags& inputs, DerivativeMask bit) {
-  return reached(region, inputs, [&](uint32_t n) {
-    return is_differentiable(type_of(region.program.nodes[n].type).dtype) &&
-           (region.masks[n] & bit) != 0;
-  });
-}
-
-// Carried values that get a tangent on the way have one from the beginning.
-Flags with_carried(const Region& region, Flags inputs, size_t carried, DerivativeMask bit) {
-  for (bool grew = true; grew;) {
-    grew = false;
-    const Flags flags = have_tangents(region, inputs, bit);
-    for (size_t k = 0; k < carried; ++k) {
-      if (inputs[k] || !flags[region.program.outputs[k]]) continue;
-      inputs[k] = 1;
-      grew = true;
-    }
-  }
-  return inputs;
-}
-
 struct Pushed {
   std::vector<Value> values, tangents;  // of the outputs; a tangent may be none
 };

@@ -62,26 +62,6 @@ bool is_dear(Op op) {
   }
 }
 
-Flags active_nodes(const Region& region, const Flags& inputs, DerivativeMask bit) {
-  return reached(region, inputs, [&](uint32_t n) {
-    return is_differentiable(type_of(region.program.nodes[n].type).dtype) &&
-           (region.masks[n] & bit) != 0;
-  });
-}
-
-Flags with_carried(const Region& region, Flags inputs, size_t carried, DerivativeMask bit) {
-  for (bool grew = true; grew;) {
-    grew = false;
-    const Flags active = active_nodes(region, inputs, bit);
-    for (size_t k = 0; k < carried; ++k) {
-      if (inputs[k] || !active[region.program.outputs[k]]) continue;
-      inputs[k] = 1;
-      grew = true;
-    }
-  }
-  return inputs;
-}
-
 // The body once more, one depth deeper, and the walk back over it.
 class BodyWalk {
  public:

@@ -10,6 +10,7 @@
 
 #include "core/error.h"
 #include "trace/recorder.h"
+#include "trace/rules.h"
 
 namespace tenon {
 namespace {
@@ -242,6 +243,28 @@ TypeId infer_Cond(Op, std::span<const TypeId>, std::span<const int64_t>, std::sp
 TypeId infer_RegionOutput(Op, std::span<const TypeId>, std::span<const int64_t>,
                           std::span<const int64_t>) {
   fail(ErrorKind::Internal, "the type of a region's output is its body's");
+}
+
+std::vector<uint8_t> active_nodes(const Region& region, std::span<const uint8_t> inputs,
+                                  DerivativeMask bit) {
+  return reached(region, inputs, [&](uint32_t n) {
+    return is_differentiable(type_of(region.program.nodes[n].type).dtype) &&
+           (region.masks[n] & bit) != 0;
+  });
+}
+
+std::vector<uint8_t> with_carried(const Region& region, std::vector<uint8_t> inputs, size_t carried,
+                                  DerivativeMask bit) {
+  for (bool grew = true; grew;) {
+    grew = false;
+    const std::vector<uint8_t> active = active_nodes(region, inputs, bit);
+    for (size_t k = 0; k < carried; ++k) {
+      if (inputs[k] || !active[region.program.outputs[k]]) continue;
+      inputs[k] = 1;
+      grew = true;
+    }
+  }
+  return inputs;
 }
 
 }  // namespace tenon

@@ -126,5 +126,12 @@ std::vector<Value> replay(const Region& region, std::span<const Value> inputs,
 // For each node, whether it depends on the given inputs through edges that `passes` lets through.
 std::vector<uint8_t> reached(const Region& region, std::span<const uint8_t> inputs,
                              const std::function<bool(uint32_t node)>& passes);
+// For each node, whether a derivative of that bit passes to it from the given inputs.
+std::vector<uint8_t> active_nodes(const Region& region, std::span<const uint8_t> inputs,
+                                  DerivativeMask bit);
+// Of a loop whose first inputs and outputs are carried: a value that gets a derivative on the way
+// has one from the beginning.
+std::vector<uint8_t> with_carried(const Region& region, std::vector<uint8_t> inputs, size_t carried,
+                                  DerivativeMask bit);
 
 }  // namespace tenon

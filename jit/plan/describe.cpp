@@ -78,29 +78,13 @@ std::vector<StepInfo> Plan::describe(const Program& program) {
       (writes ? info.writes : info.reads).push_back(name_of_buffer(buffer));
       info.bytes += binding->bytes[buffer];
     };
-    if (const auto* kernel = std::get_if<KernelStep>(&step.what)) {
-      for (uint32_t buffer : kernel->buffers) {
-        const bool writes = std::ranges::any_of(
-            stores_[s], [&](const auto& store) { return buffer_ids_[store.node * 2] == buffer; });
-        touch(buffer, writes || (buffers_[buffer].first == s && buffers_[buffer].input == kNone));
-      }
-    } else if (const auto* gemm = std::get_if<GemmStep>(&step.what)) {
-      touch(gemm->a.buffer, false);
-      touch(gemm->b.buffer, false);
-      touch(gemm->result, true);
-    } else if (const auto* convolution = std::get_if<ConvolutionStep>(&step.what)) {
-      touch(convolution->a, false);
-      touch(convolution->b, false);
-      touch(convolution->result, true);
-    } else if (const auto* sort = std::get_if<SortStep>(&step.what)) {
-      touch(sort->values, false);
-      touch(sort->result, true);
-    } else if (const auto* region = std::get_if<RegionStep>(&step.what)) {
-      for (uint32_t buffer : region->operands) touch(buffer, false);
-      for (uint32_t buffer : region->results) {
-        if (buffer != kNone) touch(buffer, true);
-      }
-    }
+    const bool is_kernel = std::holds_alternative<KernelStep>(step.what);
+    for_each_buffer(step, [&](uint32_t buffer, bool is_result) {
+      const bool is_stored = std::ranges::any_of(
+          stores_[s], [&](const auto& store) { return buffer_ids_[store.node * 2] == buffer; });
+      const bool is_new = buffers_[buffer].first == s && buffers_[buffer].input == kNone;
+      touch(buffer, is_kernel ? is_stored || is_new : is_result);
+    });
     for (uint32_t source : step.sources) {
       info.operations += operations_of(program, source);
       info.origins.push_back(program.nodes[source].origin);

@@ -231,26 +231,7 @@ void Plan::find_lifetimes() {
     b.last = static_cast<uint32_t>(step);
   };
   for (size_t s = 0; s < steps_.size(); ++s) {
-    if (const auto* kernel = std::get_if<KernelStep>(&steps_[s].what)) {
-      for (uint32_t buffer : kernel->buffers) touch(buffer, s);
-    } else if (const auto* gemm = std::get_if<GemmStep>(&steps_[s].what)) {
-      touch(gemm->a.buffer, s);
-      touch(gemm->b.buffer, s);
-      touch(gemm->result, s);
-    } else if (const auto* convolution = std::get_if<ConvolutionStep>(&steps_[s].what)) {
-      touch(convolution->a, s);
-      touch(convolution->b, s);
-      touch(convolution->result, s);
-    } else if (const auto* sort = std::get_if<SortStep>(&steps_[s].what)) {
-      touch(sort->values, s);
-      touch(sort->result, s);
-    } else {
-      const auto& region = std::get<RegionStep>(steps_[s].what);
-      for (uint32_t buffer : region.operands) touch(buffer, s);
-      for (uint32_t buffer : region.results) {
-        if (buffer != kNone) touch(buffer, s);
-      }
-    }
+    for_each_buffer(steps_[s], [&](uint32_t buffer, bool) { touch(buffer, s); });
     if (steps_[s].can_fail) last_fallible_ = static_cast<uint32_t>(s);
   }
   find_reuse();

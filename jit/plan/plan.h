@@ -90,6 +90,31 @@ struct Step {
   bool can_fail = false;
 };
 
+// visit(buffer, whether a library call or region gives it) for each buffer that the step touches.
+template <class Visit>
+void for_each_buffer(const Step& step, Visit visit) {
+  if (const auto* kernel = std::get_if<KernelStep>(&step.what)) {
+    for (uint32_t buffer : kernel->buffers) visit(buffer, false);
+  } else if (const auto* gemm = std::get_if<GemmStep>(&step.what)) {
+    visit(gemm->a.buffer, false);
+    visit(gemm->b.buffer, false);
+    visit(gemm->result, true);
+  } else if (const auto* convolution = std::get_if<ConvolutionStep>(&step.what)) {
+    visit(convolution->a, false);
+    visit(convolution->b, false);
+    visit(convolution->result, true);
+  } else if (const auto* sort = std::get_if<SortStep>(&step.what)) {
+    visit(sort->values, false);
+    visit(sort->result, true);
+  } else {
+    const auto& region = std::get<RegionStep>(step.what);
+    for (uint32_t buffer : region.operands) visit(buffer, false);
+    for (uint32_t buffer : region.results) {
+      if (buffer != kNone) visit(buffer, true);
+    }
+  }
+}
+
 class Plan {
  public:
   Plan(const Program& program, Mode mode);

@@ -140,34 +140,15 @@ StepRecord Plan::record_of(const Step& step, const Program& program, const Bindi
   const int64_t end = event_clock();
   entry.name = step.name;
   entry.seconds = static_cast<double>(end - start) * 1e-9;
-  const auto add_bytes = [&](uint32_t buffer) { entry.bytes += binding.bytes[buffer]; };
-  const auto* kernel = std::get_if<KernelStep>(&step.what);
-  if (kernel) {
-    for (uint32_t buffer : kernel->buffers) add_bytes(buffer);
-  } else if (const auto* gemm = std::get_if<GemmStep>(&step.what)) {
-    add_bytes(gemm->a.buffer);
-    add_bytes(gemm->b.buffer);
-    add_bytes(gemm->result);
-  } else if (const auto* convolution = std::get_if<ConvolutionStep>(&step.what)) {
-    add_bytes(convolution->a);
-    add_bytes(convolution->b);
-    add_bytes(convolution->result);
-  } else if (const auto* sort = std::get_if<SortStep>(&step.what)) {
-    add_bytes(sort->values);
-    add_bytes(sort->result);
-  } else if (const auto* region = std::get_if<RegionStep>(&step.what)) {
-    for (uint32_t buffer : region->operands) add_bytes(buffer);
-    for (uint32_t buffer : region->results) {
-      if (buffer != kNone) add_bytes(buffer);
-    }
-  }
+  for_each_buffer(step, [&](uint32_t buffer, bool) { entry.bytes += binding.bytes[buffer]; });
   for (uint32_t source : step.sources) {
     entry.origins.push_back(program.nodes[source].origin);
     entry.operations += operations_of(program, source);
   }
   if (is_recording_events()) {
-    add_event({kernel ? ProfileEvent::Kind::Kernel : ProfileEvent::Kind::Library, entry.name, start,
-               end, 0, entry.bytes, entry.operations, entry.origins});
+    const bool is_kernel = std::holds_alternative<KernelStep>(step.what);
+    add_event({is_kernel ? ProfileEvent::Kind::Kernel : ProfileEvent::Kind::Library, entry.name,
+               start, end, 0, entry.bytes, entry.operations, entry.origins});
   }
   return entry;
 }

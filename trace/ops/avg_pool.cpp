@@ -93,24 +93,9 @@ Value adaptive_mean(Value x, int64_t axis, int64_t extent) {
 Value adaptive_avg_pool(int spatial, Value input, const IntList& output_size) {
   const Batched batched(input, spatial);
   Value x = in_accumulator(batched.value);
-  const Dims extents(dims(x).subspan(2)),
-      size = one_a_dimension(output_size, spatial, "output_size");
-  bool divides = true;
-  for (int d = 0; d < spatial; ++d) {
-    check(extents[d] > 0, ErrorKind::Runtime,
-          "{}(): Expected input to have non-zero size for non-batch dimensions, but input has "
-          "sizes {}",
-          current_operation(), shown(dims(input)));
-    check(size[d] >= 0, ErrorKind::Runtime,
-          "{}: elements of output_size must be greater than or equal to 0, but received {}",
-          current_operation(), shown(size));
-    divides = divides && size[d] > 0 && extents[d] % size[d] == 0;
-  }
-  if (divides) {
-    Dims kernel(extents);
-    for (int d = 0; d < spatial; ++d) kernel[d] /= size[d];
-    const Windows w(spatial, extents, kernel, std::nullopt, 0, 1, false);
-    if (w.size() > 1) x = sum_windows(x, w) / number(x, w.size());
+  const Dims extents(dims(x).subspan(2)), size = adaptive_size(input, spatial, output_size);
+  if (const auto w = equal_windows(extents, size)) {
+    if (w->size() > 1) x = sum_windows(x, *w) / number(x, w->size());
   } else if (std::ranges::count(size, 0) != 0) {
     Dims none(dims(x).first(2));
     none.append(size.begin(), size.end());

@@ -151,24 +151,10 @@ std::array<Value, 2> max_pool(int spatial, Value input, const IntList& kernel_si
 std::array<Value, 2> adaptive_max_pool(int spatial, Value input, const IntList& output_size) {
   check_numbers({input}, ErrorKind::NotImplemented);
   const Batched x(input, spatial);
-  const Dims extents(dims(x.value).subspan(2)),
-      size = one_a_dimension(output_size, spatial, "output_size");
-  bool divides = true;
-  for (int d = 0; d < spatial; ++d) {
-    check(extents[d] > 0, ErrorKind::Runtime,
-          "{}(): Expected input to have non-zero size for non-batch dimensions, but input has "
-          "sizes {}",
-          current_operation(), shown(dims(input)));
-    check(size[d] >= 0, ErrorKind::Runtime,
-          "{}: elements of output_size must be greater than or equal to 0, but received {}",
-          current_operation(), shown(size));
-    divides = divides && size[d] > 0 && extents[d] % size[d] == 0;
-  }
+  const Dims size = adaptive_size(input, spatial, output_size);
   Maximum m(x.value);
-  if (divides) {
-    Dims kernel(extents);
-    for (int d = 0; d < spatial; ++d) kernel[d] /= size[d];
-    reduce_windows(m, Windows(spatial, extents, kernel, std::nullopt, 0, 1, false));
+  if (const auto w = equal_windows(dims(x.value).subspan(2), size)) {
+    reduce_windows(m, *w);
   } else if (std::ranges::count(size, 0) != 0) {
     Dims none(dims(x.value).first(2));
     none.append(size.begin(), size.end());

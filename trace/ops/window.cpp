@@ -153,6 +153,31 @@ Dims Windows::split_axes(int rank) const {
   return axes;
 }
 
+Dims adaptive_size(Value input, int spatial, const IntList& output_size) {
+  Dims size = one_a_dimension(output_size, spatial, "output_size");
+  const auto extents = dims(input).last(static_cast<size_t>(spatial));
+  for (int d = 0; d < spatial; ++d) {
+    check(extents[d] > 0, ErrorKind::Runtime,
+          "{}(): Expected input to have non-zero size for non-batch dimensions, but input has "
+          "sizes {}",
+          current_operation(), shown(dims(input)));
+    check(size[d] >= 0, ErrorKind::Runtime,
+          "{}: elements of output_size must be greater than or equal to 0, but received {}",
+          current_operation(), shown(size));
+  }
+  return size;
+}
+
+std::optional<Windows> equal_windows(std::span<const int64_t> extents,
+                                     std::span<const int64_t> output_size) {
+  Dims kernel;
+  for (size_t d = 0; d < extents.size(); ++d) {
+    if (output_size[d] == 0 || extents[d] % output_size[d] != 0) return std::nullopt;
+    kernel.push_back(extents[d] / output_size[d]);
+  }
+  return Windows(static_cast<int>(extents.size()), extents, kernel, std::nullopt, 0, 1, false);
+}
+
 AdaptiveWindows::AdaptiveWindows(int64_t n, int64_t m) {
   const auto number = [](int64_t value) { return ops::scalar(value, DType::Int64); };
   const auto divided = [&](Value a) { return ops::binary(Op::FloorDiv, a, number(m)); };

@@ -60,6 +60,13 @@ struct Windows {
   Dims split_axes(int rank) const;  // the elements' dimensions, of an x of that rank
 };
 
+// The output size of adaptive pooling over the last dimensions of `input`.
+// RuntimeError for an empty input or a negative size.
+Dims adaptive_size(Value input, int spatial, const IntList& output_size);
+// Its windows where all have one size.
+std::optional<Windows> equal_windows(std::span<const int64_t> extents,
+                                     std::span<const int64_t> output_size);
+
 // The windows [floor(i n / m), ceil((i + 1) n / m)), i < m, of adaptive pooling along n elements.
 struct AdaptiveWindows {
   Value first, end;       // (m), int64

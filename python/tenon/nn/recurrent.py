@@ -55,7 +55,17 @@ def _rnn(x: Tensor, state: State, weight: Tensor, bias: Tensor | None, nonlinear
 Step = Callable[[Tensor, State, Tensor, Tensor | None, str], State]
 
 
-class _Recurrent(Module):
+class _Gated(Module):
+    hidden_size: int
+
+    def reset_parameters(self) -> None:
+        """Uniform numbers between -1 and 1, over the square root of hidden_size."""
+        bound = 1 / math.sqrt(self.hidden_size)
+        for parameter in self.parameters():
+            init.uniform_(parameter, -bound, bound)
+
+
+class _Recurrent(_Gated):
     """What the layers over sequences share."""
 
     gates: ClassVar[int]
@@ -112,12 +122,6 @@ class _Recurrent(Module):
                     parameter = Parameter(_tn.empty(shape, dtype=dtype, device=device))
                     self.register_parameter(f"{name}_l{layer}{suffix}", parameter)
         self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Uniform numbers between -1 and 1, over the square root of hidden_size."""
-        bound = 1 / math.sqrt(self.hidden_size)
-        for parameter in self.parameters():
-            init.uniform_(parameter, -bound, bound)
 
     def flatten_parameters(self) -> None:
         """Does nothing: a plan lays weights out as it needs them."""
@@ -347,7 +351,7 @@ class RNN(_Single):
 # ---- cells
 
 
-class RNNCellBase(Module):
+class RNNCellBase(_Gated):
     """One step of a recurrent layer: what the cells share."""
 
     gates: ClassVar[int]
@@ -374,12 +378,6 @@ class RNNCellBase(Module):
         self.register_parameter("bias_ih", make(rows) if bias else None)
         self.register_parameter("bias_hh", make(rows) if bias else None)
         self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Uniform numbers between -1 and 1, over the square root of hidden_size."""
-        bound = 1 / math.sqrt(self.hidden_size)
-        for parameter in self.parameters():
-            init.uniform_(parameter, -bound, bound)
 
     def extra_repr(self) -> str:
         text = f"{self.input_size}, {self.hidden_size}"
