@@ -6,6 +6,7 @@
 #include <memory>
 #include <vector>
 
+#include "core/optimizations.h"
 #include "python/arguments.h"
 #include "python/caster.h"
 #include "python/compile_entry.h"
@@ -82,7 +83,7 @@ PyObject* run(const std::shared_ptr<Entry>& entry, const Slots& slots) {
 
 PyObject* call(PyObject* self, PyObject* args, PyObject* kwargs) {
   auto* compiled = reinterpret_cast<CompiledObject*>(self);
-  if (!compiled->entries.empty() && !is_watched()) {
+  if (!compiled->entries.empty() && !is_watched() && is_enabled(Optimization::SkipPython)) {
     Slots slots;
     for (size_t i = 0; i < compiled->entries.size(); ++i) {
       const std::shared_ptr<Entry> entry = compiled->entries[i];

@@ -1,9 +1,12 @@
 // What the JIT made and ran, and how programs run.
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
 
 #include "core/allocator.h"
+#include "core/optimizations.h"
 #include "jit/plan/executor.h"
+#include "jit/plan/hot.h"
 #include "python/packages.h"
 #include "trace/inspect.h"
 #include "trace/origin.h"
@@ -76,6 +79,29 @@ void add_inspection(nb::module_& m) {
       .value("interpret", jit::Mode::Interpret);
   jit.def("set_mode", &jit::set_mode, "mode"_a);
   jit.def("mode", &jit::mode);
+  jit.def("optimizations", [] {
+    nb::dict result;
+    for (const OptimizationInfo& o : optimizations()) {
+      result[nb::str(o.name.data(), o.name.size())] = nb::str(o.what.data(), o.what.size());
+    }
+    return result;
+  });
+  jit.def("disabled", [] {
+    nb::list names;
+    for (size_t i = 0; i < optimizations().size(); ++i) {
+      if (is_enabled(static_cast<Optimization>(i))) continue;
+      names.append(nb::str(optimizations()[i].name.data(), optimizations()[i].name.size()));
+    }
+    return names;
+  });
+  jit.def(
+      "set_disabled",
+      [](const std::vector<std::string>& names) {
+        const std::vector<std::string_view> views(names.begin(), names.end());
+        set_disabled_optimizations(optimizations_named(views));
+      },
+      "names"_a);
+  jit.def("wait_for_hot_kernels", &jit::wait_for_hot_kernels);
   jit.def("counters", &counters);
   jit.def("last_run", &last_run);
   jit.def("set_profiling", &jit::set_profiling, "on"_a);

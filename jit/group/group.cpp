@@ -41,7 +41,12 @@ Grouping make_groups(const Graph& graph, Algebra& algebra, const GroupOptions& o
     }
     grouping = make_unfused(graph, std::move(grouping), wanted);
   }
-  for (Group& group : grouping.groups) {
+  grouping.off = options.off;
+  for (size_t g = 0; g < grouping.groups.size(); ++g) {
+    Group& group = grouping.groups[g];
+    if (!options.choices.empty()) {
+      group.choice = options.choices[std::min(g, options.choices.size() - 1)];
+    }
     for (NodeIndex n : group.members) {
       if (grouping.stored[n]) group.stores.push_back(n);
     }

@@ -14,10 +14,12 @@
 namespace tenon::jit {
 namespace {
 
-// Plans by key and mode. They are never dropped: programs and running threads point to them.
+// Plans by key, choices and mode. They are never dropped: programs and running threads point to
+// them.
 struct Table {
   std::shared_mutex mutex;
   std::unordered_map<Hash128, std::unique_ptr<Plan>> plans[3];
+  std::vector<std::unique_ptr<Plan>> unshared;  // with the plan cache switched off
 };
 Table& table() {
   static Table* const instance = new Table;  // outlives threads that still run at exit
@@ -36,6 +38,7 @@ std::atomic<Mode>& current_mode() {
 // The plan of a program that comes again, as long as what enters its key is what it was.
 struct Prepared {
   Mode mode;
+  OptimizationSet off = disabled_optimizations();
   Plan* plan;
   std::vector<TypeId> input_types;
   std::vector<std::pair<uint32_t, uint32_t>> keyed;  // parts of the attributes: offset, count
@@ -52,7 +55,7 @@ struct Prepared {
   }
 
   bool serves(const Program& program, Mode wanted) const {
-    if (wanted != mode) return false;
+    if (wanted != mode || off != disabled_optimizations()) return false;
     for (size_t i = 0; i < input_types.size(); ++i) {
       if (program.inputs[i].type != input_types[i]) return false;
     }
@@ -72,7 +75,7 @@ class JitExecutor final : public Executor {
     count_program();
     const auto* prepared = static_cast<const Prepared*>(program.prepared.get());
     const Mode how = mode();
-    if (!prepared || !prepared->serves(program, how)) {
+    if (!prepared || !prepared->serves(program, how) || !is_enabled(Optimization::PlanCache)) {
       auto made = std::make_shared<Prepared>(program, how, plan_for(program));
       prepared = made.get();
       program.prepared = std::move(made);
@@ -86,25 +89,44 @@ class JitExecutor final : public Executor {
 void set_mode(Mode mode) { current_mode() = mode; }
 Mode mode() { return current_mode(); }
 
+Hash128 hash_of(const Choices& choices) {
+  if (choices == Choices{}) return {};
+  std::vector<uint64_t> words{choices.off, choices.kernel_size, choices.hot};
+  for (const KernelChoice& kernel : choices.kernels) {
+    words.push_back(kernel.unroll | uint64_t{kernel.vector_bits} << 8 |
+                    uint64_t{static_cast<uint8_t>(kernel.grain_shift)} << 32);
+  }
+  return hash128_of(std::span<const uint64_t>(words));
+}
+
 Plan& plan_for(const Program& program) {
+  Choices choices;
+  choices.off = disabled_optimizations();
+  return plan_with(program, choices);
+}
+
+Plan& plan_with(const Program& program, const Choices& choices) {
   const Mode how = mode();
-  const Hash128 key = key_of(program);
+  Hash128 key = key_of(program);
+  if (const Hash128 chosen = hash_of(choices); chosen != Hash128{}) key = combine(key, chosen);
   Table& t = table();
   auto& plans = t.plans[static_cast<int>(how)];
-  {
+  const bool is_shared = !contains(choices.off, Optimization::PlanCache);
+  if (is_shared) {
     std::shared_lock lock(t.mutex);
     if (const auto it = plans.find(key); it != plans.end()) return *it->second;
   }
   std::unique_ptr<Plan> plan;
   {
     ProfileSpan span(ProfileEvent::Kind::Plan, "make a plan");
-    plan = std::make_unique<Plan>(program, how);
+    plan = std::make_unique<Plan>(program, how, choices);
   }
   count_plan();
   log(Category::Plan, "plan {}: {} nodes, {} kernels, {} of {} outputs may take an input's memory",
       to_hex(key), program.nodes.size(), plan->kernel_count(), plan->reuse_count(),
       program.outputs.size());
   std::unique_lock lock(t.mutex);
+  if (!is_shared) return *t.unshared.emplace_back(std::move(plan));
   return *plans.try_emplace(key, std::move(plan)).first->second;
 }
 

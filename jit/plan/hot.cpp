@@ -9,6 +9,7 @@
 
 #include "core/error.h"
 #include "core/log.h"
+#include "core/optimizations.h"
 #include "core/profile.h"
 #include "core/threads.h"
 #include "jit/plan/record.h"
@@ -70,7 +71,7 @@ class HotCompiler {
       queue_.pop_front();
       busy_ = true;
       lock.unlock();
-      {
+      if (kernel->tier.load(std::memory_order_relaxed) != llvm_jit::Tier::Hot) {
         std::lock_guard quiet(compiling_);
         compile(*kernel);
       }
@@ -85,6 +86,7 @@ class HotCompiler {
     ProfileSpan span(ProfileEvent::Kind::Compile, code->name.c_str());
     try {
       auto compiled = llvm_jit::compile({&code, 1}, llvm_jit::Tier::Hot);
+      kernel.tier.store(llvm_jit::Tier::Hot, std::memory_order_relaxed);
       kernel.machine_code.push_back(compiled[0]);  // the old code stays: somebody may be in it
       kernel.function.store(compiled[0]->function, std::memory_order_release);
       log(Category::Kernels, "{} compiled again in {:.1f} ms", code->name,
@@ -106,8 +108,12 @@ class HotCompiler {
 void note_work(CompiledKernel& kernel, int64_t operations) {
   const int64_t before = kernel.work.fetch_add(operations, std::memory_order_relaxed);
   if (before >= kHotWork || before + operations < kHotWork) return;
-  if (kernel.machine_code.empty() || in_forked_child()) return;
-  if (kernel.machine_code.front()->tier == llvm_jit::Tier::Hot) return;
+  if (is_enabled(Optimization::HotTier)) make_hot(kernel);
+}
+
+void make_hot(CompiledKernel& kernel) {
+  if (!kernel.function.load(std::memory_order_acquire) || in_forked_child()) return;
+  if (kernel.tier.load(std::memory_order_relaxed) == llvm_jit::Tier::Hot) return;
   HotCompiler::instance().add(&kernel);
 }
 

@@ -12,10 +12,17 @@
 
 namespace tenon::jit {
 
-Plan::Plan(const Program& program, Mode mode) : mode_(mode), graph_(make_graph(program)) {
-  simplify(graph_);
+Plan::Plan(const Program& program, Mode mode, Choices choices)
+    : mode_(mode), choices_(std::move(choices)), graph_(make_graph(program)) {
+  simplify(graph_, choices_.off);
   GroupOptions options;
   options.fuse = mode == Mode::Fused;
+  options.off = choices_.off;
+  options.choices = choices_.kernels;
+  for (uint32_t* cap : {&options.max_cost, &options.max_members, &options.max_cost_of_few,
+                        &options.max_members_of_few}) {
+    *cap = *cap * choices_.kernel_size / 100;
+  }
   grouping_ = make_groups(graph_, algebra_, options);
   if (log_enabled(Category::Passes)) {
     log(Category::Passes, "graph\n{}groups\n{}", print(graph_), print(graph_, grouping_));
@@ -179,6 +186,7 @@ void Plan::make_steps(const Program& program) {
       step.work = code.work;
       step.divide_range = code.divide_range;
       step.cost = std::max(code.cost, 1u);
+      step.grain_shift = group.choice.grain_shift;
       step.unit_elements = code.unit_elements;
       if (code.initialises && code.buffers.size() == 2 && code.loads.size() > 0 &&
           code.stores.size() > 0) {
@@ -201,6 +209,7 @@ void Plan::make_steps(const Program& program) {
       }
       if (group.members.size() > 4) entry.name += fmt::format("_{}", group.members.size());
       code.kernel.name = entry.name;
+      code.kernel.vector_bits = group.choice.vector_bits;
       kernel_steps.push_back(steps_.size());
       kernels.push_back(std::move(code.kernel));
       steps_.push_back(std::move(entry));
@@ -213,7 +222,9 @@ void Plan::make_steps(const Program& program) {
       log(Category::Kernels, "{}\n{}", kernel.name, loop::print(kernel));
     }
   }
-  const auto interned = intern_kernels(std::move(kernels), mode_ != Mode::Interpret);
+  const bool quick = does(Optimization::QuickTier) && !choices_.hot;
+  const auto interned = intern_kernels(std::move(kernels), mode_ != Mode::Interpret,
+                                       quick ? llvm_jit::Tier::Quick : llvm_jit::Tier::Hot);
   for (size_t i = 0; i < interned.size(); ++i) {
     std::get<KernelStep>(steps_[kernel_steps[i]].what).kernel = interned[i];
   }
@@ -234,8 +245,15 @@ void Plan::find_lifetimes() {
     for_each_buffer(steps_[s], [&](uint32_t buffer, bool) { touch(buffer, s); });
     if (steps_[s].can_fail) last_fallible_ = static_cast<uint32_t>(s);
   }
-  find_reuse();
-  share_copies();
+  if (does(Optimization::Donation)) find_reuse();
+  if (does(Optimization::UpdateInPlace)) share_copies();
+  if (!does(Optimization::SlabReuse)) {
+    for (PlanBuffer& buffer : buffers_) {
+      if (buffer.first == kNone || buffer.input != kNone || buffer.output != kNone) continue;
+      buffer.first = 0;
+      buffer.last = static_cast<uint32_t>(steps_.size());
+    }
+  }
 }
 
 uint32_t Plan::memory_of(uint32_t buffer) const {

@@ -12,6 +12,7 @@
 #include <optional>
 #include <variant>
 
+#include "jit/plan/choices.h"
 #include "jit/plan/counters.h"
 #include "jit/plan/kernel_table.h"
 #include "jit/schedule/schedule.h"
@@ -43,6 +44,7 @@ struct KernelStep {
   PolyId range, work;
   int64_t divide_range;
   uint32_t cost;
+  int8_t grain_shift;
   bool unit_elements;
   uint32_t copy_from = kNone, copy_to = kNone;  // does nothing when these are the same memory
 };
@@ -117,7 +119,7 @@ void for_each_buffer(const Step& step, Visit visit) {
 
 class Plan {
  public:
-  Plan(const Program& program, Mode mode);
+  Plan(const Program& program, Mode mode, Choices choices = {});
   std::vector<Buffer> run(Program& program);
   std::string explain() const;
   std::vector<StepInfo> describe(const Program& program);  // see jit/plan/describe.h
@@ -158,7 +160,10 @@ class Plan {
     uint32_t buffer;
   };
 
+  bool does(Optimization o) const { return !contains(choices_.off, o); }
+
   Mode mode_;
+  Choices choices_;
   Graph graph_;
   Algebra algebra_;
   Grouping grouping_;

@@ -1,5 +1,6 @@
 // Running plans: launches, library calls, errors.
 #include <atomic>
+#include <cmath>
 #include <memory>
 
 #include "core/allocator.h"
@@ -81,9 +82,9 @@ void Plan::run_kernel(const KernelStep& step, const Step& info, Running& running
   const int64_t scratch = kernel.code.scratch.bytes(ints.data());
   const int64_t work = std::max<int64_t>(binding[step.work], 1);
   const double unit = static_cast<double>(work) / static_cast<double>(range) * step.cost;
-  int64_t grain = std::max<int64_t>(
-      1,
-      static_cast<int64_t>(static_cast<double>(chunk_work.load(std::memory_order_relaxed)) / unit));
+  const double chunk =
+      std::ldexp(static_cast<double>(chunk_work.load(std::memory_order_relaxed)), step.grain_shift);
+  int64_t grain = std::max<int64_t>(1, static_cast<int64_t>(chunk / unit));
   if (step.unit_elements) grain = (grain + 63) / 64 * 64;
   count_launch();
   note_work(kernel, work * step.cost);

@@ -18,6 +18,12 @@ bool is_reduction(const Graph& graph, NodeIndex n) {
   return info(graph[n].op).group == PrimitiveClass::Reduction;
 }
 
+// Accumulators of a column are live all along: fewer vectors than a map has.
+int column_unroll(const Emitter& e, uint32_t cost) {
+  if (!e.does(Optimization::Unroll)) return 1;
+  return e.group.choice.unroll ? e.group.choice.unroll : cost > 60 ? 2 : 4;
+}
+
 // Kept loops [0, kept) in parallel, in vectors along the last if `vectorise`; body() is called
 // inside, for each vector (or scalar).
 void for_kept(Emitter& e, Nest& nest, const Runs& runs, bool vectorise, uint32_t cost,
@@ -44,7 +50,7 @@ void for_kept(Emitter& e, Nest& nest, const Runs& runs, bool vectorise, uint32_t
   const uint32_t vector = runs.back().back();
   for_rows(e, nest, outer, nest.extent_of(runs.back()), [&](Pack lo, Pack hi) {
     if (!outer.empty()) e.hoist(roots, exprs, serial | uint64_t{1} << vector);
-    for_vectors(e, vector, lo, hi, cost > 60 ? 2 : 4, [&] {
+    for_vectors(e, vector, lo, hi, column_unroll(e, cost), [&] {
       e.hoist(roots, exprs, serial);
       body();
     });

@@ -27,8 +27,9 @@ Runs Nest::merge(uint32_t begin, uint32_t end, std::span<const ExprId> exprs) {
   Runs runs;
   if (begin == end) return runs;
   std::vector<uint32_t> run{end - 1};
+  const bool merges = e_.does(Optimization::MergeLoops);
   for (uint32_t l = end - 1; l-- > begin;) {
-    if (e_.can_merge(l, run, exprs)) {
+    if (merges && e_.can_merge(l, run, exprs)) {
       run.insert(run.begin(), l);
       loops_[l] = 0;
     } else {
@@ -98,6 +99,11 @@ void Nest::for_each(const Runs& runs, Pack begin, Pack end, const std::function<
     }
     return next;
   });
+}
+
+int unroll_for(const Emitter& e, uint32_t cost) {
+  if (!e.does(Optimization::Unroll)) return 1;
+  return e.group.choice.unroll ? e.group.choice.unroll : unroll_for(cost);
 }
 
 int unroll_for(uint32_t cost) { return cost > 1000 ? 1 : cost > 300 ? 2 : 4; }

@@ -47,6 +47,9 @@ void for_vectors(Emitter& e, uint32_t loop, loop::Pack lo, loop::Pack hi, int un
 void for_rows(Emitter& e, Nest& nest, const Runs& outer, PolyId n,
               const std::function<void(loop::Pack lo, loop::Pack hi)>& row);
 
+// Vectors in flight in a loop without accumulators.
 int unroll_for(uint32_t cost);
+// The same, as far as the group's choice and the switches leave it to the cost.
+int unroll_for(const Emitter& e, uint32_t cost);
 
 }  // namespace tenon::jit

@@ -123,6 +123,7 @@ class Keeper {
 void keep_dear_values(Emitter& e, uint64_t row_loops, const std::vector<std::vector<Root>>& passes,
                       std::span<const Root> stored, const std::vector<int>& stored_pass,
                       PolyId row_elements) {
+  if (!e.does(Optimization::KeepRows)) return;
   Keeper(e, row_loops).plan(passes, stored, stored_pass, row_elements);
 }
 
