@@ -21,6 +21,7 @@ struct CompiledObject {
   PyObject* weak_references;
   PyObject* slow;
   Py_ssize_t skipped;
+  char runs_at_once;  // a call is a program of its own: nothing stays pending around it
   std::vector<std::shared_ptr<Entry>> entries;
 };
 
@@ -90,7 +91,13 @@ PyObject* call(PyObject* self, PyObject* args, PyObject* kwargs) {
       if (!matches(*entry, args, kwargs, slots)) continue;
       ++compiled->skipped;
       if (i > 0) std::swap(compiled->entries[i], compiled->entries[i - 1]);  // the likeliest first
-      return guarded([&] { return run(entry, slots); });
+      return guarded([&] {
+        if (!compiled->runs_at_once) return run(entry, slots);
+        flush();
+        PyObject* result = run(entry, slots);
+        flush();
+        return result;
+      });
     }
   }
   if (compiled->slow == nullptr) {
@@ -192,6 +199,7 @@ PyMemberDef members[] = {
      nullptr},
     {"_slow", T_OBJECT, offsetof(CompiledObject, slow), 0, nullptr},
     {"_skipped", T_PYSSIZET, offsetof(CompiledObject, skipped), 0, nullptr},
+    {"_runs_at_once", T_BOOL, offsetof(CompiledObject, runs_at_once), 0, nullptr},
     {nullptr, 0, 0, 0, nullptr},
 };
 

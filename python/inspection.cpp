@@ -1,5 +1,6 @@
 // What the JIT made and ran, and how programs run.
 #include <nanobind/nanobind.h>
+#include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
@@ -7,6 +8,8 @@
 #include "core/optimizations.h"
 #include "jit/plan/executor.h"
 #include "jit/plan/hot.h"
+#include "jit/tune/tuner.h"
+#include "jit/tune/winners.h"
 #include "python/packages.h"
 #include "trace/inspect.h"
 #include "trace/origin.h"
@@ -56,6 +59,23 @@ nb::list last_run() {
   return steps;
 }
 
+nb::list tuned() {
+  nb::list result;
+  for (const jit::Winner& winner : jit::winners()) {
+    nb::dict entry;
+    entry["steps"] = winner.what;
+    entry["sizes"] = winner.sizes;
+    entry["threads"] = winner.threads;
+    entry["before"] = winner.before;
+    entry["after"] = winner.after;
+    entry["choices"] = describe(winner.choices);
+    entry["trials"] = winner.trials;
+    entry["seconds"] = winner.seconds;
+    result.append(entry);
+  }
+  return result;
+}
+
 nb::dict memory() {
   const AllocatorStats s = allocator_stats();
   nb::dict result;
@@ -101,6 +121,11 @@ void add_inspection(nb::module_& m) {
         set_disabled_optimizations(optimizations_named(views));
       },
       "names"_a);
+  jit.def("tuning_seconds", &jit::tuning_seconds);
+  jit.def("usual_tuning_seconds", &jit::usual_tuning_seconds);
+  jit.def("set_tuning_seconds", &jit::set_tuning_seconds, "seconds"_a.none());
+  jit.def("tuned", &tuned);
+  jit.def("clear_tuned", &jit::clear_winners, "on_disk"_a);
   jit.def("wait_for_hot_kernels", &jit::wait_for_hot_kernels);
   jit.def("counters", &counters);
   jit.def("last_run", &last_run);

@@ -10,6 +10,8 @@
 #include "core/profile.h"
 #include "jit/plan/key.h"
 #include "jit/plan/record.h"
+#include "jit/tune/tuner.h"
+#include "jit/tune/winners.h"
 
 namespace tenon::jit {
 namespace {
@@ -39,12 +41,14 @@ std::atomic<Mode>& current_mode() {
 struct Prepared {
   Mode mode;
   OptimizationSet off = disabled_optimizations();
+  bool tuned;  // or not to be
   Plan* plan;
   std::vector<TypeId> input_types;
   std::vector<std::pair<uint32_t, uint32_t>> keyed;  // parts of the attributes: offset, count
   std::vector<int64_t> words;                        // their values, in order
 
-  Prepared(const Program& program, Mode mode, Plan& plan) : mode(mode), plan(&plan) {
+  Prepared(const Program& program, Mode mode, Plan& plan, bool tuned)
+      : mode(mode), tuned(tuned), plan(&plan) {
     for (const Buffer& input : program.inputs) input_types.push_back(input.type);
     for (const ProgramNode& node : program.nodes) {
       if (node.sizes_count == 0 || !is_keyed_by_sizes(node.op)) continue;
@@ -75,8 +79,11 @@ class JitExecutor final : public Executor {
     count_program();
     const auto* prepared = static_cast<const Prepared*>(program.prepared.get());
     const Mode how = mode();
-    if (!prepared || !prepared->serves(program, how) || !is_enabled(Optimization::PlanCache)) {
-      auto made = std::make_shared<Prepared>(program, how, plan_for(program));
+    const bool tunes = how == Mode::Fused && tuning_seconds() > 0;
+    if (!prepared || !prepared->serves(program, how) || (tunes && !prepared->tuned) ||
+        !is_enabled(Optimization::PlanCache)) {
+      if (tunes) tune(program);
+      auto made = std::make_shared<Prepared>(program, how, plan_for(program), tunes);
       prepared = made.get();
       program.prepared = std::move(made);
     }
@@ -89,19 +96,12 @@ class JitExecutor final : public Executor {
 void set_mode(Mode mode) { current_mode() = mode; }
 Mode mode() { return current_mode(); }
 
-Hash128 hash_of(const Choices& choices) {
-  if (choices == Choices{}) return {};
-  std::vector<uint64_t> words{choices.off, choices.kernel_size, choices.hot};
-  for (const KernelChoice& kernel : choices.kernels) {
-    words.push_back(kernel.unroll | uint64_t{kernel.vector_bits} << 8 |
-                    uint64_t{static_cast<uint8_t>(kernel.grain_shift)} << 32);
-  }
-  return hash128_of(std::span<const uint64_t>(words));
-}
-
 Plan& plan_for(const Program& program) {
   Choices choices;
   choices.off = disabled_optimizations();
+  if (mode() == Mode::Fused && is_enabled(Optimization::TunedPlans)) {
+    if (auto winner = find_winner(program)) choices = std::move(winner->choices);
+  }
   return plan_with(program, choices);
 }
 

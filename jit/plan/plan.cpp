@@ -324,6 +324,15 @@ size_t Plan::kernel_count() const {
   return count;
 }
 
+std::vector<const CompiledKernel*> Plan::kernels() const {
+  std::vector<const CompiledKernel*> result;
+  for (const Step& step : steps_) {
+    const auto* kernel = std::get_if<KernelStep>(&step.what);
+    result.push_back(kernel ? kernel->kernel : nullptr);
+  }
+  return result;
+}
+
 size_t Plan::reuse_count() const {
   size_t count = 0;
   for (const PlanBuffer& buffer : buffers_) count += buffer.may_reuse != kNone;

@@ -12,10 +12,10 @@
 #include <optional>
 #include <variant>
 
-#include "jit/plan/choices.h"
 #include "jit/plan/counters.h"
 #include "jit/plan/kernel_table.h"
 #include "jit/schedule/schedule.h"
+#include "jit/tune/choices.h"
 
 namespace tenon::jit {
 
@@ -124,6 +124,9 @@ class Plan {
   std::string explain() const;
   std::vector<StepInfo> describe(const Program& program);  // see jit/plan/describe.h
   size_t kernel_count() const;
+  std::vector<const CompiledKernel*> kernels() const;  // by step; none for a library call
+  uint32_t group_of(size_t step) const { return steps_[step].group; }
+  size_t group_count() const { return grouping_.groups.size(); }
   size_t reuse_count() const;  // outputs that may take an input's memory
   const Graph& graph() const { return graph_; }
   const Grouping& grouping() const { return grouping_; }
