@@ -106,8 +106,20 @@ channels_last = "channels_last"
 
 # What costs time to import comes when it is first asked for.
 if _typing.TYPE_CHECKING:
-    from . import autograd, bisect, cuda, func, jit, linalg, nn, optim, profiler, special
-    from . import tuning, utils
+    from . import (
+        autograd,
+        bisect,
+        cuda,
+        func,
+        jit,
+        linalg,
+        nn,
+        optim,
+        profiler,
+        special,
+        tuning,
+        utils,
+    )
     from .compiler import CompiledFunction, CompiledModule, compile
     from .func import cond, scan, vmap, while_loop
     from .jit import explain

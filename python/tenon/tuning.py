@@ -27,9 +27,9 @@ __all__ = ["autotune", "clear", "results", "table"]
 @contextlib.contextmanager
 def autotune(seconds: float | None = None) -> Iterator[None]:
     """Tunes the programs that this thread runs inside before their first run, each for at most
-    about `seconds` (the environment's ``TENON_AUTOTUNE_SECONDS``, or 5); what is known already, from
-    an earlier process too, is used as it is. 0: none. ``TENON_AUTOTUNE=1`` tunes all threads of a
-    process.
+    about `seconds` (the environment's ``TENON_AUTOTUNE_SECONDS``, or 5); what is known already,
+    from an earlier process too, is used as it is. 0: none. ``TENON_AUTOTUNE=1`` tunes all threads
+    of a process.
 
     Errors: ValueError for a negative number.
 
