@@ -125,6 +125,15 @@ void add_inspection(nb::module_& m) {
   jit.def("usual_tuning_seconds", &jit::usual_tuning_seconds);
   jit.def("set_tuning_seconds", &jit::set_tuning_seconds, "seconds"_a.none());
   jit.def("tuned", &tuned);
+  jit.def(
+      "force_choices",
+      [](const std::string& text) {
+        if (text.empty()) return jit::force_choices(std::nullopt);
+        const auto choices = jit::read_choices(text);
+        check(choices.has_value(), ErrorKind::Value, "'{}' says no choices", text);
+        jit::force_choices(choices);
+      },
+      "text"_a);
   jit.def("clear_tuned", &jit::clear_winners, "on_disk"_a);
   jit.def("wait_for_hot_kernels", &jit::wait_for_hot_kernels);
   jit.def("counters", &counters);

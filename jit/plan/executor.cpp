@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
+#include <mutex>
 #include <shared_mutex>
 #include <unordered_map>
 
@@ -37,10 +39,22 @@ std::atomic<Mode>& current_mode() {
   return value;
 }
 
+// Choices forced upon all plans, and how often they changed.
+struct Forced {
+  std::mutex mutex;
+  std::optional<Choices> choices;
+  std::atomic<uint32_t> version{0};
+};
+Forced& forced() {
+  static Forced value;
+  return value;
+}
+
 // The plan of a program that comes again, as long as what enters its key is what it was.
 struct Prepared {
   Mode mode;
   OptimizationSet off = disabled_optimizations();
+  uint32_t forced_version = forced().version;
   bool tuned;  // or not to be
   Plan* plan;
   std::vector<TypeId> input_types;
@@ -60,6 +74,7 @@ struct Prepared {
 
   bool serves(const Program& program, Mode wanted) const {
     if (wanted != mode || off != disabled_optimizations()) return false;
+    if (forced_version != forced().version.load(std::memory_order_relaxed)) return false;
     for (size_t i = 0; i < input_types.size(); ++i) {
       if (program.inputs[i].type != input_types[i]) return false;
     }
@@ -99,10 +114,25 @@ Mode mode() { return current_mode(); }
 Plan& plan_for(const Program& program) {
   Choices choices;
   choices.off = disabled_optimizations();
+  if (forced().version > 0) {
+    std::unique_lock lock(forced().mutex);
+    if (forced().choices) {
+      Choices all = *forced().choices;
+      all.off |= choices.off;
+      lock.unlock();  // regions ask for the plans of their bodies
+      return plan_with(program, all);
+    }
+  }
   if (mode() == Mode::Fused && is_enabled(Optimization::TunedPlans)) {
     if (auto winner = find_winner(program)) choices = std::move(winner->choices);
   }
   return plan_with(program, choices);
+}
+
+void force_choices(std::optional<Choices> choices) {
+  const std::lock_guard lock(forced().mutex);
+  forced().choices = std::move(choices);
+  ++forced().version;
 }
 
 Plan& plan_with(const Program& program, const Choices& choices) {

@@ -17,6 +17,9 @@ Plan& plan_for(const Program& program);
 // The same with given choices, in the present mode.
 Plan& plan_with(const Program& program, const Choices& choices);
 
+// Makes all plans with these choices (tests), whatever was tuned; nullopt: as ever.
+void force_choices(std::optional<Choices> choices);
+
 // What would run for a program: its graph, groups, kernels and buffers.
 std::string explain(const Program& program);
 

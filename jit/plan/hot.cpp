@@ -108,11 +108,8 @@ class HotCompiler {
 void note_work(CompiledKernel& kernel, int64_t operations) {
   const int64_t before = kernel.work.fetch_add(operations, std::memory_order_relaxed);
   if (before >= kHotWork || before + operations < kHotWork) return;
-  if (is_enabled(Optimization::HotTier)) make_hot(kernel);
-}
-
-void make_hot(CompiledKernel& kernel) {
   if (!kernel.function.load(std::memory_order_acquire) || in_forked_child()) return;
+  if (!is_enabled(Optimization::HotTier)) return;
   if (kernel.tier.load(std::memory_order_relaxed) == llvm_jit::Tier::Hot) return;
   HotCompiler::instance().add(&kernel);
 }

@@ -9,9 +9,6 @@ namespace tenon::jit {
 // compilation is worth has it made by a thread of its own.
 void note_work(CompiledKernel& kernel, int64_t operations);
 
-// Has a kernel compiled again, better, in the background, unless it is.
-void make_hot(CompiledKernel& kernel);
-
 // Waits until nothing is being compiled in the background (tests).
 void wait_for_hot_kernels();
 

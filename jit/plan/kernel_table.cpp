@@ -6,7 +6,6 @@
 #include "core/error.h"
 #include "core/optimizations.h"
 #include "core/profile.h"
-#include "jit/plan/hot.h"
 #include "jit/plan/record.h"
 
 namespace tenon::jit {
@@ -34,6 +33,7 @@ std::vector<CompiledKernel*> intern_kernels(std::vector<loop::Kernel> kernels, b
     const std::vector<std::byte> form = loop::canonical_form(kernel);
     Hash128 hash = hash128(form);
     hash.high ^= compile ? 0 : 1;  // kernels for the interpreter are apart
+    hash.high ^= tier == llvm_jit::Tier::Hot ? 2 : 0;
     if (!is_enabled(Optimization::ShareKernels)) hash = combine(hash, {++t.unshared, 0});
     auto& slot = t.kernels[hash];
     if (!slot) {
@@ -44,8 +44,6 @@ std::vector<CompiledKernel*> intern_kernels(std::vector<loop::Kernel> kernels, b
       slot->code = std::move(kernel);
       slot->hash = hash;
       fresh.push_back(slot.get());
-    } else if (compile && tier == llvm_jit::Tier::Hot) {
-      make_hot(*slot);
     }
     result.push_back(slot.get());
   }

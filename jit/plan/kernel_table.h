@@ -32,7 +32,7 @@ struct CompiledKernel {
 
 // Takes kernels into the table; those not met before are compiled, all at once. The results live as
 // long as the process. With `compile` false the kernels will be interpreted.
-// With Tier::Hot those met before get the better code from the background's compiler.
+// Those wanted in the hot tier at once are apart from those that may become hot.
 std::vector<CompiledKernel*> intern_kernels(std::vector<loop::Kernel> kernels, bool compile,
                                             llvm_jit::Tier tier = llvm_jit::Tier::Quick);
 

@@ -12,7 +12,6 @@
 #include "core/log.h"
 #include "core/threads.h"
 #include "jit/llvm/compiler.h"
-#include "jit/plan/hot.h"
 #include "jit/plan/plan.h"
 #include "jit/tune/winners.h"
 
@@ -79,9 +78,7 @@ class Tuner {
 
  private:
   std::unique_ptr<Plan> make(const Choices& choices) {
-    auto plan = std::make_unique<Plan>(program_, Mode::Fused, choices);
-    wait_for_hot_kernels();
-    return plan;
+    return std::make_unique<Plan>(program_, Mode::Fused, choices);
   }
 
   // Room for one more plan that takes as long as the longest so far, and for the comparison.

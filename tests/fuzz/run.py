@@ -2,9 +2,9 @@
 
 Each random program runs fused, unfused and interpreted, with cuts at random places and without, on
 one thread and on two, in the code of either compiler tier, and with random optimizations switched
-off: all must agree bit for bit. Where torch is installed it is the judge of the
-values and gradients of programs that both define, in float64. Prints its seed, and the program of
-the first failure. `--counts` prints how often each primitive was recorded.
+off and what the autotuner might choose: all must agree bit for bit. Where torch is installed it is
+the judge of the values and gradients of programs that both define, in float64. Prints its seed, and
+the program of the first failure. `--counts` prints how often each primitive was recorded.
 
 Ten minutes on two cores (4,000 programs or so) record every primitive more than 100 times.
 """
@@ -36,7 +36,7 @@ MODES = [  # mode, threads, with cuts, what is switched off
     ("fused", 2, True, ()),
     ("unfused", 2, True, ()),
     ("interpret", 1, False, ()),
-    ("fused", 2, False, ("quick_tier", "kernel_cache", "share_kernels")),  # the hot tier's code
+    ("fused", 2, False, ("quick_tier", "kernel_cache")),  # the hot tier's code
 ]
 A_PROCESS = 1000  # programs
 CHUNK = 256  # operations of a thread at a time, so that small programs run in parallel
@@ -180,6 +180,19 @@ def refusal(error: Exception, program: Program) -> str | None:
     return None
 
 
+def draw_choices(program: Program) -> str:
+    """What the autotuner might choose, as jit/tune/choices.cpp reads it; often nothing."""
+    r = random.Random(program.seed ^ 0x7A9)
+    if r.random() < 0.4:
+        return ""
+    kernels = [
+        f"{r.choice([0, 1, 2, 4])}/{r.choice([0, 256])}/{r.choice([-2, 0, 2, 30])}"
+        for _ in range(r.randint(1, 4))
+    ]
+    size = r.choice([25, 50, 100, 200, 400])
+    return f"off= size={size} hot=0 kernels={len(kernels)} " + " ".join(kernels)
+
+
 def draw_switches(program: Program, tally: Tally | None) -> list[str]:
     """Up to four optimizations to switch off. Kernels stay shared, or there would be too many."""
     r = random.Random(program.seed ^ 0x5EED)
@@ -194,11 +207,14 @@ def draw_switches(program: Program, tally: Tally | None) -> list[str]:
 def check(program: Program, judge: Any | None, tally: Tally | None = None) -> str | None:
     """What is wrong, or None."""
     reference: list[np.ndarray] | None = None
-    for mode, threads, cuts, off in [*MODES, ("fused", 2, True, draw_switches(program, tally))]:
+    drawn = ("fused", 2, True, draw_switches(program, tally), draw_choices(program))
+    for mode, threads, cuts, off, choices in [*[(*m, "") for m in MODES], drawn]:
         tn.jit.set_mode(mode)
         tn.set_num_threads(threads)
         counted = tally if reference is None else None
         how = f"{mode}, {threads} threads, cuts {cuts}, without {', '.join(off) or 'nothing'}"
+        how += f", {choices}" if choices else ""
+        tn._C._jit.force_choices(choices)
         try:
             with tn.jit.disable(*off):
                 results = run(tn, program, getattr(tn, program.dtype), cuts, counted)
@@ -206,6 +222,7 @@ def check(program: Program, judge: Any | None, tally: Tally | None = None) -> st
             return f"{how}: {type(error).__name__}: {error}"
         finally:
             tn.jit.set_mode("fused")
+            tn._C._jit.force_choices("")
         if reference is None:
             reference = results
         elif wrong := differs(reference, results):
