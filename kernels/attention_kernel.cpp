@@ -6,52 +6,20 @@
 // order of every sum is a function of the shape alone.
 #include "kernels/attention_kernel.h"
 
+#include "kernels/attention_vector.h"
+
 namespace tenon::kernels {
 
 namespace {
 
+// A micro-tile's vectors across: its sums and a row of B take most registers.
 #if defined(__AVX512F__)
-constexpr long kBytes = 64;  // of a vector
-constexpr int kVectors = 4;  // across a micro-tile: 24 of 32 registers are sums
-constexpr int kAtOnce = 4;   // exponentials, in vectors
-#elif defined(__AVX2__)
-constexpr long kBytes = 32;
-constexpr int kVectors = 2;  // 12 of 16
-constexpr int kAtOnce = 2;
+constexpr int kVectors = 4;  // 24 sums of 32 registers
 #else
-constexpr long kBytes = 16;
-constexpr int kVectors = 2;
-constexpr int kAtOnce = 2;
+constexpr int kVectors = 2;  // 12 of 16
 #endif
 constexpr int kRows = 6;      // of a micro-tile
 constexpr long kTerms = 128;  // of B, so that a panel of it stays in the first-level cache
-
-template <class T>
-struct Vector {
-  static constexpr long lanes = kBytes / sizeof(T);
-  using type __attribute__((vector_size(kBytes), aligned(sizeof(T)), may_alias)) = T;
-};
-
-template <class T>
-using V = typename Vector<T>::type;
-
-template <class T>
-inline V<T> load(const T* from) {
-  return *reinterpret_cast<const V<T>*>(from);
-}
-
-template <class T>
-inline void store(T* to, V<T> value) {
-  *reinterpret_cast<V<T>*>(to) = value;
-}
-
-inline long min_of(long a, long b) { return a < b ? a : b; }
-inline long max_of(long a, long b) { return a < b ? b : a; }
-
-template <class T>
-inline long whole_vectors(long count) {
-  return (count + Vector<T>::lanes - 1) / Vector<T>::lanes * Vector<T>::lanes;
-}
 
 // ---- products ----
 
@@ -78,7 +46,7 @@ void multiply_micro(const MicroTile<T>& t) {
     V<T> row[Vectors];
 #pragma GCC unroll 4
     for (int v = 0; v < Vectors; ++v) row[v] = load(b + v * lanes);
-#pragma GCC unroll 12
+#pragma GCC unroll 6
     for (int i = 0; i < Rows; ++i) {
       const V<T> factor = a[i * a_row] - V<T>{};
 #pragma GCC unroll 4
@@ -90,13 +58,13 @@ void multiply_micro(const MicroTile<T>& t) {
   T* c = t.c;
   const long c_row = t.c_row;
   if (t.add) {
-#pragma GCC unroll 12
+#pragma GCC unroll 6
     for (int i = 0; i < Rows; ++i) {
 #pragma GCC unroll 4
       for (int v = 0; v < Vectors; ++v) sums[i][v] += load(c + i * c_row + v * lanes);
     }
   }
-#pragma GCC unroll 12
+#pragma GCC unroll 6
   for (int i = 0; i < Rows; ++i) {
 #pragma GCC unroll 4
     for (int v = 0; v < Vectors; ++v) store(c + i * c_row + v * lanes, sums[i][v]);
@@ -141,138 +109,18 @@ void multiply(const TileProduct<T>& p) {
   }
 }
 
-// ---- exponentials ----
-
-template <class T>
-struct Exponential;
-
-// 2^f = 1 + f q(f) for |f| <= 1/2, q interpolated at the zeros of a Chebyshev polynomial: relative
-// error 5.1e-9 (float), 8.5e-18 (double).
-template <>
-struct Exponential<float> {
-  using Bits __attribute__((vector_size(kBytes))) = int;
-  static constexpr int mantissa = 23;
-  // Adding it rounds to an integer n and leaves n + 127 in the lowest bits.
-  static constexpr float round = 12582912.0f + 127;
-  static constexpr float lowest = -127;  // where n + 127, so the result too, is 0
-  static constexpr float highest = 127;
-  static constexpr float coefficients[] = {0.693147188026228781f,   0.240226507605681269f,
-                                           0.0555035711421907782f,  0.00961808255727785149f,
-                                           0.00133908633646712344f, 0.000154531629451206902f};
-};
-
-template <>
-struct Exponential<double> {
-  using Bits __attribute__((vector_size(kBytes))) = long long;
-  static constexpr int mantissa = 52;
-  static constexpr double round = 6755399441055744.0 + 1023;
-  static constexpr double lowest = -1023;
-  static constexpr double highest = 1023;
-  static constexpr double coefficients[] = {
-      0.6931471805599453094,     0.2402265069591009822,   0.05550410866482159434,
-      0.009618129107606888527,   0.001333355814641693531, 0.0001540353044173605015,
-      0.00001525273382983611839, 1.321544258792168965e-6, 1.017806244584577352e-7,
-      7.0725859492692237e-9,     4.454960598186518394e-10};
-};
-
-constexpr double kLog2E = 1.44269504088896340736;
-
-// 2^x of some vectors, step by step for all, so that none waits for the step before. x is at most
-// Exponential::highest; below about -126 (-1022) the result is 0.
-template <class T, int Count>
-inline void exp2_of(V<T> (&x)[Count]) {
-  using E = Exponential<T>;
-  using Bits = typename E::Bits;
-  constexpr int degree = sizeof(E::coefficients) / sizeof(T);
-  const V<T> lowest = E::lowest - V<T>{};
-  V<T> shifted[Count], q[Count];
-#pragma GCC unroll 4
-  for (int v = 0; v < Count; ++v) {
-    x[v] = lowest > x[v] ? lowest : x[v];  // in this order a NaN stays
-  }
-#pragma GCC unroll 4
-  for (int v = 0; v < Count; ++v) shifted[v] = x[v] + E::round;
-#pragma GCC unroll 4
-  for (int v = 0; v < Count; ++v) {
-    x[v] -= shifted[v] - E::round;
-    q[v] = E::coefficients[degree - 1] - V<T>{};
-  }
-#pragma GCC unroll 16
-  for (int i = degree - 2; i >= 0; --i) {
-#pragma GCC unroll 4
-    for (int v = 0; v < Count; ++v) q[v] = q[v] * x[v] + E::coefficients[i];
-  }
-#pragma GCC unroll 4
-  for (int v = 0; v < Count; ++v) {
-    x[v] = (q[v] * x[v] + T{1}) * (V<T>)((Bits)shifted[v] << E::mantissa);
-  }
-}
-
-template <class T>
-constexpr T kLow = -static_cast<T>(__builtin_inf());
-
-// Shuffles of a vector's lanes, which the compiler wants to be spelled out.
-template <class T, int Left, int... Lanes>
-struct Shuffles : Shuffles<T, Left - 1, Left - 1, Lanes...> {};
-template <class T, int... Lanes>
-struct Shuffles<T, 0, Lanes...> {
-  static constexpr int count = sizeof...(Lanes);
-  // Lanes `distance` apart (a power of 2) exchanged.
-  template <int distance>
-  static V<T> exchange(V<T> v) {
-    return __builtin_shufflevector(v, v, (Lanes ^ distance)...);
-  }
-  // Lanes of two vectors in turn: of their lower halves, of their upper halves.
-  static V<T> lower(V<T> a, V<T> b) {
-    return __builtin_shufflevector(a, b, (Lanes / 2 + Lanes % 2 * count)...);
-  }
-  static V<T> upper(V<T> a, V<T> b) {
-    return __builtin_shufflevector(a, b, (Lanes / 2 + count / 2 + Lanes % 2 * count)...);
-  }
-};
-template <class T>
-using Shuffle = Shuffles<T, Vector<T>::lanes>;
-
-template <class T, int distance = Vector<T>::lanes / 2>
-inline T sum_of(V<T> v) {
-  v += Shuffle<T>::template exchange<distance>(v);
-  if constexpr (distance > 1) return sum_of<T, distance / 2>(v);
-  return v[0];
-}
-
-template <class T, int distance = Vector<T>::lanes / 2>
-inline T max_of(V<T> v) {
-  const V<T> other = Shuffle<T>::template exchange<distance>(v);
-  v = v > other ? v : other;
-  if constexpr (distance > 1) return max_of<T, distance / 2>(v);
-  return v[0];
-}
+// ---- weights ----
 
 // The keys that a row sees, and up to where products of the tile may read it, in whole vectors.
-template <class T>
 struct RowEnd {
   long seen, read;
 };
 
 template <class T>
-inline RowEnd<T> row_end(const ScoreTile<T>& tile, long r) {
+inline RowEnd row_end(const ScoreTile<T>& tile, long r) {
   if (!tile.causal) return {tile.columns, whole_vectors<T>(tile.columns)};
   const long seen = max_of(min_of(tile.visible + r, tile.columns), 0);
   return {seen, whole_vectors<T>(min_of(seen + kRows, tile.columns))};
-}
-
-// Scores become weights; their sums are added to `sum`.
-template <class T, int Count>
-inline void weigh(T* scores, T factor, T maximum, V<T>& sum) {
-  constexpr long lanes = Vector<T>::lanes;
-  V<T> x[Count];
-#pragma GCC unroll 4
-  for (int v = 0; v < Count; ++v) x[v] = load(scores + v * lanes) * factor - maximum;
-  exp2_of<T>(x);
-#pragma GCC unroll 4
-  for (int v = 0; v < Count; ++v) store(scores + v * lanes, x[v]);
-#pragma GCC unroll 4
-  for (int v = 0; v < Count; ++v) sum += x[v];
 }
 
 template <class T>
@@ -294,7 +142,7 @@ void softmax_step(const SoftmaxStep<T>& step) {
   const ScoreTile<T>& tile = step.tile;
   for (long r = 0; r < tile.rows; ++r) {
     T* s = tile.scores + r * tile.row;
-    const RowEnd<T> end = row_end(tile, r);
+    const RowEnd end = row_end(tile, r);
     for (long j = end.seen; j < end.read; ++j) s[j] = kLow<T>;
     step.rescale[r] = largest_of<T>(s, end.read) * tile.factor;
   }
@@ -305,20 +153,18 @@ void softmax_step(const SoftmaxStep<T>& step) {
     const V<T> before = load(step.maximum + r), here = load(step.rescale + r);
     const V<T> now = here > before ? here : before;
     store(step.maximum + r, now);
-    V<T> change[1] = {before - (now == low ? V<T>{} : now)};
-    exp2_of<T>(change);
-    store(step.rescale + r, change[0]);
+    store(step.rescale + r, exp2_of<T>(before - (now == low ? V<T>{} : now)));
   }
   for (long r = 0; r < tile.rows; ++r) {
     T* s = tile.scores + r * tile.row;
     const long read = row_end(tile, r).read;
     const T maximum = step.maximum[r] == kLow<T> ? T{0} : step.maximum[r], factor = tile.factor;
     V<T> sum = {};
-    long j = 0;
-    for (; j + kAtOnce * lanes <= read; j += kAtOnce * lanes) {
-      weigh<T, kAtOnce>(s + j, factor, maximum, sum);
+    for (long j = 0; j < read; j += lanes) {
+      const V<T> weight = exp2_of<T>(load(s + j) * factor - maximum);
+      store(s + j, weight);
+      sum += weight;
     }
-    for (; j < read; j += lanes) weigh<T, 1>(s + j, factor, maximum, sum);
     const T rescale = step.rescale[r];
     step.sum[r] = step.sum[r] * rescale + sum_of<T>(sum);
     if (rescale == T{1}) continue;
@@ -327,47 +173,26 @@ void softmax_step(const SoftmaxStep<T>& step) {
   }
 }
 
-// As `weigh`; gradients, if there are any, of the weights become those of the scores.
-template <class T, int Count, bool Gradients>
-inline void weigh_normalized(T* scores, T* gradients, T factor, T normalizer, T delta, T scale) {
-  constexpr long lanes = Vector<T>::lanes;
-  const V<T> highest = Exponential<T>::highest - V<T>{};
-  V<T> x[Count];
-#pragma GCC unroll 4
-  for (int v = 0; v < Count; ++v) {
-    x[v] = load(scores + v * lanes) * factor - normalizer;
-    x[v] = highest < x[v] ? highest : x[v];  // rounding errors of huge scores
-  }
-  exp2_of<T>(x);
-#pragma GCC unroll 4
-  for (int v = 0; v < Count; ++v) {
-    store(scores + v * lanes, x[v]);
-    if constexpr (Gradients) {
-      T* g = gradients + v * lanes;
-      store(g, x[v] * (load(g) - delta) * scale);
-    }
-  }
-}
-
 template <class T, bool Gradients>
 void gradient_rows(const GradientStep<T>& step) {
   constexpr long lanes = Vector<T>::lanes;
   const ScoreTile<T>& tile = step.tile;
   const T factor = tile.factor, scale = step.scale;
+  const V<T> highest = Exponential<T>::highest - V<T>{};
   for (long r = 0; r < tile.rows; ++r) {
     T* s = tile.scores + r * tile.row;
     T* g = Gradients ? step.gradients + r * tile.row : nullptr;
-    const RowEnd<T> end = row_end(tile, r);
+    const RowEnd end = row_end(tile, r);
     const T normalizer = step.normalizer[r] * static_cast<T>(kLog2E);
     const T delta = Gradients ? step.delta[r] : T{0};
-    long j = 0;
-    for (; j + kAtOnce * lanes <= end.read; j += kAtOnce * lanes) {
-      weigh_normalized<T, kAtOnce, Gradients>(s + j, g + j, factor, normalizer, delta, scale);
+    for (long j = 0; j < end.read; j += lanes) {
+      const V<T> x = load(s + j) * factor - normalizer;
+      // What exceeds 0 are rounding errors, large ones of huge scores.
+      const V<T> weight = exp2_of<T>(highest < x ? highest : x);
+      store(s + j, weight);
+      if constexpr (Gradients) store(g + j, weight * (load(g + j) - delta) * scale);
     }
-    for (; j < end.read; j += lanes) {
-      weigh_normalized<T, 1, Gradients>(s + j, g + j, factor, normalizer, delta, scale);
-    }
-    for (j = end.seen; j < end.read; ++j) {
+    for (long j = end.seen; j < end.read; ++j) {
       s[j] = 0;
       if constexpr (Gradients) g[j] = 0;
     }

@@ -8,8 +8,8 @@ namespace tenon::jit {
 
 const char* name_of(GroupKind kind) {
   constexpr const char* kNames[] = {
-      "map",         "row",  "column",      "full", "scan",   "scatter",      "update_slice",
-      "concatenate", "gemm", "convolution", "attention", "sort", "region", "region_output"};
+      "map",         "row",  "column",      "full",      "scan", "scatter", "update_slice",
+      "concatenate", "gemm", "convolution", "attention", "sort", "region",  "region_output"};
   return kNames[static_cast<int>(kind)];
 }
 

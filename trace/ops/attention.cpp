@@ -95,6 +95,9 @@ void broadcast(ops::Attention& a) {
 // With one query the weights are a row: its products with keys and values stream them at the speed
 // of memory.
 constexpr int64_t kFewestQueries = 2;
+// With fewer scores a head, fused kernels around the products are quicker (256: by a sixth; 1,024:
+// slower by half).
+constexpr int64_t kFewestScores = 512;
 
 }  // namespace
 
@@ -112,7 +115,9 @@ Value scaled_dot_product_attention(Value query, Value key, Value value, Value at
   const bool is_empty =
       last(a.key, 2) == 0 || last(a.value, 1) == 0 || last(a.query, 2) == 0 || depth == 0;
   Value result;
-  if (is_empty || dropout_p > 0 || last(a.query, 2) < kFewestQueries) {
+  const int64_t queries = last(a.query, 2);
+  const bool is_small = queries < kFewestQueries || queries * last(a.key, 2) < kFewestScores;
+  if (is_empty || is_small || dropout_p > 0) {
     Value weights = ops::attention_weights(a);
     if (dropout_p > 0) weights = dropout(weights, dropout_p, true);
     result = ops::batched_product(weights, a.value);
