@@ -87,7 +87,7 @@ class Fuser {
         if (!reads_dense(node.op)) wanted_[n] = 1;
         for (NodeIndex operand : node.operands) wanted_[operand] = 1;
       }
-      if (node.op == Op::DotGeneral) {
+      if (takes_strides(node.op)) {
         for (NodeIndex operand : node.operands) {
           wanted_[matrix_view(graph_, algebra_, operand).base] = 1;
         }

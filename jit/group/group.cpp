@@ -35,7 +35,7 @@ Grouping make_groups(const Graph& graph, Algebra& algebra, const GroupOptions& o
     for (NodeIndex n = 0; n < count; ++n) {
       if (!needs_buffers(graph, n)) continue;
       for (NodeIndex operand : graph[n].operands) {
-        if (graph[n].op == Op::DotGeneral) operand = matrix_view(graph, algebra, operand).base;
+        if (takes_strides(graph[n].op)) operand = matrix_view(graph, algebra, operand).base;
         wanted[operand] = 1;
       }
     }

@@ -27,6 +27,7 @@ enum class GroupKind : uint8_t {
   Concatenate,  // one kernel an operand
   Gemm,
   Convolution,
+  Attention,
   Sort,
   Region,        // a scan, while or cond: a plan of its own a body
   RegionOutput,  // stored by the region

@@ -107,6 +107,52 @@ void Plan::add_convolution(uint32_t group) {
   stores_.emplace_back();
 }
 
+// Nodes that read the same are one step: a forward pass with its normalizer, gradients with each
+// other.
+void Plan::add_attention(uint32_t group, std::vector<uint8_t>& is_done) {
+  constexpr uint32_t kScale = 3;
+  const NodeIndex n = grouping_.groups[group].stores[0];
+  const GraphNode& node = graph_[n];
+  AttentionStep step{};
+  step.is_gradient = node.op == Op::AttentionGradient;
+  step.is_causal = node.axes[0] != 0;
+  step.dtype = graph_[node.operands[0]].dtype;
+  for (uint32_t k = 0; k < node.operands.size(); ++k) {
+    const GraphNode& operand = graph_[node.operands[k]];
+    if (k == kScale) continue;
+    const bool is_normalizer = step.is_gradient && k == 5;
+    const int rank = operand.rank() - (is_normalizer ? 1 : 2);
+    step.operands.push_back(
+        {strided(node.operands[k]), operand.starts[rank], operand.starts[rank + 1]});
+    step.has_bool_mask = operand.dtype == DType::Bool;
+  }
+  const GraphNode& scale = graph_[node.operands[kScale]];
+  const bool is_constant = scale.op == Op::Constant;
+  step.scale_source = is_constant ? scale.source : kNone;
+  step.scale_buffer = is_constant ? kNone : buffer_of(node.operands[kScale], false);
+  Step entry{std::move(step), step.is_gradient ? "attention_gradient" : "attention", {}, group};
+  auto& results = std::get<AttentionStep>(entry.what).results;
+  for (uint32_t g = group; g < grouping_.groups.size(); ++g) {
+    if (grouping_.groups[g].kind != GroupKind::Attention || grouping_.groups[g].stores.empty()) {
+      continue;
+    }
+    const NodeIndex other = grouping_.groups[g].stores[0];
+    const GraphNode& sibling = graph_[other];
+    const bool reads_same = sibling.operands == node.operands && sibling.axes[0] == node.axes[0] &&
+                            (sibling.op == Op::AttentionGradient) == step.is_gradient;
+    if (is_done[g] || (g != group && (mode_ != Mode::Fused || !reads_same))) continue;
+    const size_t which = step.is_gradient ? static_cast<size_t>(sibling.axes[1])
+                                          : sibling.op == Op::AttentionNormalizer;
+    if (results[which] != kNone) continue;
+    results[which] = buffer_of(other, false);
+    entry.sources.push_back(sibling.source);
+    is_done[g] = 1;
+  }
+  steps_.push_back(std::move(entry));
+  loads_.emplace_back();
+  stores_.emplace_back();
+}
+
 void Plan::add_sort(uint32_t group) {
   const NodeIndex n = grouping_.groups[group].stores[0];
   const GraphNode& node = graph_[n];
@@ -157,6 +203,7 @@ void Plan::make_steps(const Program& program) {
   Placement placement{graph_, grouping_};
   std::vector<loop::Kernel> kernels;
   std::vector<size_t> kernel_steps;
+  std::vector<uint8_t> attention_done(grouping_.groups.size(), 0);
   for (uint32_t g = 0; g < grouping_.groups.size(); ++g) {
     const Group& group = grouping_.groups[g];
     if (group.stores.empty()) continue;
@@ -166,6 +213,10 @@ void Plan::make_steps(const Program& program) {
     }
     if (group.kind == GroupKind::Convolution) {
       add_convolution(g);
+      continue;
+    }
+    if (group.kind == GroupKind::Attention) {
+      if (!attention_done[g]) add_attention(g, attention_done);
       continue;
     }
     if (group.kind == GroupKind::Sort) {
@@ -366,6 +417,14 @@ std::string Plan::explain() const {
     } else if (const auto* convolution = std::get_if<ConvolutionStep>(&step.what)) {
       text += fmt::format("{} b{} b{} -> b{}\n", step.name, convolution->a, convolution->b,
                           convolution->result);
+    } else if (const auto* attention = std::get_if<AttentionStep>(&step.what)) {
+      text += step.name;
+      for (const auto& operand : attention->operands) {
+        text += fmt::format(" b{}", operand.view.buffer);
+      }
+      text += " ->";
+      for (uint32_t b : attention->results) text += b == kNone ? " -" : fmt::format(" b{}", b);
+      text += "\n";
     } else if (const auto* sort = std::get_if<SortStep>(&step.what)) {
       text += fmt::format("{} b{} -> b{}\n", step.name, sort->values, sort->result);
     } else {

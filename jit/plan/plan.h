@@ -7,6 +7,7 @@
 // everything that can fail on data has run.
 #pragma once
 
+#include <array>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -67,6 +68,18 @@ struct ConvolutionStep {
   uint32_t a, b, result;
   uint32_t source;  // program node, for its extents and sizes
 };
+// Attention or its gradients: what of them is asked for, computed together.
+struct AttentionStep {
+  struct Operand {
+    StridedOperand view;
+    uint8_t rows = 0, columns = 0;  // its atoms before rows, and before columns
+  };
+  std::vector<Operand> operands;        // as the primitive's, without the scale
+  uint32_t scale_source, scale_buffer;  // a constant's program node, or where it lies
+  std::array<uint32_t, 3> results{kNone, kNone, kNone};  // attention, normalizer; or by operand
+  DType dtype;
+  bool is_gradient, is_causal, has_bool_mask;
+};
 struct SortStep {
   uint32_t values, result;
   DType dtype;
@@ -85,7 +98,7 @@ struct RegionStep {
 };
 
 struct Step {
-  std::variant<KernelStep, GemmStep, ConvolutionStep, SortStep, RegionStep> what;
+  std::variant<KernelStep, GemmStep, ConvolutionStep, AttentionStep, SortStep, RegionStep> what;
   std::string name;
   std::vector<uint32_t> sources;  // program nodes it computes
   uint32_t group = 0;
@@ -105,6 +118,12 @@ void for_each_buffer(const Step& step, Visit visit) {
     visit(convolution->a, false);
     visit(convolution->b, false);
     visit(convolution->result, true);
+  } else if (const auto* attention = std::get_if<AttentionStep>(&step.what)) {
+    for (const auto& operand : attention->operands) visit(operand.view.buffer, false);
+    if (attention->scale_buffer != kNone) visit(attention->scale_buffer, false);
+    for (uint32_t buffer : attention->results) {
+      if (buffer != kNone) visit(buffer, true);
+    }
   } else if (const auto* sort = std::get_if<SortStep>(&step.what)) {
     visit(sort->values, false);
     visit(sort->result, true);
@@ -140,6 +159,7 @@ class Plan {
   void make_steps(const Program& program);
   void add_gemm(uint32_t group);
   void add_convolution(uint32_t group);
+  void add_attention(uint32_t group, std::vector<uint8_t>& is_done);
   void add_sort(uint32_t group);
   void add_region(const Program& program, uint32_t group);
   uint32_t buffer_of(NodeIndex n, bool partial);
@@ -154,6 +174,7 @@ class Plan {
   void run_kernel(const KernelStep& step, const Step& info, Running& running);
   void run_gemm(const GemmStep& step, Running& running);
   void run_convolution(const ConvolutionStep& step, Running& running);
+  void run_attention(const AttentionStep& step, Running& running);
   void run_sort(const SortStep& step, Running& running);
   void run_region(const RegionStep& step, Running& running);
   void run_step(const Step& step, Running& running);

@@ -161,6 +161,8 @@ void Plan::run_step(const Step& step, Running& running) {
     run_gemm(*gemm, running);
   } else if (const auto* convolution = std::get_if<ConvolutionStep>(&step.what)) {
     run_convolution(*convolution, running);
+  } else if (const auto* attention = std::get_if<AttentionStep>(&step.what)) {
+    run_attention(*attention, running);
   } else if (const auto* sort = std::get_if<SortStep>(&step.what)) {
     run_sort(*sort, running);
   } else {

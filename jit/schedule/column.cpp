@@ -426,6 +426,7 @@ std::vector<KernelCode> schedule(const Placement& placement, Algebra& algebra, u
     }
     case GroupKind::Gemm:
     case GroupKind::Convolution:
+    case GroupKind::Attention:
     case GroupKind::Sort:
     case GroupKind::Region:
     case GroupKind::RegionOutput:
