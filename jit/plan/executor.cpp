@@ -33,9 +33,19 @@ std::atomic<Mode>& current_mode() {
   return value;
 }
 
+Recompute recompute_from_environment() {
+  constexpr std::array<std::string_view, 4> kNames{"none", "cheap", "rows", "library"};
+  return static_cast<Recompute>(env_choice("TENON_RECOMPUTE", kNames, 1));
+}
+std::atomic<Recompute>& current_recompute() {
+  static std::atomic<Recompute> value{recompute_from_environment()};
+  return value;
+}
+
 // The plan of a program that comes again, as long as what enters its key is what it was.
 struct Prepared {
   Mode mode;
+  Recompute level = recompute();
   Plan* plan;
   std::vector<TypeId> input_types;
   std::vector<std::pair<uint32_t, uint32_t>> keyed;  // parts of the attributes: offset, count
@@ -52,7 +62,7 @@ struct Prepared {
   }
 
   bool serves(const Program& program, Mode wanted) const {
-    if (wanted != mode) return false;
+    if (wanted != mode || level != recompute()) return false;
     for (size_t i = 0; i < input_types.size(); ++i) {
       if (program.inputs[i].type != input_types[i]) return false;
     }
@@ -85,10 +95,15 @@ class JitExecutor final : public Executor {
 
 void set_mode(Mode mode) { current_mode() = mode; }
 Mode mode() { return current_mode(); }
+void set_recompute(Recompute level) { current_recompute() = level; }
+Recompute recompute() { return current_recompute(); }
 
-Plan& plan_for(const Program& program) {
+Plan& plan_for(const Program& program) { return plan_for(program, recompute()); }
+
+Plan& plan_for(const Program& program, Recompute level) {
   const Mode how = mode();
-  const Hash128 key = key_of(program);
+  Hash128 key = key_of(program);
+  key.low += static_cast<uint64_t>(level);
   Table& t = table();
   auto& plans = t.plans[static_cast<int>(how)];
   {
@@ -98,7 +113,7 @@ Plan& plan_for(const Program& program) {
   std::unique_ptr<Plan> plan;
   {
     ProfileSpan span(ProfileEvent::Kind::Plan, "make a plan");
-    plan = std::make_unique<Plan>(program, how);
+    plan = std::make_unique<Plan>(program, how, level);
   }
   count_plan();
   log(Category::Plan, "plan {}: {} nodes, {} kernels, {} of {} outputs may take an input's memory",

@@ -14,6 +14,7 @@ void install();
 
 // The plan of a program, made if it is not known; lives as long as the process.
 Plan& plan_for(const Program& program);
+Plan& plan_for(const Program& program, Recompute level);
 
 // What would run for a program: its graph, groups, kernels and buffers.
 std::string explain(const Program& program);

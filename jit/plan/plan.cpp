@@ -12,11 +12,13 @@
 
 namespace tenon::jit {
 
-Plan::Plan(const Program& program, Mode mode) : mode_(mode), graph_(make_graph(program)) {
+Plan::Plan(const Program& program, Mode mode, Recompute level)
+    : mode_(mode), level_(level), graph_(make_graph(program)) {
   simplify(graph_);
   GroupOptions options;
   options.fuse = mode == Mode::Fused;
   grouping_ = make_groups(graph_, algebra_, options);
+  if (mode == Mode::Fused) lower_peak(program, options);
   if (log_enabled(Category::Passes)) {
     log(Category::Passes, "graph\n{}groups\n{}", print(graph_), print(graph_, grouping_));
   }

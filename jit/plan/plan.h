@@ -117,7 +117,7 @@ void for_each_buffer(const Step& step, Visit visit) {
 
 class Plan {
  public:
-  Plan(const Program& program, Mode mode);
+  Plan(const Program& program, Mode mode, Recompute level);
   std::vector<Buffer> run(Program& program);
   std::string explain() const;
   std::vector<StepInfo> describe(const Program& program);  // see jit/plan/describe.h
@@ -132,6 +132,7 @@ class Plan {
   struct Binding;
   struct Running;
   class Body;
+  void lower_peak(const Program& program, const GroupOptions& options);
   void make_steps(const Program& program);
   void add_gemm(uint32_t group);
   void add_convolution(uint32_t group);
@@ -159,6 +160,7 @@ class Plan {
   };
 
   Mode mode_;
+  Recompute level_;
   Graph graph_;
   Algebra algebra_;
   Grouping grouping_;
