@@ -61,7 +61,7 @@ class Lifetimes {
       now += alive[g];
       across += crossing[g];
       peak = std::max(peak, now);
-      if (across <= most_crossing) continue;
+      if (across < most_crossing) continue;  // the last: what the next group reads isn't late
       most_crossing = across;
       turn = g;
     }
@@ -93,6 +93,7 @@ class Rematerializer {
 
   // Bytes that cross the turn afterwards.
   int64_t choose() {
+    if (options_.level == Recompute::All) place_checkpoints();
     source_ = network_.add_node();
     sink_ = network_.add_node();
     find_needs();
@@ -139,6 +140,67 @@ class Rematerializer {
   bool is_placed(NodeIndex n) const { return grouping_.group_of[n] != Grouping::kUnplaced; }
   bool is_early(NodeIndex n) const { return is_placed(n) && grouping_.group_of[n] <= turn_; }
   bool is_late(NodeIndex n) const { return is_placed(n) && grouping_.group_of[n] > turn_; }
+
+  bool is_library(NodeIndex n) const {
+    return graph_[n].op == Op::DotGeneral || graph_[n].op == Op::Convolution;
+  }
+
+  // Values at some depths, counted in library calls, are kept rather than computed again. Else all
+  // would be computed from the first value on and kept until its last reader: as much as before.
+  void place_checkpoints() {
+    const auto count = static_cast<NodeIndex>(graph_.nodes.size());
+    std::vector<uint32_t> depth(count, 0);
+    uint32_t deepest = 0;
+    for (NodeIndex n = 0; n < count; ++n) {
+      if (is_late(n)) continue;
+      for (NodeIndex operand : graph_[n].operands) depth[n] = std::max(depth[n], depth[operand]);
+      depth[n] += is_library(n);
+      deepest = std::max(deepest, depth[n]);
+    }
+    // Bytes that go from each depth to deeper ones.
+    std::vector<uint32_t> reach(depth);
+    std::vector<int64_t> crossing(deepest + 1, 0);
+    for (NodeIndex n = count; n-- > 0;) {
+      if (is_late(n)) continue;
+      for (NodeIndex operand : graph_[n].operands) {
+        reach[operand] = std::max(reach[operand], is_placed(n) ? depth[n] : reach[n]);
+      }
+      if (!grouping_.stored[n]) continue;
+      crossing[depth[n]] += bytes_of(program_, graph_[n]);
+      crossing[reach[n]] -= bytes_of(program_, graph_[n]);
+    }
+    for (uint32_t d = 1; d <= deepest; ++d) crossing[d] += crossing[d - 1];
+    // Intervals of the square root of the depth, each ending where least crosses.
+    std::vector<uint32_t> ends(deepest + 2, 0);  // how many end at a smaller depth
+    const auto interval = std::max(2u, static_cast<uint32_t>(std::sqrt(deepest)));
+    for (uint32_t begin = 0; begin + interval <= deepest;) {
+      uint32_t best = begin + 1;
+      for (uint32_t d = begin + 2; d <= begin + interval; ++d) {
+        if (crossing[d] <= crossing[best]) best = d;
+      }
+      ends[best + 1] = 1;
+      begin = best;
+    }
+    for (uint32_t d = 1; d < ends.size(); ++d) ends[d] += ends[d - 1];
+    // What is read beyond the end of its interval, unless that follows from another such value.
+    std::vector<uint8_t> leaves(count, 0), follows(count, 0);
+    for (NodeIndex n = count; n-- > 0;) {
+      if (is_late(n)) continue;
+      for (NodeIndex operand : graph_[n].operands) {
+        if (ends[depth[operand]] < ends[depth[n]] || (leaves[n] && !is_placed(n))) {
+          leaves[operand] = 1;
+        }
+      }
+    }
+    is_checkpoint_.assign(count, 0);
+    for (NodeIndex n = 0; n < count; ++n) {
+      if (is_late(n)) continue;
+      for (NodeIndex operand : graph_[n].operands) {
+        follows[n] |= depth[operand] == depth[n] && (is_checkpoint_[operand] || follows[operand]);
+      }
+      is_checkpoint_[n] = is_placed(n) && leaves[n] && !follows[n];
+    }
+  }
 
   // ---- the cut ----
 
@@ -196,19 +258,20 @@ class Rematerializer {
 
   int64_t computing(NodeIndex n) const {
     const GraphNode& node = graph_[n];
-    if (info(node.op).fallible) return FlowNetwork::kInfinite;
+    if (info(node.op).fallible || (!is_checkpoint_.empty() && is_checkpoint_[n])) {
+      return FlowNetwork::kInfinite;
+    }
     const int64_t elements = elements_in(program_, node);
     if (is_pointwise(graph_, n)) {
       if (!is_placed(n)) return 0;
       const int64_t cost = elements * cost_of(node.op);
       return options_.level == Recompute::Cheap ? 2 * cost : 1 + cost / 8;
     }
-    const auto group = info(node.op).group;
-    if (options_.level >= Recompute::Rows && group == PrimitiveClass::Reduction) {
+    if (options_.level != Recompute::All) return FlowNetwork::kInfinite;
+    if (info(node.op).group == PrimitiveClass::Reduction) {
       return 1 + elements_in(program_, graph_[node.operands[0]]) / 8;
     }
-    if (options_.level >= Recompute::Library &&
-        (node.op == Op::DotGeneral || node.op == Op::Convolution)) {
+    if (is_library(n)) {
       const double a = static_cast<double>(elements_in(program_, graph_[node.operands[0]]));
       const double b = static_cast<double>(elements_in(program_, graph_[node.operands[1]]));
       const double products = std::sqrt(a * b * static_cast<double>(elements));
@@ -284,6 +347,7 @@ class Rematerializer {
   const RematerializeOptions& options_;
   const uint32_t turn_;
   std::vector<uint8_t> is_output_;
+  std::vector<uint8_t> is_checkpoint_;  // by node, if all is computed again: never this
   FlowNetwork network_;
   uint32_t source_ = 0, sink_ = 0;
   std::vector<uint32_t> vertex_;     // by node: the first of its two
@@ -306,7 +370,9 @@ bool rematerialize(Graph& graph, const Grouping& grouping, const Program& progra
   Rematerializer pass(graph, grouping, program, options, lifetimes.turn);
   const int64_t kept = pass.choose();
   if (kept == Rematerializer::kNoGain) return false;
-  if (crossing - kept < std::max(options.least_bytes / 4, crossing / 16)) return false;
+  // A few bytes saved aren't worth the work; tests, which ask for all, get all.
+  const int64_t least = options.least_bytes == 0 ? 1 : crossing / 16;
+  if (crossing - kept < std::max(options.least_bytes / 4, least)) return false;
   pass.rewrite();
   return true;
 }

@@ -18,7 +18,7 @@ namespace tenon::jit {
 
 struct RematerializeOptions {
   Recompute level = Recompute::Cheap;
-  int64_t least_bytes = int64_t{4} << 20;  // below this nothing is worth a change
+  int64_t least_bytes = 0;  // below this nothing is worth a change
 };
 
 // Adds clones for the point where most is kept; false, with nothing changed, if that saves too

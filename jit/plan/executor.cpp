@@ -34,7 +34,7 @@ std::atomic<Mode>& current_mode() {
 }
 
 Recompute recompute_from_environment() {
-  constexpr std::array<std::string_view, 4> kNames{"none", "cheap", "rows", "library"};
+  constexpr std::array<std::string_view, 3> kNames{"none", "cheap", "all"};
   return static_cast<Recompute>(env_choice("TENON_RECOMPUTE", kNames, 1));
 }
 std::atomic<Recompute>& current_recompute() {
@@ -42,10 +42,13 @@ std::atomic<Recompute>& current_recompute() {
   return value;
 }
 
+std::atomic<int64_t> threshold{int64_t{4} << 20};
+
 // The plan of a program that comes again, as long as what enters its key is what it was.
 struct Prepared {
   Mode mode;
   Recompute level = recompute();
+  int64_t threshold = recompute_threshold();
   Plan* plan;
   std::vector<TypeId> input_types;
   std::vector<std::pair<uint32_t, uint32_t>> keyed;  // parts of the attributes: offset, count
@@ -62,7 +65,7 @@ struct Prepared {
   }
 
   bool serves(const Program& program, Mode wanted) const {
-    if (wanted != mode || level != recompute()) return false;
+    if (wanted != mode || level != recompute() || threshold != recompute_threshold()) return false;
     for (size_t i = 0; i < input_types.size(); ++i) {
       if (program.inputs[i].type != input_types[i]) return false;
     }
@@ -97,13 +100,15 @@ void set_mode(Mode mode) { current_mode() = mode; }
 Mode mode() { return current_mode(); }
 void set_recompute(Recompute level) { current_recompute() = level; }
 Recompute recompute() { return current_recompute(); }
+void set_recompute_threshold(int64_t bytes) { threshold = bytes; }
+int64_t recompute_threshold() { return threshold; }
 
 Plan& plan_for(const Program& program) { return plan_for(program, recompute()); }
 
 Plan& plan_for(const Program& program, Recompute level) {
   const Mode how = mode();
   Hash128 key = key_of(program);
-  key.low += static_cast<uint64_t>(level);
+  key.low += static_cast<uint64_t>(level) | static_cast<uint64_t>(recompute_threshold()) << 8;
   Table& t = table();
   auto& plans = t.plans[static_cast<int>(how)];
   {

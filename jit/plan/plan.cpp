@@ -125,12 +125,10 @@ void Plan::add_region(const Program& program, uint32_t group) {
   const GraphNode& node = graph_[n];
   RegionStep step;
   step.source = node.source;
-  bool can_fail = false;
   size_t outputs = 0;
   for (RegionId id : region_ids(node.op, program.axes_of(program.nodes[node.source]))) {
     const Program& body = region_of(id).program;
     step.bodies.push_back(&plan_for(body));
-    can_fail = can_fail || step.bodies.back()->last_fallible_ != kNone;
     outputs = body.outputs.size();
   }
   for (NodeIndex operand : node.operands) step.operands.push_back(buffer_of(operand, false));
@@ -141,7 +139,7 @@ void Plan::add_region(const Program& program, uint32_t group) {
     result = buffer_of(k, false);
   }
   Step entry{std::move(step), tenon::name_of(node.op), {node.source}, group};
-  entry.can_fail = can_fail;
+  entry.can_fail = true;  // it allocates, if nothing else
   steps_.push_back(std::move(entry));
   loads_.emplace_back();
   stores_.emplace_back();
