@@ -54,8 +54,9 @@ class Plan::Occupancy {
 // An output owns its memory from the start, and is written late: a gradient, say. Until then what
 // is large and kept long lies there.
 void Plan::lodge_in_outputs(std::span<const uint32_t> order, Binding& binding) const {
-  constexpr int64_t kLeastBytes = 256 << 10;
-  constexpr uint32_t kLeastSteps = 8;
+  const bool takes_all = recompute_threshold() == 0;  // for tests
+  const int64_t least_bytes = takes_all ? 1 : 256 << 10;
+  const uint32_t least_steps = takes_all ? 1 : 8;
   struct Home {
     uint32_t output;
     int64_t bytes;
@@ -65,8 +66,8 @@ void Plan::lodge_in_outputs(std::span<const uint32_t> order, Binding& binding) c
   for (uint32_t i = 0; i < buffers_.size(); ++i) {
     const PlanBuffer& buffer = buffers_[i];
     if (buffer.output == kNone || buffer.input != kNone || buffer.may_reuse != kNone ||
-        buffer.shares != kNone || buffer.first == kNone || buffer.first < kLeastSteps ||
-        binding.bytes[i] < kLeastBytes) {
+        buffer.shares != kNone || buffer.first == kNone || buffer.first < least_steps ||
+        binding.bytes[i] < least_bytes) {
       continue;
     }
     homes.push_back({i, binding.bytes[i], Occupancy(buffers_, binding)});
@@ -79,7 +80,7 @@ void Plan::lodge_in_outputs(std::span<const uint32_t> order, Binding& binding) c
   });
   for (uint32_t id : order) {
     const PlanBuffer& buffer = buffers_[id];
-    if (binding.bytes[id] < kLeastBytes || buffer.last - buffer.first < kLeastSteps) continue;
+    if (binding.bytes[id] < least_bytes || buffer.last - buffer.first < least_steps) continue;
     for (Home& home : homes) {
       if (binding.bytes[id] > home.bytes || buffers_[home.output].first <= buffer.last) continue;
       const int64_t offset = home.occupancy.first_fit(id);

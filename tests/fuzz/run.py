@@ -24,15 +24,17 @@ from typing import Any
 import numpy as np
 
 import tenon as tn
+from tenon import _C
 from tests.fuzz.draw import Drawer
 from tests.fuzz.judge import find_judge
 from tests.fuzz.programs import Program, run_body
 from tests.fuzz.transforms import FUNCTIONAL, scalar_of
 
-MODES = [  # mode, threads, with cuts
+MODES = [  # mode, threads, with cuts; "recompute" is fused, with all computed again that can be
     ("fused", 2, False),
     ("fused", 1, False),
     ("fused", 2, True),
+    ("recompute", 2, False),
     ("unfused", 2, True),
     ("interpret", 1, False),
 ]
@@ -177,11 +179,18 @@ def refusal(error: Exception, program: Program) -> str | None:
     return None
 
 
+def set_mode(mode: str) -> None:
+    recomputes = mode == "recompute"
+    tn.jit.set_mode("fused" if recomputes else mode)
+    _C._jit.set_recompute(_C._jit.Recompute.all if recomputes else _C._jit.Recompute.cheap)
+    _C._jit.set_recompute_threshold(0 if recomputes else 4 << 20)
+
+
 def check(program: Program, judge: Any | None, tally: Tally | None = None) -> str | None:
     """What is wrong, or None."""
     reference: list[np.ndarray] | None = None
     for mode, threads, cuts in MODES:
-        tn.jit.set_mode(mode)
+        set_mode(mode)
         tn.set_num_threads(threads)
         counted = tally if reference is None else None
         try:
@@ -189,7 +198,7 @@ def check(program: Program, judge: Any | None, tally: Tally | None = None) -> st
         except Exception as error:  # a crash of a valid program is a failure as well
             return f"{mode}, {threads} threads, cuts {cuts}: {type(error).__name__}: {error}"
         finally:
-            tn.jit.set_mode("fused")
+            set_mode("fused")
         if reference is None:
             reference = results
         elif wrong := differs(reference, results):
