@@ -86,6 +86,7 @@ nb::dict memory() {
   result["allocations"] = s.allocations;
   result["frees"] = s.frees;
   result["system_allocations"] = s.system_allocations;
+  result["budget"] = memory_limit();
   return result;
 }
 
@@ -136,6 +137,13 @@ void add_inspection(nb::module_& m) {
       "text"_a);
   jit.def("clear_tuned", &jit::clear_winners, "on_disk"_a);
   jit.def("wait_for_hot_kernels", &jit::wait_for_hot_kernels);
+  nb::enum_<jit::Recompute>(jit, "Recompute")
+      .value("none", jit::Recompute::None)
+      .value("cheap", jit::Recompute::Cheap)
+      .value("all", jit::Recompute::All);
+  jit.def("set_recompute", &jit::set_recompute, "level"_a);
+  jit.def("recompute", &jit::recompute);
+  jit.def("set_recompute_threshold", &jit::set_recompute_threshold, "bytes"_a);
   jit.def("counters", &counters);
   jit.def("last_run", &last_run);
   jit.def("set_profiling", &jit::set_profiling, "on"_a);
@@ -147,6 +155,7 @@ void add_inspection(nb::module_& m) {
   });
   jit.def("set_chunk_work", &jit::set_chunk_work, "operations"_a);
   jit.def("fail_every", [](uint64_t k) { fail_every(k); }, "k"_a);
+  jit.def("fail_once", [](uint64_t k) { fail_once(k); }, "k"_a);
 }
 
 }  // namespace tenon::python

@@ -413,6 +413,7 @@ class Fuser {
       const auto end = std::unique(candidates.begin(), candidates.end());
       for (auto it = candidates.begin(); it != end; ++it) {
         refusal_ = nullptr;
+        if (out_.groups[*it].members[0] < node.not_before) continue;
         if (is_reduction ? join_reduction(*it, n, uses) : join_pointwise(*it, n, uses)) {
           note_readers(n, uses);
           return;

@@ -39,6 +39,17 @@ std::atomic<Mode>& current_mode() {
   return value;
 }
 
+Recompute recompute_from_environment() {
+  constexpr std::array<std::string_view, 3> kNames{"none", "cheap", "all"};
+  return static_cast<Recompute>(env_choice("TENON_RECOMPUTE", kNames, 1));
+}
+std::atomic<Recompute>& current_recompute() {
+  static std::atomic<Recompute> value{recompute_from_environment()};
+  return value;
+}
+
+std::atomic<int64_t> threshold{int64_t{4} << 20};
+
 // Choices forced upon all plans, and how often they changed.
 struct Forced {
   std::mutex mutex;
@@ -55,6 +66,8 @@ struct Prepared {
   Mode mode;
   OptimizationSet off = disabled_optimizations();
   uint32_t forced_version = forced().version;
+  Recompute level = recompute();
+  int64_t threshold = recompute_threshold();
   bool tuned;  // or not to be
   Plan* plan;
   std::vector<TypeId> input_types;
@@ -75,6 +88,7 @@ struct Prepared {
   bool serves(const Program& program, Mode wanted) const {
     if (wanted != mode || off != disabled_optimizations()) return false;
     if (forced_version != forced().version.load(std::memory_order_relaxed)) return false;
+    if (level != recompute() || threshold != recompute_threshold()) return false;
     for (size_t i = 0; i < input_types.size(); ++i) {
       if (program.inputs[i].type != input_types[i]) return false;
     }
@@ -110,6 +124,10 @@ class JitExecutor final : public Executor {
 
 void set_mode(Mode mode) { current_mode() = mode; }
 Mode mode() { return current_mode(); }
+void set_recompute(Recompute level) { current_recompute() = level; }
+Recompute recompute() { return current_recompute(); }
+void set_recompute_threshold(int64_t bytes) { threshold = bytes; }
+int64_t recompute_threshold() { return threshold; }
 
 Plan& plan_for(const Program& program) {
   Choices choices;
@@ -120,13 +138,13 @@ Plan& plan_for(const Program& program) {
       Choices all = *forced().choices;
       all.off |= choices.off;
       lock.unlock();  // regions ask for the plans of their bodies
-      return plan_with(program, all);
+      return plan_with(program, all, recompute());
     }
   }
   if (mode() == Mode::Fused && is_enabled(Optimization::TunedPlans)) {
     if (auto winner = find_winner(program)) choices = std::move(winner->choices);
   }
-  return plan_with(program, choices);
+  return plan_with(program, choices, recompute());
 }
 
 void force_choices(std::optional<Choices> choices) {
@@ -135,10 +153,11 @@ void force_choices(std::optional<Choices> choices) {
   ++forced().version;
 }
 
-Plan& plan_with(const Program& program, const Choices& choices) {
+Plan& plan_with(const Program& program, const Choices& choices, Recompute level) {
   const Mode how = mode();
   Hash128 key = key_of(program);
   if (const Hash128 chosen = hash_of(choices); chosen != Hash128{}) key = combine(key, chosen);
+  key.low += static_cast<uint64_t>(level) | static_cast<uint64_t>(recompute_threshold()) << 8;
   Table& t = table();
   auto& plans = t.plans[static_cast<int>(how)];
   const bool is_shared = !contains(choices.off, Optimization::PlanCache);
@@ -149,7 +168,7 @@ Plan& plan_with(const Program& program, const Choices& choices) {
   std::unique_ptr<Plan> plan;
   {
     ProfileSpan span(ProfileEvent::Kind::Plan, "make a plan");
-    plan = std::make_unique<Plan>(program, how, choices);
+    plan = std::make_unique<Plan>(program, how, choices, level);
   }
   count_plan();
   log(Category::Plan, "plan {}: {} nodes, {} kernels, {} of {} outputs may take an input's memory",

@@ -12,8 +12,8 @@
 
 namespace tenon::jit {
 
-Plan::Plan(const Program& program, Mode mode, Choices choices)
-    : mode_(mode), choices_(std::move(choices)), graph_(make_graph(program)) {
+Plan::Plan(const Program& program, Mode mode, Choices choices, Recompute level)
+    : mode_(mode), choices_(std::move(choices)), level_(level), graph_(make_graph(program)) {
   simplify(graph_, choices_.off);
   GroupOptions options;
   options.fuse = mode == Mode::Fused;
@@ -24,6 +24,7 @@ Plan::Plan(const Program& program, Mode mode, Choices choices)
     *cap = *cap * choices_.kernel_size / 100;
   }
   grouping_ = make_groups(graph_, algebra_, options);
+  if (mode == Mode::Fused) lower_peak(program, options);
   if (log_enabled(Category::Passes)) {
     log(Category::Passes, "graph\n{}groups\n{}", print(graph_), print(graph_, grouping_));
   }
@@ -176,12 +177,10 @@ void Plan::add_region(const Program& program, uint32_t group) {
   const GraphNode& node = graph_[n];
   RegionStep step;
   step.source = node.source;
-  bool can_fail = false;
   size_t outputs = 0;
   for (RegionId id : region_ids(node.op, program.axes_of(program.nodes[node.source]))) {
     const Program& body = region_of(id).program;
     step.bodies.push_back(&plan_for(body));
-    can_fail = can_fail || step.bodies.back()->last_fallible_ != kNone;
     outputs = body.outputs.size();
   }
   for (NodeIndex operand : node.operands) step.operands.push_back(buffer_of(operand, false));
@@ -192,7 +191,7 @@ void Plan::add_region(const Program& program, uint32_t group) {
     result = buffer_of(k, false);
   }
   Step entry{std::move(step), tenon::name_of(node.op), {node.source}, group};
-  entry.can_fail = can_fail;
+  entry.can_fail = true;  // it allocates, if nothing else
   steps_.push_back(std::move(entry));
   loads_.emplace_back();
   stores_.emplace_back();

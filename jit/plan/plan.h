@@ -13,6 +13,7 @@
 #include <optional>
 #include <variant>
 
+#include "core/error.h"
 #include "jit/plan/counters.h"
 #include "jit/plan/kernel_table.h"
 #include "jit/schedule/schedule.h"
@@ -138,7 +139,8 @@ void for_each_buffer(const Step& step, Visit visit) {
 
 class Plan {
  public:
-  Plan(const Program& program, Mode mode, Choices choices = {});
+  Plan(const Program& program, Mode mode, Choices choices, Recompute level);
+  // Where memory is short, by a plan that computes more again.
   std::vector<Buffer> run(Program& program);
   std::string explain() const;
   std::vector<StepInfo> describe(const Program& program);  // see jit/plan/describe.h
@@ -156,6 +158,13 @@ class Plan {
   struct Binding;
   struct Running;
   class Body;
+  class Occupancy;
+  void lower_peak(const Program& program, const GroupOptions& options);
+  // `has_written`: set before memory that outlives the run is written.
+  std::vector<Buffer> run_here(Program& program, bool& has_written);
+  Plan* leaner(const Program& program);
+  bool fits(const Program& program);
+  void say_needs(const Program& program, Error& error);
   void make_steps(const Program& program);
   void add_gemm(uint32_t group);
   void add_convolution(uint32_t group);
@@ -169,6 +178,8 @@ class Plan {
   void share_copies();
   uint32_t memory_of(uint32_t buffer) const;
   std::shared_ptr<const Binding> bind(const Program& program);
+  void lodge_in_outputs(std::span<const uint32_t> order, Binding& binding) const;
+  void fill_slab(std::span<const uint32_t> order, Binding& binding) const;
   StepRecord record_of(const Step& step, const Program& program, const Binding& binding,
                        int64_t start) const;
   void run_kernel(const KernelStep& step, const Step& info, Running& running);
@@ -188,6 +199,7 @@ class Plan {
 
   Mode mode_;
   Choices choices_;
+  Recompute level_;
   Graph graph_;
   Algebra algebra_;
   Grouping grouping_;

@@ -170,7 +170,7 @@ void Plan::run_step(const Step& step, Running& running) {
   }
 }
 
-std::vector<Buffer> Plan::run(Program& program) {
+std::vector<Buffer> Plan::run_here(Program& program, bool& has_written) {
   Running running{program, bind(program), {}, {}, {}};
   const Binding& binding = *running.binding;
   running.pointers.resize(buffers_.size());
@@ -203,9 +203,14 @@ std::vector<Buffer> Plan::run(Program& program) {
       }
       if (!output.storage) output.storage = allocate(binding.bytes[i]);
       running.pointers[i] = static_cast<std::byte*>(output.storage->data()) + output.offset * item;
-    } else if (binding.offsets[i] >= 0) {
+    } else if (binding.offsets[i] >= 0 && binding.homes[i] == kNone) {
       running.pointers[i] = running.slab->as<std::byte>() + binding.offsets[i];
     }
+  }
+  for (size_t i = 0; i < buffers_.size(); ++i) {
+    if (binding.homes[i] == kNone) continue;
+    running.pointers[i] =
+        static_cast<std::byte*>(running.pointers[binding.homes[i]]) + binding.offsets[i];
   }
   for (uint32_t i = 0; i < buffers_.size(); ++i) {
     if (buffers_[i].shares != kNone) running.pointers[i] = running.pointers[memory_of(i)];
@@ -222,7 +227,10 @@ std::vector<Buffer> Plan::run(Program& program) {
   std::optional<InterruptGuard> guard;
   for (size_t s = 0; s < steps_.size(); ++s) {
     const Step& step = steps_[s];
-    if (writes_inputs && !guard && (last_fallible_ == kNone || s > last_fallible_)) guard.emplace();
+    if (writes_inputs && !guard && (last_fallible_ == kNone || s > last_fallible_)) {
+      guard.emplace();
+      has_written = true;
+    }
     if (!guard) check_interrupt();
     const int64_t start = profiling ? event_clock() : 0;
     run_step(step, running);

@@ -54,6 +54,8 @@ struct GraphNode {
   Symbols dims;                    // one a dimension
   Symbols atoms;                   // the atoms of all dims, in order
   SmallVector<uint8_t, 6> starts;  // starts[d]: first atom of dimension d; one more at the end
+  // Joins no group that a node before this one began: what is computed again late stays there.
+  NodeIndex not_before = 0;
 
   int rank() const { return static_cast<int>(dims.size()); }
   int atoms_in(int dim) const { return starts[dim + 1] - starts[dim]; }

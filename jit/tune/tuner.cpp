@@ -78,7 +78,7 @@ class Tuner {
 
  private:
   std::unique_ptr<Plan> make(const Choices& choices) {
-    return std::make_unique<Plan>(program_, Mode::Fused, choices);
+    return std::make_unique<Plan>(program_, Mode::Fused, choices, recompute());
   }
 
   // Room for one more plan that takes as long as the longest so far, and for the comparison.

@@ -238,7 +238,8 @@ def explain(function: Callable[..., Any] | None = None) -> Any:
 
 
 def memory_stats() -> dict[str, int]:
-    """The allocator's bytes: allocated, peak, reserved, peak_reserved, and its counts of calls.
+    """The allocator's bytes: allocated, peak, reserved, peak_reserved and budget, and its counts of
+    calls.
 
     Example::
 

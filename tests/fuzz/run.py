@@ -25,15 +25,19 @@ from typing import Any
 import numpy as np
 
 import tenon as tn
+from tenon import _C
 from tests.fuzz.draw import Drawer
 from tests.fuzz.judge import find_judge
 from tests.fuzz.programs import Program, run_body
 from tests.fuzz.transforms import FUNCTIONAL, scalar_of
 
-MODES = [  # mode, threads, with cuts, what is switched off
+# Mode, threads, with cuts, what is switched off; "recompute" is fused, with all computed again that
+# can be.
+MODES = [
     ("fused", 2, False, ()),
     ("fused", 1, False, ()),
     ("fused", 2, True, ()),
+    ("recompute", 2, False, ()),
     ("unfused", 2, True, ()),
     ("interpret", 1, False, ()),
     ("fused", 2, False, ("quick_tier", "kernel_cache")),  # the hot tier's code
@@ -204,12 +208,19 @@ def draw_switches(program: Program, tally: Tally | None) -> list[str]:
     return off
 
 
+def set_mode(mode: str) -> None:
+    recomputes = mode == "recompute"
+    tn.jit.set_mode("fused" if recomputes else mode)
+    _C._jit.set_recompute(_C._jit.Recompute.all if recomputes else _C._jit.Recompute.cheap)
+    _C._jit.set_recompute_threshold(0 if recomputes else 4 << 20)
+
+
 def check(program: Program, judge: Any | None, tally: Tally | None = None) -> str | None:
     """What is wrong, or None."""
     reference: list[np.ndarray] | None = None
     drawn = ("fused", 2, True, draw_switches(program, tally), draw_choices(program))
     for mode, threads, cuts, off, choices in [*[(*m, "") for m in MODES], drawn]:
-        tn.jit.set_mode(mode)
+        set_mode(mode)
         tn.set_num_threads(threads)
         counted = tally if reference is None else None
         how = f"{mode}, {threads} threads, cuts {cuts}, without {', '.join(off) or 'nothing'}"
@@ -221,7 +232,7 @@ def check(program: Program, judge: Any | None, tally: Tally | None = None) -> st
         except Exception as error:  # a crash of a valid program is a failure as well
             return f"{how}: {type(error).__name__}: {error}"
         finally:
-            tn.jit.set_mode("fused")
+            set_mode("fused")
             tn._C._jit.force_choices("")
         if reference is None:
             reference = results
