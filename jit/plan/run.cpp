@@ -59,8 +59,20 @@ void Plan::fail_at(const KernelStep& step, const Running& running) const {
                   node.origin);
 }
 
-void Plan::run_kernel(const KernelStep& step, const Step& info, Running& running) {
+const KernelStep& Plan::variant_of(const KernelStep& step, const Binding& binding) const {
+  NarrowStep* const narrow = step.narrow.get();
+  if (!narrow || binding[narrow->extent] > kNarrow || binding[narrow->along] < loop::kLanes) {
+    return step;
+  }
+  std::call_once(narrow->compiled, [&] {
+    narrow->step.kernel = intern_kernels({narrow->code}, mode_ != Mode::Interpret)[0];
+  });
+  return narrow->step;
+}
+
+void Plan::run_kernel(const KernelStep& standard, const Step& info, Running& running) {
   const Binding& binding = *running.binding;
+  const KernelStep& step = variant_of(standard, binding);
   int64_t range = binding[step.range];
   if (step.divide_range != 1) range = (range + step.divide_range - 1) / step.divide_range;
   if (range == 0) return;
