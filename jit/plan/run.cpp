@@ -126,7 +126,9 @@ void Plan::run_gemm(const GemmStep& step, Running& running) {
   a.batch = step.batch_a, a.free = step.free_a, a.contract = step.contract_a;
   b.batch = step.batch_b, b.free = step.free_b, b.contract = step.contract_b;
   a.recorded = step.recorded_a, b.recorded = step.recorded_b;
-  multiply(step.dtype, a, b, running.pointers[step.result]);
+  const auto kept = running.kept.find(&step);
+  multiply(step.dtype, a, b, running.pointers[step.result],
+           kept == running.kept.end() ? nullptr : &kept->second);
 }
 
 void Plan::run_convolution(const ConvolutionStep& step, Running& running) {
@@ -180,7 +182,7 @@ void Plan::run_step(const Step& step, Running& running) {
 }
 
 std::vector<Buffer> Plan::run(Program& program) {
-  Running running{program, bind(program), {}, {}, {}};
+  Running running{program, bind(program), {}, {}, {}, {}};
   const Binding& binding = *running.binding;
   running.pointers.resize(buffers_.size());
   if (binding.slab_bytes > 0) running.slab = allocate(binding.slab_bytes);
