@@ -98,7 +98,7 @@ void Plan::run_kernel(const KernelStep& standard, const Step& info, Running& run
       static_cast<int64_t>(static_cast<double>(chunk_work.load(std::memory_order_relaxed)) / unit));
   if (step.unit_elements) grain = (grain + 63) / 64 * 64;
   count_launch();
-  note_work(kernel, work * step.cost);
+  const RunClock clock(kernel, work * step.cost);
   loop::ErrorSlot* error = info.can_fail ? &running.error : nullptr;
   const auto body = [&](int64_t begin, int64_t end) {
     kernel.run(buffers.data(), ints.data(), scalars.data(), scratch_of_worker(scratch), begin, end,
