@@ -32,6 +32,8 @@ constexpr std::array<OptimizationInfo, kCount> kInfo{{
     {"hoist", "what a loop does not change is computed before it"},
     {"keep_rows", "dear values of a row are kept for its later passes"},
     {"unroll", "several vectors are in flight"},
+    {"narrow_loops", "kernels have a variant for short loops, whose lanes lie across them"},
+    {"rematerialize", "cheap values are computed again rather than kept until they are read late"},
     {"donation", "a result may take the memory of an input that nobody needs any more"},
     {"update_in_place", "a temporary that is updated is updated where it lies"},
     {"slab_reuse", "temporaries share memory when they don't live at once"},

@@ -29,7 +29,9 @@ enum class Optimization : std::uint8_t {
   Hoist,
   KeepRows,
   Unroll,
+  NarrowLoops,
   // jit/plan
+  Rematerialize,
   Donation,
   UpdateInPlace,
   SlabReuse,

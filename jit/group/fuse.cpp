@@ -6,6 +6,7 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "jit/group/chain.h"
 #include "jit/group/place.h"
 #include "jit/schedule/access.h"
 #include "jit/schedule/cost.h"
@@ -20,22 +21,8 @@ struct Use {
   SmallVector<uint8_t, 8> loops;  // same_place: for each atom of `node`, the reader's atom
 };
 
-// What it takes to compute a value again where it is used.
-struct Chain {
-  bool dear = false;  // never: too much work, or no expression at all
-  uint32_t cost = 0;
-  SmallVector<NodeIndex, 4> leaves;  // buffers it reads
-};
-
-constexpr uint32_t kMaxChainCost = 10;
-constexpr uint32_t kMaxHoistedCost = 200;  // of a scalar, computed once a launch
 constexpr uint32_t kMaxMovementDepth = 12;
-constexpr size_t kMaxLeaves = 3;
 constexpr size_t kMaxSelectedParts = 4;  // operands of a concatenate that is computed by selects
-
-void add_once(auto& list, uint32_t value) {
-  if (std::find(list.begin(), list.end(), value) == list.end()) list.push_back(value);
-}
 
 class Fuser {
  public:
@@ -46,7 +33,7 @@ class Fuser {
         options_(options),
         out_(std::move(grouping)),
         wanted_(std::move(wanted)),
-        chains_(graph.nodes.size()),
+        chains_(graph_, wanted_, out_.group_of),
         depth_(graph.nodes.size(), 0) {}
 
   Grouping run() {
@@ -107,46 +94,6 @@ class Fuser {
 
   // ---- recomputation ----
 
-  void find_chain(NodeIndex n) {
-    const GraphNode& node = graph_[n];
-    Chain& chain = chains_[n];
-    if (node.op == Op::Constant) return;
-    if (node.op == Op::Input || wanted_[n] || !is_pointwise(graph_, n)) {
-      chain.dear = node.op != Op::Input;
-      chain.leaves.push_back(n);
-      return;
-    }
-    chain.cost = cost_of(node.op);
-    for (NodeIndex operand : node.operands) {
-      const Chain& from = chains_[operand];
-      if (from.dear) {
-        add_leaf(chain, operand);
-        continue;
-      }
-      chain.cost += from.cost;
-      for (NodeIndex leaf : from.leaves) add_leaf(chain, leaf);
-    }
-    const uint32_t limit = node.atoms.empty() ? kMaxHoistedCost : kMaxChainCost;
-    chain.dear = chain.cost > limit || chain.leaves.size() > kMaxLeaves;
-    if (chain.dear && is_movement(graph_, n) && !is_placed(n)) {
-      // Movement is computed with its reader; what is dear is behind it.
-      chain.dear = chain.leaves.size() > 8;
-    }
-  }
-  static void add_leaf(Chain& chain, NodeIndex leaf) { add_once(chain.leaves, leaf); }
-  // Of constants, indices, small values and one large buffer at most.
-  bool reads_little(NodeIndex n) const {
-    if (!does(Optimization::Recompute)) return false;
-    const Chain& chain = chains_[n];
-    if (chain.dear) return false;
-    size_t large = 0;
-    for (NodeIndex leaf : chain.leaves) {
-      // What this program computes may come from the very kernel that the consumer joins.
-      if (graph_[leaf].op != Op::Input) return false;
-      large += graph_[leaf].atoms.size() >= graph_[n].atoms.size();
-    }
-    return large <= 1;
-  }
   // Whether n can be had in group g: from memory or computed again.
   bool is_available(NodeIndex n, uint32_t g) const {
     if (graph_[n].op == Op::Input || graph_[n].op == Op::Constant) return true;
@@ -382,18 +329,18 @@ class Fuser {
 
   void visit(NodeIndex n) {
     const GraphNode& node = graph_[n];
-    if (node.op == Op::Input || (node.op == Op::Constant && !wanted_[n])) return find_chain(n);
+    if (node.op == Op::Input || (node.op == Op::Constant && !wanted_[n])) return chains_.find(n);
     if (is_movement(graph_, n) && !wanted_[n]) {
       uint32_t depth = 0;
       for (NodeIndex operand : node.operands) depth = std::max(depth, depth_[operand]);
       depth_[n] = depth + 1;
-      if (depth_[n] <= kMaxMovementDepth) return find_chain(n);
+      if (depth_[n] <= kMaxMovementDepth) return chains_.find(n);
       wanted_[n] = 1;
       depth_[n] = 0;
     }
-    find_chain(n);
+    chains_.find(n);
     const bool is_reduction = info(node.op).group == PrimitiveClass::Reduction;
-    if (!wanted_[n] && reads_little(n)) {
+    if (!wanted_[n] && does(Optimization::Recompute) && chains_.reads_little(n)) {
       depth_[n] = 1;  // computed wherever it is used, for no more than reading it would take
       return;
     }
@@ -508,7 +455,7 @@ class Fuser {
   const GroupOptions& options_;
   Grouping out_;
   std::vector<uint8_t> wanted_;
-  std::vector<Chain> chains_;
+  Chains chains_;
   std::vector<uint32_t> depth_;
   std::unordered_map<NodeIndex, uint32_t> readers_;  // last group that reads a value
   std::vector<SmallVector<NodeIndex, 8>> reads_;     // by group: what it reads of others

@@ -17,7 +17,7 @@ struct CompiledKernel {
   std::atomic<loop::KernelFunction> function{nullptr};      // none: interpreted
   std::vector<Ref<llvm_jit::CompiledCode>> machine_code;    // keeps what `function` may still run
   std::atomic<llvm_jit::Tier> tier{llvm_jit::Tier::Quick};  // of `function`
-  std::atomic<int64_t> work{0};  // operations times elements so far, see hot.h
+  std::atomic<int64_t> nanoseconds{0};                      // that it has run so far, see hot.h
 
   void run(void* const* buffers, const int64_t* ints, const uint64_t* scalars, void* scratch,
            int64_t begin, int64_t end, loop::ErrorSlot* error) const {

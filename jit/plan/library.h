@@ -21,8 +21,9 @@ struct MatrixOperand {
 
 // result[batch, free of a, free of b], dense, from any strides: operands whose strides the library
 // can't take are packed first, and those that lie otherwise than recorded where it matters to the
-// result's bits.
-void multiply(DType dtype, const MatrixOperand& a, const MatrixOperand& b, void* result);
+// result's bits. kept_b: see kernels::GemmArgs.
+void multiply(DType dtype, const MatrixOperand& a, const MatrixOperand& b, void* result,
+              Ref<Storage>* kept_b = nullptr);
 
 // The tensor of that role (0 input, 1 weight, 2 output; sizes as the primitive's) from the two
 // others, all dense.

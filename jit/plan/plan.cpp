@@ -24,7 +24,7 @@ Plan::Plan(const Program& program, Mode mode, Choices choices, Recompute level)
     *cap = *cap * choices_.kernel_size / 100;
   }
   grouping_ = make_groups(graph_, algebra_, options);
-  if (mode == Mode::Fused) lower_peak(program, options);
+  if (mode == Mode::Fused && does(Optimization::Rematerialize)) lower_peak(program, options);
   if (log_enabled(Category::Passes)) {
     log(Category::Passes, "graph\n{}groups\n{}", print(graph_), print(graph_, grouping_));
   }
@@ -197,6 +197,36 @@ void Plan::add_region(const Program& program, uint32_t group) {
   stores_.emplace_back();
 }
 
+KernelStep Plan::kernel_step(const KernelCode& code) {
+  KernelStep step{};
+  for (const BufferUse& use : code.buffers) {
+    step.buffers.push_back(buffer_of(use.node, use.partial));
+  }
+  step.ints = code.ints;
+  step.scalars = code.scalars;
+  for (NodeIndex site : code.sites) step.sites.push_back(graph_[site].source);
+  step.range = code.range;
+  step.work = code.work;
+  step.divide_range = code.divide_range;
+  step.cost = std::max(code.cost, 1u);
+  step.unit_elements = code.unit_elements;
+  return step;
+}
+
+void Plan::add_narrow(KernelCode& code, KernelStep& step) {
+  KernelCode& narrow = *code.narrow;
+  narrow.kernel.name = code.kernel.name + "_narrow";
+  step.narrow = std::make_shared<NarrowStep>();
+  step.narrow->step = kernel_step(narrow);
+  step.narrow->step.grain_shift = step.grain_shift;
+  step.narrow->extent = code.narrow_extent;
+  step.narrow->along = code.narrow_along;
+  step.narrow->code = std::move(narrow.kernel);
+  // Either may run: what is done in place must be right for both.
+  code.loads.insert(code.loads.end(), narrow.loads.begin(), narrow.loads.end());
+  code.stores.insert(code.stores.end(), narrow.stores.begin(), narrow.stores.end());
+}
+
 void Plan::make_steps(const Program& program) {
   buffer_ids_.assign(2 * graph_.nodes.size(), kNone);
   Placement placement{graph_, grouping_};
@@ -225,19 +255,8 @@ void Plan::make_steps(const Program& program) {
     if (group.kind == GroupKind::Region) add_region(program, g);
     if (group.kind == GroupKind::Region || group.kind == GroupKind::RegionOutput) continue;
     for (KernelCode& code : schedule(placement, algebra_, g)) {
-      KernelStep step{};
-      for (const BufferUse& use : code.buffers) {
-        step.buffers.push_back(buffer_of(use.node, use.partial));
-      }
-      step.ints = code.ints;
-      step.scalars = code.scalars;
-      for (NodeIndex site : code.sites) step.sites.push_back(graph_[site].source);
-      step.range = code.range;
-      step.work = code.work;
-      step.divide_range = code.divide_range;
-      step.cost = std::max(code.cost, 1u);
+      KernelStep step = kernel_step(code);
       step.grain_shift = group.choice.grain_shift;
-      step.unit_elements = code.unit_elements;
       if (code.initialises && code.buffers.size() == 2 && code.loads.size() > 0 &&
           code.stores.size() > 0) {
         // A plain copy, if nothing is computed on the way.
@@ -260,6 +279,10 @@ void Plan::make_steps(const Program& program) {
       if (group.members.size() > 4) entry.name += fmt::format("_{}", group.members.size());
       code.kernel.name = entry.name;
       code.kernel.vector_bits = group.choice.vector_bits;
+      if (code.narrow) {
+        code.narrow->kernel.vector_bits = group.choice.vector_bits;
+        add_narrow(code, std::get<KernelStep>(entry.what));
+      }
       kernel_steps.push_back(steps_.size());
       kernels.push_back(std::move(code.kernel));
       steps_.push_back(std::move(entry));
