@@ -67,6 +67,7 @@ class Reader:
         self.argument_tensors: list[Tensor] = []
         self._known: set[int] = set()  # tensors, guarded or made inside
         self._roots: set[int] = set()  # of tensors from outside
+        self._lent: list[Tensor] = []  # kept, so that ids stay theirs
         self._fresh: dict[int, Any] = {}  # what the function made itself
         self._checked: dict[int, Any] = {}  # containers whose contents are guarded
         for cls in (Tensor, Parameter):
@@ -100,6 +101,13 @@ class Reader:
             if not isinstance(value, _C.Size):
                 self.make(value)
         return value
+
+    def lend(self, tensor: Tensor) -> None:
+        """One that a transform made for the function: to be used, not to be written to."""
+        if id(tensor) not in self._known and not self.is_fresh(tensor):
+            self._known.add(id(tensor))
+            self._lent.append(tensor)
+            self._roots.add(_C._root_id(tensor))
 
     def may_write(self, tensor: Tensor) -> bool:
         return self.is_fresh(tensor) and _C._root_id(tensor) not in self._roots

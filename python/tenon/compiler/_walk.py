@@ -35,6 +35,7 @@ from ._prove import (
     Reader,
     Unprovable,
 )
+from ._transforms import call_transform, is_transform
 
 _DEEPEST = 60
 _LONGEST = 200_000  # instructions
@@ -160,6 +161,8 @@ class Walk:
         if isinstance(function, types.MethodType):
             return self.call(function.__func__, (function.__self__, *args), kwargs)
         if isinstance(function, types.FunctionType):
+            if is_transform(function):
+                return call_transform(self, function, args, kwargs)
             return self._call_function(function, args, kwargs)
         if isinstance(function, types.MethodWrapperType) and isinstance(function.__self__, Module):
             if function.__name__ == "__call__":
