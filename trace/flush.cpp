@@ -255,7 +255,7 @@ void note_read(Recorder& r) {
   if (!r.unit) return;
   const uint32_t origin = current_origin();
   for (Unit* unit = r.unit; unit; unit = unit->outer()) {
-    unit->note_obstacle("reads a value while it runs", origin);
+    if (!unit->is_inside_effect()) unit->note_obstacle("reads a value while it runs", origin);
   }
 }
 

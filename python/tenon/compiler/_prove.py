@@ -55,6 +55,7 @@ class Proof:
     keywords: list[tuple[str, Any]]
     guards: list[tuple[Any, ...]]
     captured: list[Tensor]
+    effects: list[tuple[Any, ...]]  # what it does besides recording, in order
 
 
 class Reader:
@@ -67,6 +68,7 @@ class Reader:
         self.argument_tensors: list[Tensor] = []
         self._known: set[int] = set()  # tensors, guarded or made inside
         self._roots: set[int] = set()  # of tensors from outside
+        self.effects: list[tuple[Any, ...]] = []
         self._lent: list[Tensor] = []  # kept, so that ids stay theirs
         self._fresh: dict[int, Any] = {}  # what the function made itself
         self._checked: dict[int, Any] = {}  # containers whose contents are guarded
@@ -264,7 +266,7 @@ class Reader:
             return call(held.fget, (value,), {})
         if isinstance(held, types.FunctionType):
             return Bound(held, value)
-        if name in TENSOR_METHODS or name in _C._all:
+        if name in TENSOR_METHODS or name in _C._all or name == "backward":
             return Bound(held, value)
         raise Unprovable(f"reads the tensor's attribute '{name}', which may change it or read it")
 
@@ -424,4 +426,5 @@ def prove(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str,
         keywords,
         reader.guards,
         reader.captured,
+        reader.effects,
     )
