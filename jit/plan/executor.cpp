@@ -6,6 +6,7 @@
 #include <unordered_map>
 
 #include "core/env.h"
+#include "core/fork.h"
 #include "core/log.h"
 #include "core/profile.h"
 #include "jit/plan/key.h"
@@ -69,6 +70,7 @@ struct Prepared {
 class JitExecutor final : public Executor {
  public:
   std::vector<Buffer> run(Program& program) override {
+    const BusySection busy;
     count_program();
     const auto* prepared = static_cast<const Prepared*>(program.prepared.get());
     const Mode how = mode();
@@ -87,6 +89,7 @@ void set_mode(Mode mode) { current_mode() = mode; }
 Mode mode() { return current_mode(); }
 
 Plan& plan_for(const Program& program) {
+  const BusySection busy;
   const Mode how = mode();
   const Hash128 key = key_of(program);
   Table& t = table();
