@@ -11,6 +11,7 @@
 #include "core/error.h"
 #include "core/fork.h"
 #include "core/log.h"
+#include "core/optimizations.h"
 #include "core/profile.h"
 #include "core/threads.h"
 #include "jit/plan/record.h"
@@ -18,8 +19,11 @@
 namespace tenon::jit {
 namespace {
 
-// About 30 ms of running, several times what the better compiler takes for a kernel.
-constexpr int64_t kHotWork = 1'000'000'000;
+// Of running, in nanoseconds: a few times what the better compiler takes for a kernel.
+constexpr int64_t kHotTime = 20'000'000;
+// Operations below which asking the clock would cost more than a hundredth of the run.
+constexpr int64_t kSmallRun = 1 << 17;
+constexpr int64_t kOperationsANanosecond = 32;
 
 // One thread that compiles a kernel at a time, busy for whoever forks. The child has no such
 // thread, and never asks for one.
@@ -77,7 +81,7 @@ class HotCompiler {
       queue_.pop_front();
       busy_ = true;
       lock.unlock();
-      {
+      if (kernel->tier.load(std::memory_order_relaxed) != llvm_jit::Tier::Hot) {
         const BusySection busy;
         compile(*kernel);
       }
@@ -92,6 +96,7 @@ class HotCompiler {
     ProfileSpan span(ProfileEvent::Kind::Compile, code->name.c_str());
     try {
       auto compiled = llvm_jit::compile({&code, 1}, llvm_jit::Tier::Hot);
+      kernel.tier.store(llvm_jit::Tier::Hot, std::memory_order_relaxed);
       kernel.machine_code.push_back(compiled[0]);  // the old code stays: somebody may be in it
       kernel.function.store(compiled[0]->function, std::memory_order_release);
       log(Category::Kernels, "{} compiled again in {:.1f} ms", code->name,
@@ -110,12 +115,29 @@ class HotCompiler {
 
 }  // namespace
 
-void note_work(CompiledKernel& kernel, int64_t operations) {
-  const int64_t before = kernel.work.fetch_add(operations, std::memory_order_relaxed);
-  if (before >= kHotWork || before + operations < kHotWork) return;
-  if (kernel.machine_code.empty() || in_forked_child()) return;
-  if (kernel.machine_code.front()->tier == llvm_jit::Tier::Hot) return;
-  HotCompiler::instance().add(&kernel);
+RunClock::RunClock(CompiledKernel& kernel, int64_t operations) : kernel_(kernel) {
+  counts_ = kernel.nanoseconds.load(std::memory_order_relaxed) < kHotTime;
+  if (!counts_) return;
+  if (operations < kSmallRun) {
+    estimate_ = operations / kOperationsANanosecond;
+  } else {
+    begin_ = event_clock();
+  }
+}
+
+RunClock::~RunClock() {
+  if (!counts_) return;
+  const int64_t time = begin_ == 0 ? estimate_ : event_clock() - begin_;
+  const int64_t before = kernel_.nanoseconds.fetch_add(time, std::memory_order_relaxed);
+  if (before >= kHotTime || before + time < kHotTime) return;
+  if (!kernel_.function.load(std::memory_order_acquire) || in_forked_child()) return;
+  if (!is_enabled(Optimization::HotTier)) return;
+  if (kernel_.tier.load(std::memory_order_relaxed) == llvm_jit::Tier::Hot) return;
+  try {
+    HotCompiler::instance().add(&kernel_);
+  } catch (const std::exception& error) {  // no thread to be had
+    warn("{} keeps its quickly compiled code: {}", kernel_.code.name, error.what());
+  }
 }
 
 void wait_for_hot_kernels() { HotCompiler::instance().wait(); }

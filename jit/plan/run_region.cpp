@@ -14,7 +14,7 @@ namespace tenon::jit {
 class Plan::Body {
  public:
   Body(Plan& plan, const Program& program)
-      : plan_(plan), running_{program, plan.bind(program), {}, {}, {}} {
+      : plan_(plan), running_{program, plan.bind(program), {}, {}, {}, {}} {
     const Binding& binding = *running_.binding;
     running_.pointers.resize(plan.buffers_.size());
     if (binding.slab_bytes > 0) running_.slab = allocate(binding.slab_bytes);
@@ -22,7 +22,9 @@ class Plan::Body {
     for (uint32_t i = 0; i < plan.buffers_.size(); ++i) {
       const PlanBuffer& buffer = plan.buffers_[i];
       if (buffer.input != kNone) inputs_[buffer.input] = i;
-      if (binding.offsets[i] >= 0) {
+      if (binding.homes[i] != kNone) {
+        lodged_.push_back(i);
+      } else if (binding.offsets[i] >= 0) {
         running_.pointers[i] = running_.slab->as<std::byte>() + binding.offsets[i];
       }
       if (buffer.shares != kNone) sharing_.push_back(i);
@@ -31,6 +33,16 @@ class Plan::Body {
     output_pointers_.resize(program.outputs.size());
     for (size_t k = 0; k < program.outputs.size(); ++k) {
       bytes_.push_back(dense_bytes(type_of(program.nodes[program.outputs[k]].type)));
+    }
+  }
+
+  // From input k on they are the same in every step.
+  void keep_products_by_inputs_from(size_t k) {
+    for (const Step& step : plan_.steps_) {
+      const auto* gemm = std::get_if<GemmStep>(&step.what);
+      if (!gemm) continue;
+      const uint32_t input = plan_.buffers_[gemm->b.buffer].input;
+      if (input != kNone && input >= k) running_.kept[gemm];
     }
   }
 
@@ -52,6 +64,11 @@ class Plan::Body {
     if (buffer.input == kNone && buffer.output == k) running_.pointers[b] = memory;
   }
   void run() {
+    const Binding& binding = *running_.binding;
+    for (uint32_t i : lodged_) {
+      running_.pointers[i] =
+          static_cast<std::byte*>(running_.pointers[binding.homes[i]]) + binding.offsets[i];
+    }
     for (uint32_t i : sharing_) running_.pointers[i] = running_.pointers[plan_.memory_of(i)];
     for (const Step& step : plan_.steps_) plan_.run_step(step, running_);
     for (size_t k = 0; k < bytes_.size(); ++k) {  // an input handed on, or the same output again
@@ -69,7 +86,7 @@ class Plan::Body {
   Plan& plan_;
   Running running_;
   std::vector<uint32_t> inputs_;  // buffer of each input
-  std::vector<uint32_t> sharing_;
+  std::vector<uint32_t> sharing_, lodged_;
   std::vector<void*> input_pointers_, output_pointers_;
   std::vector<int64_t> bytes_;  // of the outputs
 };
@@ -144,6 +161,7 @@ void Plan::run_region(const RegionStep& step, Running& running) {
     for (size_t k = 0; k < carried; ++k) now[k] = operand(k);
 
     if (node.op == Op::While) {
+      body.keep_products_by_inputs_from(carried);
       Body condition = body_of(0);
       uint8_t holds = 0;
       condition.set_output(0, &holds);
@@ -170,6 +188,7 @@ void Plan::run_region(const RegionStep& step, Running& running) {
     const int64_t length = running.program.sizes_of(node)[0];
     const auto xs = static_cast<size_t>(axes[1]);
     const bool reverse = axes[2] != 0;
+    body.keep_products_by_inputs_from(carried + xs);
     const Carry nowhere = unread(body, carried);
     std::vector<int64_t> x_bytes;
     for (size_t k = 0; k < xs; ++k) x_bytes.push_back(body.input_bytes(carried + k));
