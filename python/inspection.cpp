@@ -4,6 +4,7 @@
 
 #include "core/allocator.h"
 #include "jit/plan/executor.h"
+#include "jit/plan/narrow.h"
 #include "python/packages.h"
 #include "trace/inspect.h"
 #include "trace/origin.h"
@@ -76,6 +77,12 @@ void add_inspection(nb::module_& m) {
       .value("interpret", jit::Mode::Interpret);
   jit.def("set_mode", &jit::set_mode, "mode"_a);
   jit.def("mode", &jit::mode);
+  nb::enum_<jit::NarrowUse>(jit, "NarrowUse")
+      .value("hot", jit::NarrowUse::Hot)
+      .value("always", jit::NarrowUse::Always)
+      .value("never", jit::NarrowUse::Never);
+  jit.def("set_narrow_use", &jit::set_narrow_use, "use"_a);
+  jit.def("narrow_use", &jit::narrow_use);
   jit.def("counters", &counters);
   jit.def("last_run", &last_run);
   jit.def("set_profiling", &jit::set_profiling, "on"_a);

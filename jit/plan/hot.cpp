@@ -121,8 +121,11 @@ RunClock::~RunClock() {
   const int64_t time = begin_ == 0 ? estimate_ : event_clock() - begin_;
   const int64_t before = kernel_.nanoseconds.fetch_add(time, std::memory_order_relaxed);
   if (before >= kHotTime || before + time < kHotTime) return;
-  if (kernel_.machine_code.empty() || in_forked_child()) return;
-  if (kernel_.machine_code.front()->tier == llvm_jit::Tier::Hot) return;
+  if (in_forked_child()) return;
+  if (!kernel_.later) {
+    if (kernel_.machine_code.empty()) return;
+    if (kernel_.machine_code.front()->tier == llvm_jit::Tier::Hot) return;
+  }
   try {
     HotCompiler::instance().add(&kernel_);
   } catch (const std::exception& error) {  // no thread to be had

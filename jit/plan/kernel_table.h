@@ -14,10 +14,12 @@ namespace tenon::jit {
 struct CompiledKernel {
   loop::Kernel code;
   Hash128 hash;
-  std::atomic<loop::KernelFunction> function{nullptr};    // none: interpreted
+  std::atomic<loop::KernelFunction> function{nullptr};    // none: interpreted, if not `later`
+  bool later = false;                                     // compiled when hot, not to be run before
   std::vector<Ref<llvm_jit::CompiledCode>> machine_code;  // keeps what `function` may still run
   std::atomic<int64_t> nanoseconds{0};                    // that it has run so far, see hot.h
 
+  bool is_ready() const { return !later || function.load(std::memory_order_acquire); }
   void run(void* const* buffers, const int64_t* ints, const uint64_t* scalars, void* scratch,
            int64_t begin, int64_t end, loop::ErrorSlot* error) const {
     const loop::KernelFunction f = function.load(std::memory_order_acquire);
@@ -29,8 +31,13 @@ struct CompiledKernel {
   }
 };
 
+enum class Compile : uint8_t {
+  Now,
+  Never,  // interpreted
+  Later,  // see CompiledKernel::later
+};
 // Takes kernels into the table; those not met before are compiled, all at once. The results live as
-// long as the process. With `compile` false the kernels will be interpreted.
-std::vector<CompiledKernel*> intern_kernels(std::vector<loop::Kernel> kernels, bool compile);
+// long as the process.
+std::vector<CompiledKernel*> intern_kernels(std::vector<loop::Kernel> kernels, Compile when);
 
 }  // namespace tenon::jit

@@ -6,6 +6,7 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "jit/plan/executor.h"
+#include "jit/plan/narrow.h"
 #include "jit/schedule/access.h"
 #include "jit/simplify/simplify.h"
 #include "trace/region.h"
@@ -232,7 +233,8 @@ void Plan::make_steps(const Program& program) {
       log(Category::Kernels, "{}\n{}", kernel.name, loop::print(kernel));
     }
   }
-  const auto interned = intern_kernels(std::move(kernels), mode_ != Mode::Interpret);
+  const auto interned =
+      intern_kernels(std::move(kernels), mode_ == Mode::Interpret ? Compile::Never : Compile::Now);
   for (size_t i = 0; i < interned.size(); ++i) {
     std::get<KernelStep>(steps_[kernel_steps[i]].what).kernel = interned[i];
   }

@@ -1,0 +1,37 @@
+#include "jit/plan/narrow.h"
+
+#include "jit/plan/bind.h"
+
+namespace tenon::jit {
+namespace {
+
+std::atomic<NarrowUse> current_use{NarrowUse::Hot};
+
+}  // namespace
+
+void set_narrow_use(NarrowUse use) { current_use = use; }
+NarrowUse narrow_use() { return current_use.load(std::memory_order_relaxed); }
+
+Variant Plan::variant_of(const KernelStep& step, const Binding& binding) const {
+  const Variant standard{&step, step.kernel, step.kernel};
+  NarrowStep* const narrow = step.narrow.get();
+  if (!narrow || binding[narrow->extent] > kNarrow || binding[narrow->along] < loop::kLanes) {
+    return standard;
+  }
+  const NarrowUse use = narrow_use();
+  if (use == NarrowUse::Never) return standard;
+  const bool at_once = use == NarrowUse::Always || mode_ == Mode::Interpret;
+  std::atomic<CompiledKernel*>& slot = narrow->kernels[at_once];
+  CompiledKernel* kernel = slot.load(std::memory_order_acquire);
+  if (!kernel) {  // by two threads at once: the table gives both the same
+    const Compile when = mode_ == Mode::Interpret ? Compile::Never
+                         : at_once                ? Compile::Now
+                                                  : Compile::Later;
+    kernel = intern_kernels({narrow->code}, when)[0];
+    slot.store(kernel, std::memory_order_release);
+  }
+  if (!kernel->is_ready()) return {&step, step.kernel, kernel};
+  return {&narrow->step, kernel, kernel};
+}
+
+}  // namespace tenon::jit
