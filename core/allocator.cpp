@@ -79,6 +79,11 @@ void system_free(void* data, std::size_t capacity) noexcept {
   }
 }
 
+std::int64_t total_memory() {
+  return static_cast<std::int64_t>(
+      std::min<std::size_t>(system_memory().total, std::size_t{1} << 62));
+}
+
 // A cached block; the list runs through the blocks themselves, so that caching one can't fail.
 struct FreeBlock {
   FreeBlock* next;
@@ -135,10 +140,17 @@ class Allocator {
     const std::lock_guard lock(mutex_);
     return memory_limit_;
   }
-  void fail_every(std::uint64_t k) {
+  std::size_t default_memory_limit() {
+    return static_cast<std::size_t>(env_bytes("TENON_MEMORY_LIMIT", total_memory()));
+  }
+  std::size_t memory_room() {
     const std::lock_guard lock(mutex_);
-    fail_every_ = k;
-    until_failure_ = k;
+    return memory_limit_ - std::min(memory_limit_, stats_.allocated);
+  }
+  void fail_every(std::uint64_t first, std::uint64_t then) {
+    const std::lock_guard lock(mutex_);
+    until_failure_ = first;
+    fail_every_ = then;
   }
 
  private:
@@ -161,10 +173,8 @@ class Allocator {
 };
 
 Allocator::Allocator() {
-  const auto total =
-      static_cast<std::int64_t>(std::min<std::size_t>(system_memory().total, std::size_t{1} << 62));
-  memory_limit_ = static_cast<std::size_t>(env_bytes("TENON_MEMORY_LIMIT", total));
-  cache_limit_ = static_cast<std::size_t>(env_bytes("TENON_CACHE_BYTES", total / 4));
+  memory_limit_ = default_memory_limit();
+  cache_limit_ = static_cast<std::size_t>(env_bytes("TENON_CACHE_BYTES", total_memory() / 4));
   pthread_atfork([] { get().mutex_.lock(); }, [] { get().mutex_.unlock(); },
                  [] { get().mutex_.unlock(); });
 }
@@ -208,8 +218,8 @@ std::size_t Allocator::trim_to(std::size_t bytes, std::size_t keep_class) noexce
 
 // A block from the cache or the system, nullptr if neither has one. The lock is held.
 void* Allocator::take(std::size_t capacity) {
-  if (void* data = pop(class_index(capacity), capacity)) return data;
   if (stats_.allocated + capacity > memory_limit_) return nullptr;
+  if (void* data = pop(class_index(capacity), capacity)) return data;
   if (stats_.reserved + capacity > memory_limit_) {
     trim_to(memory_limit_ - stats_.allocated - capacity);
   }
@@ -234,7 +244,7 @@ Ref<Storage> Allocator::allocate(std::size_t bytes) {
   const std::size_t capacity = bytes <= kMaxBytes ? class_bytes(bytes) : 0;
   {
     const std::lock_guard lock(mutex_);
-    if (fail_every_ && --until_failure_ == 0) {
+    if (until_failure_ && --until_failure_ == 0) {
       until_failure_ = fail_every_;
       injected = true;
     } else if (capacity) {
@@ -296,7 +306,12 @@ void set_cache_limit(std::size_t bytes) { Allocator::get().set_cache_limit(bytes
 std::size_t cache_limit() { return Allocator::get().cache_limit(); }
 void set_memory_limit(std::size_t bytes) { Allocator::get().set_memory_limit(bytes); }
 std::size_t memory_limit() { return Allocator::get().memory_limit(); }
-void fail_every(std::uint64_t k) { Allocator::get().fail_every(k); }
+std::size_t default_memory_limit() {
+  return static_cast<std::size_t>(env_bytes("TENON_MEMORY_LIMIT", total_memory()));
+}
+std::size_t memory_room() { return Allocator::get().memory_room(); }
+void fail_every(std::uint64_t k) { Allocator::get().fail_every(k, k); }
+void fail_once(std::uint64_t k) { Allocator::get().fail_every(k, 0); }
 
 namespace detail {
 void release_block(void* data, std::size_t capacity) noexcept {

@@ -42,6 +42,9 @@ std::size_t cache_limit();
 // TENON_MEMORY_LIMIT).
 void set_memory_limit(std::size_t bytes);
 std::size_t memory_limit();
+std::size_t default_memory_limit();
+// What the limit leaves beside the live bytes.
+std::size_t memory_room();
 
 namespace detail {
 // Returns an owned storage's block to the cache.
@@ -51,5 +54,7 @@ void release_block(void* data, std::size_t capacity) noexcept;
 // Fault injection for tests: every k-th allocate() of the process fails as if memory ran out. 0:
 // off.
 void fail_every(std::uint64_t k);
+// Just the k-th from now.
+void fail_once(std::uint64_t k);
 
 }  // namespace tenon

@@ -96,6 +96,27 @@ Example::
     >>> tn.get_num_threads() >= 1
     True)";
 
+inline constexpr const char* kSetMemoryBudget =
+    R"(Sets how many bytes tensors may take together, temporaries of running programs included; None: all
+memory of the machine or control group (as TENON_MEMORY_LIMIT says at first). A program that would
+take more computes values again rather than keep them, with the same results bit for bit.
+Errors: ValueError for a negative number. What doesn't fit even so raises OutOfMemoryError when it
+runs, naming the bytes asked for and free; no tensor has changed then.
+
+Example::
+
+    >>> tn.set_memory_budget(2**30)
+    >>> tn.get_memory_budget()
+    1073741824
+    >>> tn.set_memory_budget(None))";
+
+inline constexpr const char* kGetMemoryBudget = R"(How many bytes tensors may take together.
+
+Example::
+
+    >>> tn.get_memory_budget() > 0
+    True)";
+
 inline constexpr const char* kPromoteTypes =
     R"(The smallest dtype that holds what both hold; of an integer and a floating one, the floating
 one.

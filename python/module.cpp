@@ -1,10 +1,12 @@
 // The extension module: what is bound by hand, off the hot path.
 #include <nanobind/nanobind.h>
+#include <nanobind/stl/optional.h>
 
 #include <cstring>
 #include <memory>
 
 #include "autograd/autograd.h"
+#include "core/allocator.h"
 #include "core/error.h"
 #include "core/threads.h"
 #include "generated/bindings.h"
@@ -60,6 +62,13 @@ void add_operations(nb::module_& m) {
   }
 }
 
+void set_memory_budget(std::optional<int64_t> bytes) {
+  if (!bytes) return set_memory_limit(default_memory_limit());
+  check(*bytes >= 0, ErrorKind::Value, "set_memory_budget: bytes must not be negative, got {}",
+        *bytes);
+  set_memory_limit(static_cast<std::size_t>(*bytes));
+}
+
 void add_modes(nb::module_& m) {
   m.def("is_grad_enabled", &is_grad_enabled, docs::kIsGradEnabled);
   m.def("_set_grad_enabled", &set_grad_enabled, "Sets the mode; returns what was.");
@@ -71,6 +80,8 @@ void add_modes(nb::module_& m) {
       docs::kSetDefaultDtype);
   m.def("set_num_threads", &set_num_threads, "threads"_a, docs::kSetNumThreads);
   m.def("get_num_threads", &num_threads, docs::kGetNumThreads);
+  m.def("set_memory_budget", &set_memory_budget, "bytes"_a.none(), docs::kSetMemoryBudget);
+  m.def("get_memory_budget", &memory_limit, docs::kGetMemoryBudget);
   m.def(
       "promote_types", [](DType a, DType b) { return promote(a, b); }, "type1"_a, "type2"_a,
       docs::kPromoteTypes);

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "core/log.h"
+#include "core/optimizations.h"
 #include "core/profile.h"
 #include "core/threads.h"
 #include "trace/capture.h"
@@ -295,7 +296,7 @@ void seal_and_run(Recorder& r) {
   Segment& segment = *r.segment;
   segment.positions.clear();
   std::vector<NodeId> cuts;
-  if (!r.predictor.expects(segment)) {
+  if (!r.predictor.expects(segment) && is_enabled(Optimization::Periods)) {
     const Stream stream = make_stream(segment);
     for (size_t cut : cuts_for_flush(stream)) {
       add_cut(cuts, segment, stream.nodes[cut]);
@@ -314,7 +315,8 @@ void cut_if_large(Recorder& r) {
   const Ref<Segment> segment = r.segment;
   const Stream stream = make_stream(*segment);
   std::vector<NodeId> cuts;
-  for (size_t cut : cuts_for_cap(stream)) {
+  const bool cuts_at_periods = is_enabled(Optimization::Periods);
+  for (size_t cut : cuts_at_periods ? cuts_for_cap(stream) : std::vector<size_t>{}) {
     const NodeId at =
         cut < stream.nodes.size() ? stream.nodes[cut] : static_cast<NodeId>(segment->nodes.size());
     add_cut(cuts, *segment, at);

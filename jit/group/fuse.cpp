@@ -44,6 +44,26 @@ class Fuser {
   }
 
  private:
+  bool does(Optimization o) const { return !contains(options_.off, o); }
+  bool may_fuse(GroupKind kind) const {
+    switch (kind) {
+      case GroupKind::Map:
+        return does(Optimization::FuseMaps);
+      case GroupKind::Row:
+        return does(Optimization::FuseRows);
+      case GroupKind::Column:
+        return does(Optimization::FuseColumns);
+      case GroupKind::Full:
+        return does(Optimization::FuseFull);
+      default:
+        return true;
+    }
+  }
+  static GroupKind kind_of(ReductionClass c) {
+    return c == ReductionClass::Row      ? GroupKind::Row
+           : c == ReductionClass::Column ? GroupKind::Column
+                                         : GroupKind::Full;
+  }
   bool is_placed(NodeIndex n) const { return out_.group_of[n] != Grouping::kUnplaced; }
 
   // Nodes that library calls and opaque reshapes read from memory.
@@ -54,7 +74,7 @@ class Fuser {
         if (!reads_dense(node.op)) wanted_[n] = 1;
         for (NodeIndex operand : node.operands) wanted_[operand] = 1;
       }
-      if (node.op == Op::DotGeneral) {
+      if (takes_strides(node.op)) {
         for (NodeIndex operand : node.operands) {
           wanted_[matrix_view(graph_, algebra_, operand).base] = 1;
         }
@@ -63,7 +83,9 @@ class Fuser {
         // Its elements would need divisions: read it from memory, where it is the same buffer.
         if (node.atoms != graph_[node.operands[0]].atoms) wanted_[node.operands[0]] = 1;
       }
-      if (node.op == Op::Concatenate && node.operands.size() > kMaxSelectedParts) wanted_[n] = 1;
+      const size_t selected = does(Optimization::SelectConcatenate) ? kMaxSelectedParts : 0;
+      if (node.op == Op::Concatenate && node.operands.size() > selected) wanted_[n] = 1;
+      if (is_movement(graph_, n) && !does(Optimization::InlineMovement)) wanted_[n] = 1;
     }
     for (NodeIndex n = 0; n < graph_.nodes.size(); ++n) {
       if (graph_[n].op == Op::Input) wanted_[n] = 0;
@@ -188,7 +210,8 @@ class Fuser {
 
   bool has_room(uint32_t g, NodeIndex n) const {
     const Group& group = out_.groups[g];
-    const bool few = g < reads_.size() && reads_[g].size() <= options_.few_reads;
+    const bool few = does(Optimization::LargeKernels) && g < reads_.size() &&
+                     reads_[g].size() <= options_.few_reads;
     return group.cost + cost_of(graph_[n].op) <=
                (few ? options_.max_cost_of_few : options_.max_cost) &&
            group.members.size() < (few ? options_.max_members_of_few : options_.max_members);
@@ -201,6 +224,7 @@ class Fuser {
 
   bool join_pointwise(uint32_t g, NodeIndex n, std::span<const Use> uses) {
     Group& group = out_.groups[g];
+    if (!may_fuse(group.kind)) return refuse("switched off");
     if (!has_room(g, n)) return refuse("its kernel is large enough");
     const auto& atoms = graph_[n].atoms;
     SmallVector<uint8_t, 8> loops;
@@ -234,6 +258,7 @@ class Fuser {
     Group& group = out_.groups[g];
     if (!has_room(g, n)) return refuse("its kernel is large enough");
     const ReductionClass c = reduction_class(graph_, n);
+    if (!may_fuse(kind_of(c))) return refuse("switched off");
     const GraphNode& x = graph_[graph_[n].operands[0]];
     SmallVector<uint8_t, 8> loops;
     if (x.atoms.size() != group.loops.size() || !match_loops(g, x.atoms, uses, loops)) {
@@ -249,9 +274,7 @@ class Fuser {
       for (size_t i = 0; i < order.size(); ++i) order[i] = static_cast<uint8_t>(i);
       for (size_t i = 0; i < loops.size(); ++i) loops[i] = shape.operand[i];
     } else {
-      const GroupKind wanted = c == ReductionClass::Row      ? GroupKind::Row
-                               : c == ReductionClass::Column ? GroupKind::Column
-                                                             : GroupKind::Full;
+      const GroupKind wanted = kind_of(c);
       if (group.kind != wanted || group.kept != shape.kept ||
           (c == ReductionClass::Row && group.inner_begin != shape.inner_begin)) {
         return refuse("reduces other loops");
@@ -317,7 +340,7 @@ class Fuser {
     }
     chains_.find(n);
     const bool is_reduction = info(node.op).group == PrimitiveClass::Reduction;
-    if (!wanted_[n] && chains_.reads_little(n)) {
+    if (!wanted_[n] && does(Optimization::Recompute) && chains_.reads_little(n)) {
       depth_[n] = 1;  // computed wherever it is used, for no more than reading it would take
       return;
     }
@@ -328,7 +351,8 @@ class Fuser {
       SmallVector<uint32_t, 8> candidates;
       for (const Use& use : uses) {
         if (is_placed(use.node)) candidates.push_back(out_.group_of[use.node]);
-        if (const auto it = readers_.find(use.node); it != readers_.end()) {
+        if (const auto it = readers_.find(use.node);
+            it != readers_.end() && does(Optimization::FuseSiblings)) {
           candidates.push_back(it->second);
         }
       }
@@ -336,6 +360,7 @@ class Fuser {
       const auto end = std::unique(candidates.begin(), candidates.end());
       for (auto it = candidates.begin(); it != end; ++it) {
         refusal_ = nullptr;
+        if (out_.groups[*it].members[0] < node.not_before) continue;
         if (is_reduction ? join_reduction(*it, n, uses) : join_pointwise(*it, n, uses)) {
           note_readers(n, uses);
           return;
@@ -406,7 +431,7 @@ class Fuser {
   bool is_worth_computing_again(NodeIndex n, size_t readers,
                                 const std::vector<Groups>& demand) const {
     const Chain& chain = chains_[n];
-    if (chain.dear || !is_pointwise(graph_, n)) return false;
+    if (chain.dear || !is_pointwise(graph_, n) || !does(Optimization::Recompute)) return false;
     size_t read = 0, written = 0;
     bool stores_more = false;
     for (NodeIndex leaf : chain.leaves) {

@@ -9,9 +9,11 @@ struct Plan::Binding {
   std::vector<int64_t> params;   // by Algebra::params(): the identity of a binding
   std::vector<int64_t> values;   // by PolyId
   std::vector<int64_t> bytes;    // by buffer
-  std::vector<int64_t> offsets;  // by buffer: into the slab, or -1
+  std::vector<int64_t> offsets;  // by buffer: into its home, or -1
+  std::vector<uint32_t> homes;   // by buffer: the output in whose memory it lies; kNone: the slab
   int64_t slab_bytes = 0;
   int64_t output_bytes = 0;
+  int64_t new_bytes = 0;  // of the slab, and of outputs that can take no input's memory
 
   int64_t operator[](PolyId p) const { return values[p]; }
 };

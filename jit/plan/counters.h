@@ -37,6 +37,19 @@ enum class Mode : uint8_t { Fused, Unfused, Interpret };
 void set_mode(Mode mode);  // default: TENON_JIT=fused|unfused|interpret
 Mode mode();
 
+// How much plans compute again rather than keep, to begin with; plans that don't fit into memory go
+// further. Results are equal bit for bit.
+enum class Recompute : uint8_t {
+  None,
+  Cheap,  // elementwise chains that cost about what storing and loading them does
+  All,    // reductions, products and convolutions too, between values kept at intervals
+};
+void set_recompute(Recompute level);  // default: TENON_RECOMPUTE=none|cheap|all
+// Bytes kept at once from which on it is worth a thought; tests make it 0.
+void set_recompute_threshold(int64_t bytes);  // default: 4 MiB
+int64_t recompute_threshold();
+Recompute recompute();
+
 // Operations in a chunk of a parallel launch, at least; tests make it small, so that everything
 // runs in parallel. Results don't depend on it.
 void set_chunk_work(int64_t operations);

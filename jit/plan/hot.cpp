@@ -9,6 +9,7 @@
 
 #include "core/error.h"
 #include "core/log.h"
+#include "core/optimizations.h"
 #include "core/profile.h"
 #include "core/threads.h"
 #include "jit/plan/record.h"
@@ -73,7 +74,7 @@ class HotCompiler {
       queue_.pop_front();
       busy_ = true;
       lock.unlock();
-      {
+      if (kernel->tier.load(std::memory_order_relaxed) != llvm_jit::Tier::Hot) {
         std::lock_guard quiet(compiling_);
         compile(*kernel);
       }
@@ -88,6 +89,7 @@ class HotCompiler {
     ProfileSpan span(ProfileEvent::Kind::Compile, code->name.c_str());
     try {
       auto compiled = llvm_jit::compile({&code, 1}, llvm_jit::Tier::Hot);
+      kernel.tier.store(llvm_jit::Tier::Hot, std::memory_order_relaxed);
       kernel.machine_code.push_back(compiled[0]);  // the old code stays: somebody may be in it
       kernel.function.store(compiled[0]->function, std::memory_order_release);
       log(Category::Kernels, "{} compiled again in {:.1f} ms", code->name,
@@ -121,11 +123,9 @@ RunClock::~RunClock() {
   const int64_t time = begin_ == 0 ? estimate_ : event_clock() - begin_;
   const int64_t before = kernel_.nanoseconds.fetch_add(time, std::memory_order_relaxed);
   if (before >= kHotTime || before + time < kHotTime) return;
-  if (in_forked_child()) return;
-  if (!kernel_.later) {
-    if (kernel_.machine_code.empty()) return;
-    if (kernel_.machine_code.front()->tier == llvm_jit::Tier::Hot) return;
-  }
+  if (in_forked_child() || !is_enabled(Optimization::HotTier)) return;
+  if (!kernel_.later && !kernel_.function.load(std::memory_order_acquire)) return;  // interpreted
+  if (kernel_.tier.load(std::memory_order_relaxed) == llvm_jit::Tier::Hot) return;
   try {
     HotCompiler::instance().add(&kernel_);
   } catch (const std::exception& error) {  // no thread to be had

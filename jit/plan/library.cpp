@@ -269,6 +269,13 @@ void convolve(const Type& a, const Type& b, const Type& result, int64_t role,
                     data_b, data_result);
 }
 
+Ref<Storage> dense_copy(DType dtype, const void* data, std::span<const int64_t> extents,
+                        std::span<const int64_t> strides) {
+  DimList dims, none_rows, none_columns;
+  for (size_t i = 0; i < extents.size(); ++i) dims.push_back({extents[i], strides[i]});
+  return packed(dtype, data, dims, none_rows, none_columns);
+}
+
 void sort_along(DType dtype, const void* values, int64_t* result, std::span<const int64_t> dims,
                 int axis, bool descending) {
   int64_t before = 1, after = 1;

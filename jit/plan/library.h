@@ -31,6 +31,10 @@ void convolve(const Type& a, const Type& b, const Type& result, int64_t role,
               std::span<const int64_t> sizes, const void* data_a, const void* data_b,
               void* data_result);
 
+// A dense copy of a strided operand, its dimensions in the order given.
+Ref<Storage> dense_copy(DType dtype, const void* data, std::span<const int64_t> extents,
+                        std::span<const int64_t> strides);
+
 // argsort of a dense tensor along any axis.
 void sort_along(DType dtype, const void* values, int64_t* result, std::span<const int64_t> dims,
                 int axis, bool descending);

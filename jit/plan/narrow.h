@@ -9,13 +9,8 @@
 
 namespace tenon::jit {
 
-enum class NarrowUse : uint8_t {
-  Hot,
-  Always,  // compiled at once (tests)
-  Never,
-};
-void set_narrow_use(NarrowUse use);
-NarrowUse narrow_use();
+// Compiles variants when they are first bound to such extents (tests).
+void set_narrow_at_once(bool on);
 
 struct NarrowStep {
   KernelStep step;  // but for its kernel

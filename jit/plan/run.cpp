@@ -1,5 +1,6 @@
 // Running plans: launches, library calls, errors.
 #include <atomic>
+#include <cmath>
 #include <memory>
 
 #include "core/allocator.h"
@@ -84,9 +85,9 @@ void Plan::run_kernel(const KernelStep& standard, const Step& info, Running& run
   const int64_t scratch = kernel.code.scratch.bytes(ints.data());
   const int64_t work = std::max<int64_t>(binding[step.work], 1);
   const double unit = static_cast<double>(work) / static_cast<double>(range) * step.cost;
-  int64_t grain = std::max<int64_t>(
-      1,
-      static_cast<int64_t>(static_cast<double>(chunk_work.load(std::memory_order_relaxed)) / unit));
+  const double chunk =
+      std::ldexp(static_cast<double>(chunk_work.load(std::memory_order_relaxed)), step.grain_shift);
+  int64_t grain = std::max<int64_t>(1, static_cast<int64_t>(chunk / unit));
   if (step.unit_elements) grain = (grain + 63) / 64 * 64;
   count_launch();
   const RunClock clock(*variant.charged, work * step.cost);
@@ -165,6 +166,8 @@ void Plan::run_step(const Step& step, Running& running) {
     run_gemm(*gemm, running);
   } else if (const auto* convolution = std::get_if<ConvolutionStep>(&step.what)) {
     run_convolution(*convolution, running);
+  } else if (const auto* attention = std::get_if<AttentionStep>(&step.what)) {
+    run_attention(*attention, running);
   } else if (const auto* sort = std::get_if<SortStep>(&step.what)) {
     run_sort(*sort, running);
   } else {
@@ -172,7 +175,7 @@ void Plan::run_step(const Step& step, Running& running) {
   }
 }
 
-std::vector<Buffer> Plan::run(Program& program) {
+std::vector<Buffer> Plan::run_here(Program& program, bool& has_written) {
   Running running{program, bind(program), {}, {}, {}, {}};
   const Binding& binding = *running.binding;
   running.pointers.resize(buffers_.size());
@@ -205,9 +208,14 @@ std::vector<Buffer> Plan::run(Program& program) {
       }
       if (!output.storage) output.storage = allocate(binding.bytes[i]);
       running.pointers[i] = static_cast<std::byte*>(output.storage->data()) + output.offset * item;
-    } else if (binding.offsets[i] >= 0) {
+    } else if (binding.offsets[i] >= 0 && binding.homes[i] == kNone) {
       running.pointers[i] = running.slab->as<std::byte>() + binding.offsets[i];
     }
+  }
+  for (size_t i = 0; i < buffers_.size(); ++i) {
+    if (binding.homes[i] == kNone) continue;
+    running.pointers[i] =
+        static_cast<std::byte*>(running.pointers[binding.homes[i]]) + binding.offsets[i];
   }
   for (uint32_t i = 0; i < buffers_.size(); ++i) {
     if (buffers_[i].shares != kNone) running.pointers[i] = running.pointers[memory_of(i)];
@@ -224,7 +232,10 @@ std::vector<Buffer> Plan::run(Program& program) {
   std::optional<InterruptGuard> guard;
   for (size_t s = 0; s < steps_.size(); ++s) {
     const Step& step = steps_[s];
-    if (writes_inputs && !guard && (last_fallible_ == kNone || s > last_fallible_)) guard.emplace();
+    if (writes_inputs && !guard && (last_fallible_ == kNone || s > last_fallible_)) {
+      guard.emplace();
+      has_written = true;
+    }
     if (!guard) check_interrupt();
     const int64_t start = profiling ? event_clock() : 0;
     run_step(step, running);

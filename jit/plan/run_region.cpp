@@ -22,7 +22,9 @@ class Plan::Body {
     for (uint32_t i = 0; i < plan.buffers_.size(); ++i) {
       const PlanBuffer& buffer = plan.buffers_[i];
       if (buffer.input != kNone) inputs_[buffer.input] = i;
-      if (binding.offsets[i] >= 0) {
+      if (binding.homes[i] != kNone) {
+        lodged_.push_back(i);
+      } else if (binding.offsets[i] >= 0) {
         running_.pointers[i] = running_.slab->as<std::byte>() + binding.offsets[i];
       }
       if (buffer.shares != kNone) sharing_.push_back(i);
@@ -62,6 +64,11 @@ class Plan::Body {
     if (buffer.input == kNone && buffer.output == k) running_.pointers[b] = memory;
   }
   void run() {
+    const Binding& binding = *running_.binding;
+    for (uint32_t i : lodged_) {
+      running_.pointers[i] =
+          static_cast<std::byte*>(running_.pointers[binding.homes[i]]) + binding.offsets[i];
+    }
     for (uint32_t i : sharing_) running_.pointers[i] = running_.pointers[plan_.memory_of(i)];
     for (const Step& step : plan_.steps_) plan_.run_step(step, running_);
     for (size_t k = 0; k < bytes_.size(); ++k) {  // an input handed on, or the same output again
@@ -79,7 +86,7 @@ class Plan::Body {
   Plan& plan_;
   Running running_;
   std::vector<uint32_t> inputs_;  // buffer of each input
-  std::vector<uint32_t> sharing_;
+  std::vector<uint32_t> sharing_, lodged_;
   std::vector<void*> input_pointers_, output_pointers_;
   std::vector<int64_t> bytes_;  // of the outputs
 };

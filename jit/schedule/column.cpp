@@ -263,11 +263,15 @@ std::vector<KernelCode> schedule(const Placement& placement, Algebra& algebra, u
       break;
     case GroupKind::Row:
       kernels.push_back(schedule_row(placement, algebra, group));
-      add_narrow_row(placement, algebra, group, kernels.back());
+      if (!contains(placement.grouping.off, Optimization::NarrowLoops)) {
+        add_narrow_row(placement, algebra, group, kernels.back());
+      }
       break;
     case GroupKind::Column:
       kernels.push_back(schedule_column(placement, algebra, group));
-      add_narrow_column(placement, algebra, group, kernels.back());
+      if (!contains(placement.grouping.off, Optimization::NarrowLoops)) {
+        add_narrow_column(placement, algebra, group, kernels.back());
+      }
       break;
     case GroupKind::Full:
       kernels.push_back(schedule_full_chunks(placement, algebra, group));
@@ -298,6 +302,7 @@ std::vector<KernelCode> schedule(const Placement& placement, Algebra& algebra, u
     }
     case GroupKind::Gemm:
     case GroupKind::Convolution:
+    case GroupKind::Attention:
     case GroupKind::Sort:
     case GroupKind::Region:
     case GroupKind::RegionOutput:

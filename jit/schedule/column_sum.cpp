@@ -170,7 +170,7 @@ void add_narrow_column(const Placement& placement, Algebra& algebra, uint32_t gr
   const auto rows = [&](Pack lo, Pack hi) {
     if (!outer.empty()) hoist(serial | last_bit | along_bit);
     if (in_lanes) {
-      for_vectors(e, along, lo, hi, e.code.cost > 60 ? 2 : 4, [&] {
+      for_vectors(e, along, lo, hi, column_unroll(e, e.code.cost), [&] {
         hoist(serial | last_bit);
         b.for_each(b.i64(0), n, b.i64(1), [&](Pack i) {
           Emitter::Scope scope(e);

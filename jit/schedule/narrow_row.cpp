@@ -151,7 +151,8 @@ void add_narrow_row(const Placement& placement, Algebra& algebra, uint32_t group
   for (const auto& run : kept) kept_loops |= uint64_t{1} << run.back();
   const std::vector<Root> roots = all_roots();
   const std::vector<ExprId> addresses = addresses_of(group.stores);
-  const int unroll = code.cost > 60 ? 1 : code.cost > 25 ? 2 : 4;
+  const int usual = code.cost > 60 ? 1 : code.cost > 25 ? 2 : 4;
+  const int unroll = e.does(Optimization::Unroll) ? usual : 1;
   e.hoist(roots, addresses, kept_loops | row.loops());
   const Runs outside(kept.begin(), kept.end() - 1);
   for_rows(e, nest, outside, nest.extent_of(kept.back()), [&](Pack lo, Pack hi) {

@@ -27,8 +27,9 @@ Runs Nest::merge(uint32_t begin, uint32_t end, std::span<const ExprId> exprs) {
   Runs runs;
   if (begin == end) return runs;
   std::vector<uint32_t> run{end - 1};
+  const bool merges = e_.does(Optimization::MergeLoops);
   for (uint32_t l = end - 1; l-- > begin;) {
-    if (e_.can_merge(l, run, exprs)) {
+    if (merges && e_.can_merge(l, run, exprs)) {
       run.insert(run.begin(), l);
       loops_[l] = 0;
     } else {
@@ -100,6 +101,11 @@ void Nest::for_each(const Runs& runs, Pack begin, Pack end, const std::function<
   });
 }
 
+int unroll_for(const Emitter& e, uint32_t cost) {
+  if (!e.does(Optimization::Unroll)) return 1;
+  return e.group.choice.unroll ? e.group.choice.unroll : unroll_for(cost);
+}
+
 int unroll_for(uint32_t cost) { return cost > 1000 ? 1 : cost > 300 ? 2 : 4; }
 
 void for_vectors(Emitter& e, uint32_t loop, Pack lo, Pack hi, int unroll,
@@ -146,6 +152,11 @@ void for_rows(Emitter& e, Nest& nest, const Runs& outer, PolyId n, Pack begin, P
   });
 }
 
+int column_unroll(const Emitter& e, uint32_t cost) {
+  if (!e.does(Optimization::Unroll)) return 1;
+  return e.group.choice.unroll ? e.group.choice.unroll : cost > 60 ? 2 : 4;
+}
+
 // Kept loops [0, kept) in parallel, in vectors along the last if `vectorise`; body() is called
 // inside, for each vector (or scalar).
 void for_kept(Emitter& e, Nest& nest, const Runs& runs, bool vectorise, uint32_t cost,
@@ -172,7 +183,7 @@ void for_kept(Emitter& e, Nest& nest, const Runs& runs, bool vectorise, uint32_t
   const uint32_t vector = runs.back().back();
   for_rows(e, nest, outer, nest.extent_of(runs.back()), [&](Pack lo, Pack hi) {
     if (!outer.empty()) e.hoist(roots, exprs, serial | uint64_t{1} << vector);
-    for_vectors(e, vector, lo, hi, cost > 60 ? 2 : 4, [&] {
+    for_vectors(e, vector, lo, hi, column_unroll(e, cost), [&] {
       e.hoist(roots, exprs, serial);
       body();
     });

@@ -55,6 +55,11 @@ void for_kept(Emitter& e, Nest& nest, const Runs& runs, bool vectorise, uint32_t
               std::span<const Root> roots, std::span<const ExprId> exprs, uint64_t serial,
               const std::function<void()>& body);
 
+// Vectors in flight in a loop without accumulators.
 int unroll_for(uint32_t cost);
+// The same, as far as the group's choice and the switches leave it to the cost.
+int unroll_for(const Emitter& e, uint32_t cost);
+// Accumulators of a column are live all along: fewer vectors than a map has.
+int column_unroll(const Emitter& e, uint32_t cost);
 
 }  // namespace tenon::jit

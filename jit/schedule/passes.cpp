@@ -170,6 +170,7 @@ std::vector<Root> roots_of_pass(const Emitter& e, const Nest& nest, const Pass& 
 void keep_dear_values(Emitter& e, uint64_t row_loops, const std::vector<std::vector<Root>>& passes,
                       std::span<const Root> stored, const std::vector<int>& stored_pass,
                       PolyId row_elements) {
+  if (!e.does(Optimization::KeepRows)) return;
   Keeper(e, row_loops).plan(passes, stored, stored_pass, row_elements);
 }
 

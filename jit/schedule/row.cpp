@@ -210,7 +210,8 @@ KernelCode schedule_row(const Placement& placement, Algebra& algebra, uint32_t g
       };
       const std::function<Packs(size_t, Packs)> emit = [&](size_t depth, Packs carried) -> Packs {
         if (depth == outer.size()) {
-          return loop.run(vector, b.i64(0), n, std::move(carried), unroll_for(e.code.cost), stores);
+          return loop.run(vector, b.i64(0), n, std::move(carried), unroll_for(e, e.code.cost),
+                          stores);
         }
         const Pack extent = e.int_param(nest.extent_of(outer[depth]));
         return b.for_loop(b.i64(0), extent, b.i64(1), carried, [&](Pack i, const Packs& inside) {

@@ -54,6 +54,8 @@ struct GraphNode {
   Symbols dims;                    // one a dimension
   Symbols atoms;                   // the atoms of all dims, in order
   SmallVector<uint8_t, 6> starts;  // starts[d]: first atom of dimension d; one more at the end
+  // Joins no group that a node before this one began: what is computed again late stays there.
+  NodeIndex not_before = 0;
 
   int rank() const { return static_cast<int>(dims.size()); }
   int atoms_in(int dim) const { return starts[dim + 1] - starts[dim]; }
@@ -73,7 +75,10 @@ struct Graph {
   const GraphNode& operator[](NodeIndex n) const { return nodes[n]; }
 };
 
-// Library calls that read their operands from dense memory; a product takes any strides.
+// Library calls that read their operands with any strides, and from dense memory.
+inline bool takes_strides(Op op) {
+  return op == Op::DotGeneral || info(op).group == PrimitiveClass::Attention;
+}
 inline bool reads_dense(Op op) { return op == Op::Argsort || op == Op::Convolution; }
 
 // What the concrete extents and sizes of a node add to its structure, as words: how a reshape

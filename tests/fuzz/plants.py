@@ -121,8 +121,8 @@ PLANTS = [
     Plant(
         "lifetimes-overlap",
         "jit/plan/bind.cpp",
-        "return buffers_[other].last < buffers_[id].first; });",
-        "return buffers_[other].last <= buffers_[id].first; });",
+        "if ((*buffers_)[other].last < (*buffers_)[id].first ||",
+        "if ((*buffers_)[other].last <= (*buffers_)[id].first ||",
         "a temporary takes the memory of one that the same step still reads",
     ),
     Plant(

@@ -284,5 +284,6 @@ TEST_CASE("random programs have the same bits however they run") {
     CHECK_MESSAGE(bits_of(run(build, jit::Mode::Fused)) == bits, "fused differs from unfused");
     CHECK_MESSAGE(bits_of(run(build, jit::Mode::Fused, 2)) == bits, "two threads differ");
     CHECK_MESSAGE(bits_of(run(build, jit::Mode::Interpret)) == bits, "interpreted differs");
+    CHECK_MESSAGE(bits_of(run_recomputing(build)) == bits, "recomputing differs");
   }
 }

@@ -33,7 +33,19 @@ inline std::vector<Buffer> run(const Build& build, jit::Mode mode, int threads =
   return result;
 }
 
-// Close to the plain evaluation, and the same bits fused, unfused, interpreted, on two threads.
+// With all computed again that can be.
+inline std::vector<Buffer> run_recomputing(const Build& build) {
+  const int64_t threshold = jit::recompute_threshold();
+  jit::set_recompute(jit::Recompute::All);
+  jit::set_recompute_threshold(0);
+  std::vector<Buffer> result = run(build, jit::Mode::Fused);
+  jit::set_recompute_threshold(threshold);
+  jit::set_recompute(jit::Recompute::Cheap);
+  return result;
+}
+
+// Close to the plain evaluation, and the same bits fused, unfused, interpreted, on two
+// threads, recomputing.
 inline void check_program(const Build& build, double tolerance = 2e-6) {
   ProgramBuilder p;
   build(p);
@@ -50,6 +62,7 @@ inline void check_program(const Build& build, double tolerance = 2e-6) {
   CHECK_MESSAGE(bits_of(run(build, jit::Mode::Fused)) == bits, "fused differs from unfused");
   CHECK_MESSAGE(bits_of(run(build, jit::Mode::Fused, 2)) == bits, "two threads differ from one");
   CHECK_MESSAGE(bits_of(run(build, jit::Mode::Interpret)) == bits, "interpreted differs");
+  CHECK_MESSAGE(bits_of(run_recomputing(build)) == bits, "recomputing differs");
 }
 
 // How many kernels the fused plan has.

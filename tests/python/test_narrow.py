@@ -20,9 +20,9 @@ ROWS = 100
 
 @pytest.fixture(autouse=True)
 def always_narrow() -> Iterator[None]:
-    _C._jit.set_narrow_use(_C._jit.NarrowUse.always)
+    _C._jit.set_narrow_at_once(True)
     yield
-    _C._jit.set_narrow_use(_C._jit.NarrowUse.hot)
+    _C._jit.set_narrow_at_once(False)
 
 
 def values(*shape: int, dtype: str = "float32") -> np.ndarray:
@@ -134,8 +134,10 @@ def test_a_bad_index_in_a_short_row_is_found() -> None:
 
 def test_becoming_hot_or_switched_off_changes_no_bits() -> None:
     x = tn.tensor(values(300_000, 3))
-    _C._jit.set_narrow_use(_C._jit.NarrowUse.never)
+    disabled = list(_C._jit.disabled())
+    _C._jit.set_disabled([*disabled, "narrow_loops"])
     expected = x.sin().sum(-1).numpy().copy()
-    _C._jit.set_narrow_use(_C._jit.NarrowUse.hot)
+    _C._jit.set_disabled(disabled)
+    _C._jit.set_narrow_at_once(False)
     for _ in range(40):  # the background compiler takes over somewhere
         np.testing.assert_array_equal(x.sin().sum(-1).numpy(), expected)

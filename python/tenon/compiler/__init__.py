@@ -8,13 +8,13 @@ run, without it. ``explain()`` says which, and why.
 from __future__ import annotations
 
 import functools
-import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from tenon import _C
 from tenon._C import Tensor
 from tenon.nn.module import Module
+from tenon.tuning import autotune
 
 from ._prove import Proof, Unprovable, prove
 from ._report import Report
@@ -68,7 +68,8 @@ class CompiledFunction(_C._CompiledBase):
         self._function = function
         self._mode = mode
         self._fullgraph = fullgraph
-        self._slow = self._run
+        self._runs_at_once = mode.startswith("max-autotune")
+        self._slow = self._run_tuned if self._runs_at_once else self._run
         self._report = Report(getattr(function, "__qualname__", repr(function)))
         self._signatures: dict[Any, int] = {}
         self._proofs = 0
@@ -81,6 +82,13 @@ class CompiledFunction(_C._CompiledBase):
     # What travels is the function; calls are learned anew.
     def __reduce__(self) -> Any:
         return (CompiledFunction, (self._function, self._mode, self._fullgraph))
+
+    def _run_tuned(self, *args: Any, **kwargs: Any) -> Any:
+        """As a program of its own, tuned before its first run."""
+        if not _C._is_plain():
+            return self._function(*args, **kwargs)
+        with autotune():
+            return self._run(*args, **kwargs)
 
     def _run(self, *args: Any, **kwargs: Any) -> Any:
         """A call on which Python runs."""
@@ -255,12 +263,6 @@ def _check_options(
         )
     if options:
         raise RuntimeError(f"Unexpected optimization option {next(iter(options))}")
-    if mode is not None and mode.startswith("max-autotune"):
-        warnings.warn(
-            f"compile(mode={mode!r}): kernels have no choices to measure yet; compiled as by "
-            "'default'",
-            stacklevel=3,
-        )
     return mode or "default"
 
 
@@ -286,6 +288,8 @@ def compile(
 
     Sizes are always arguments of what is compiled, so `dynamic` changes nothing. `fullgraph` raises
     where the function reads a tensor's value. `disable` returns the function as it is.
+    ``mode="max-autotune"`` runs each call as a program of its own, whose kernels are tuned before
+    its first run (see :mod:`tenon.tuning`); its derivatives are tuned inside ``tuning.autotune()``.
 
     Errors: RuntimeError for another mode, backend or option; with fullgraph, for a value that is
     read; TypeError for something that can't be called.
