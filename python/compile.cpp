@@ -70,8 +70,10 @@ PyObject* build(const Template& shape, std::vector<Tensor>& results, std::vector
 }
 
 PyObject* run(const std::shared_ptr<Entry>& entry, const Slots& slots) {
-  std::vector<Tensor> results = entry->launch->run(*entry->capture, slots.tensors);
-  if (results.empty()) results = replay(*entry->capture, slots.tensors);
+  std::vector<Tensor> results = entry->effects.empty()
+                                    ? entry->launch->run(*entry->capture, slots.tensors)
+                                    : replay_with_effects(*entry, slots);
+  if (results.empty() && entry->effects.empty()) results = replay(*entry->capture, slots.tensors);
   std::vector<PyObject*> made(results.size(), nullptr);
   struct Made {
     std::vector<PyObject*>& objects;

@@ -8,6 +8,7 @@
 #include <unordered_map>
 
 #include "core/env.h"
+#include "core/fork.h"
 #include "core/log.h"
 #include "core/profile.h"
 #include "jit/plan/key.h"
@@ -105,6 +106,7 @@ struct Prepared {
 class JitExecutor final : public Executor {
  public:
   std::vector<Buffer> run(Program& program) override {
+    const BusySection busy;
     count_program();
     const auto* prepared = static_cast<const Prepared*>(program.prepared.get());
     const Mode how = mode();
@@ -130,6 +132,7 @@ void set_recompute_threshold(int64_t bytes) { threshold = bytes; }
 int64_t recompute_threshold() { return threshold; }
 
 Plan& plan_for(const Program& program) {
+  const BusySection busy;
   Choices choices;
   choices.off = disabled_optimizations();
   if (forced().version > 0) {
@@ -154,6 +157,7 @@ void force_choices(std::optional<Choices> choices) {
 }
 
 Plan& plan_with(const Program& program, const Choices& choices, Recompute level) {
+  const BusySection busy;
   const Mode how = mode();
   Hash128 key = key_of(program);
   if (const Hash128 chosen = hash_of(choices); chosen != Hash128{}) key = combine(key, chosen);

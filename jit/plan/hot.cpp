@@ -5,9 +5,11 @@
 #include <condition_variable>
 #include <deque>
 #include <mutex>
+#include <new>
 #include <thread>
 
 #include "core/error.h"
+#include "core/fork.h"
 #include "core/log.h"
 #include "core/optimizations.h"
 #include "core/profile.h"
@@ -23,8 +25,8 @@ constexpr int64_t kHotTime = 20'000'000;
 constexpr int64_t kSmallRun = 1 << 17;
 constexpr int64_t kOperationsANanosecond = 32;
 
-// One thread that compiles a kernel at a time. It is quiet across a fork: the forking thread holds
-// `compiling`, and the child, which has no such thread, never asks for one.
+// One thread that compiles a kernel at a time, busy for whoever forks. The child has no such
+// thread, and never asks for one.
 class HotCompiler {
  public:
   static HotCompiler& instance() {
@@ -36,8 +38,7 @@ class HotCompiler {
     std::lock_guard lock(mutex_);
     if (stopped_) return;
     if (!thread_.joinable()) {
-      pthread_atfork([] { instance().compiling_.lock(); }, [] { instance().compiling_.unlock(); },
-                     [] { instance().compiling_.unlock(); });
+      pthread_atfork(nullptr, nullptr, [] { instance().forget_thread(); });
       thread_ = std::thread([this] { work(); });
     }
     queue_.push_back(kernel);
@@ -56,15 +57,21 @@ class HotCompiler {
       queue_.clear();
       wake_.notify_one();
     }
-    if (!thread_.joinable()) return;
-    if (in_forked_child()) {
-      thread_.detach();
-    } else {
-      thread_.join();
-    }
+    if (thread_.joinable()) thread_.join();
   }
 
  private:
+  // In a forked child, where these are as the thread that isn't there left them.
+  void forget_thread() {
+    new (&mutex_) std::mutex;
+    new (&wake_) std::condition_variable;
+    new (&idle_) std::condition_variable;
+    new (&queue_) std::deque<CompiledKernel*>;
+    new (&thread_) std::thread;
+    busy_ = false;
+    stopped_ = true;
+  }
+
   void work() {
     std::unique_lock lock(mutex_);
     while (true) {
@@ -75,7 +82,7 @@ class HotCompiler {
       busy_ = true;
       lock.unlock();
       if (kernel->tier.load(std::memory_order_relaxed) != llvm_jit::Tier::Hot) {
-        std::lock_guard quiet(compiling_);
+        const BusySection busy;
         compile(*kernel);
       }
       lock.lock();
@@ -99,7 +106,7 @@ class HotCompiler {
     }
   }
 
-  std::mutex mutex_, compiling_;
+  std::mutex mutex_;
   std::condition_variable wake_, idle_;
   std::deque<CompiledKernel*> queue_;
   std::thread thread_;

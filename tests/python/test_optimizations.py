@@ -119,6 +119,14 @@ def updated() -> tn.Tensor:
     return base.index_add(0, tn.tensor([1, 3]), tn.ones(2, 7, 7)).exp()
 
 
+def kept_long() -> list[tn.Tensor]:
+    """Large values that are cheap, and read again after all else."""
+    x = of_fixed(2 << 20, 2 << 20)
+    y = [(x * k).exp() for k in range(1, 4)]
+    total = sum(z.cumsum(0)[-1] for z in y)
+    return [total * z.cumsum(0)[-1] for z in reversed(y)]
+
+
 # What records something in whose plan each optimization shows.
 IN_PLANS: dict[str, Callable[[], object]] = {
     "cse": lambda: X.sin() + X.sin() * X,
@@ -137,6 +145,8 @@ IN_PLANS: dict[str, Callable[[], object]] = {
     "hoist": lambda: X.exp() * X[0, 0].sin(),
     "keep_rows": lambda: X.softmax(-1),
     "unroll": lambda: X.exp(),
+    "narrow_loops": lambda: X.sum(-1),
+    "rematerialize": kept_long,
     "donation": lambda: X.exp(),
     "update_in_place": updated,
 }

@@ -16,6 +16,7 @@ from tenon._C import Tensor
 from tenon.nn.module import Module
 from tenon.tuning import autotune
 
+from ._effects import aligned
 from ._prove import Proof, Unprovable, prove
 from ._report import Report
 
@@ -137,7 +138,7 @@ class CompiledFunction(_C._CompiledBase):
 
     def _capture(self, key: Any, args: Any, kwargs: Any, proof: Proof | None) -> Any:
         given = proof.given if proof else [*_tensors_in(args), *_tensors_in(kwargs)]
-        unit = _C._Unit(given)
+        unit = _C._Unit(given, parting=bool(proof and proof.effects))
         try:
             result = self._function(*args, **kwargs)
             results: list[Tensor] = []
@@ -157,6 +158,8 @@ class CompiledFunction(_C._CompiledBase):
             return result
         if capture.obstacle:
             self._report.note_unproven(Unprovable(capture.obstacle, capture.obstacle_line))
+        elif (effects := aligned(proof.effects, [kind for _, kind in capture.parts])) is None:
+            self._report.note_unproven(Unprovable("does what the walk didn't foresee"))
         elif template is None:
             self._report.note_unproven(
                 Unprovable(f"returns a {type(result).__name__}, or holds of one", "")
@@ -171,6 +174,7 @@ class CompiledFunction(_C._CompiledBase):
                     proof.captured,
                     given,
                     template,
+                    effects,
                 )
             except RuntimeError as why:
                 self._report.note_unproven(Unprovable(str(why)))
