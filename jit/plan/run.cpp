@@ -11,6 +11,7 @@
 #include "jit/plan/describe.h"
 #include "jit/plan/hot.h"
 #include "jit/plan/library.h"
+#include "jit/plan/narrow.h"
 #include "jit/plan/record.h"
 #include "jit/plan/running.h"
 #include "trace/executor.h"
@@ -60,20 +61,10 @@ void Plan::fail_at(const KernelStep& step, const Running& running) const {
                   node.origin);
 }
 
-const KernelStep& Plan::variant_of(const KernelStep& step, const Binding& binding) const {
-  NarrowStep* const narrow = step.narrow.get();
-  if (!narrow || binding[narrow->extent] > kNarrow || binding[narrow->along] < loop::kLanes) {
-    return step;
-  }
-  std::call_once(narrow->compiled, [&] {
-    narrow->step.kernel = intern_kernels({narrow->code}, mode_ != Mode::Interpret)[0];
-  });
-  return narrow->step;
-}
-
 void Plan::run_kernel(const KernelStep& standard, const Step& info, Running& running) {
   const Binding& binding = *running.binding;
-  const KernelStep& step = variant_of(standard, binding);
+  const Variant variant = variant_of(standard, binding);
+  const KernelStep& step = *variant.step;
   int64_t range = binding[step.range];
   if (step.divide_range != 1) range = (range + step.divide_range - 1) / step.divide_range;
   if (range == 0) return;
@@ -90,7 +81,7 @@ void Plan::run_kernel(const KernelStep& standard, const Step& info, Running& run
     scalars.push_back(
         static_cast<uint64_t>(running.program.attributes[running.program.nodes[source].sizes]));
   }
-  CompiledKernel& kernel = *step.kernel;
+  const CompiledKernel& kernel = *variant.kernel;
   const int64_t scratch = kernel.code.scratch.bytes(ints.data());
   const int64_t work = std::max<int64_t>(binding[step.work], 1);
   const double unit = static_cast<double>(work) / static_cast<double>(range) * step.cost;
@@ -99,7 +90,7 @@ void Plan::run_kernel(const KernelStep& standard, const Step& info, Running& run
   int64_t grain = std::max<int64_t>(1, static_cast<int64_t>(chunk / unit));
   if (step.unit_elements) grain = (grain + 63) / 64 * 64;
   count_launch();
-  const RunClock clock(kernel, work * step.cost);
+  const RunClock clock(*variant.charged, work * step.cost);
   loop::ErrorSlot* error = info.can_fail ? &running.error : nullptr;
   const auto body = [&](int64_t begin, int64_t end) {
     kernel.run(buffers.data(), ints.data(), scalars.data(), scratch_of_worker(scratch), begin, end,
