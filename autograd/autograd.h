@@ -41,6 +41,8 @@ bool is_differentiated(const Tensor& x);
 // leaf's `.grad` receive it. They belong to the value that the tensor has now: a later write in
 // place makes another. Errors: a tensor that requires no grad; under vmap.
 Ref<GradientHooks> gradient_hooks(const Tensor& x);
+// How often either kind was asked for, ever: while it stays the same, no hook is new.
+uint64_t hooks_asked_for();
 // Tensor.register_post_accumulate_grad_hook: called with a leaf when `.backward()` has accumulated
 // all gradients. Error: not a leaf.
 Ref<GradientHooks> accumulation_hooks(const Tensor& x);

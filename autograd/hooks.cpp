@@ -8,8 +8,15 @@
 
 namespace tenon::autograd {
 
+static uint64_t asked_for = 0;  // under the trace lock
+uint64_t hooks_asked_for() {
+  TraceLock lock;
+  return asked_for;
+}
+
 Ref<GradientHooks> gradient_hooks(const Tensor& x) {
   OpScope scope("register_hook");
+  ++asked_for;
   check(x.requires_grad(), ErrorKind::Runtime,
         "cannot register a hook on a tensor that doesn't require gradient");
   Ref<GradientHooks>* hooks = nullptr;
@@ -28,6 +35,7 @@ Ref<GradientHooks> gradient_hooks(const Tensor& x) {
 
 Ref<GradientHooks> accumulation_hooks(const Tensor& x) {
   TraceLock lock;
+  ++asked_for;
   check(x.cell()->requires_grad, ErrorKind::Runtime,
         "post accumulate grad hooks cannot be registered on non-leaf tensors");
   Ref<GradientHooks>& hooks = anchor_of(*x.cell())->after_hooks;

@@ -15,7 +15,8 @@ namespace tenon {
 
 #define TENON_FORWARD_RULES(apply)                                                               \
   apply(ReduceMax) apply(ReduceMin) apply(ReduceProd) apply(Cumprod) apply(Cummax) apply(Cummin) \
-      apply(Scan) apply(While) apply(Cond) apply(RegionOutput)
+      apply(Scan) apply(While) apply(Cond) apply(RegionOutput) apply(Attention)                  \
+          apply(AttentionNormalizer) apply(AttentionGradient)
 #define TENON_DECLARE(Name) Value jvp_##Name(RuleContext&, std::span<const Value>);
 TENON_FORWARD_RULES(TENON_DECLARE)
 #undef TENON_DECLARE

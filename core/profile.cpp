@@ -9,6 +9,8 @@
 #include <new>
 #include <utility>
 
+#include "core/fork.h"
+
 namespace tenon {
 namespace detail {
 std::atomic<bool> profile_on{false};
@@ -25,6 +27,7 @@ Events& events() {
   static Events* const instance = new Events;  // threads may end after statics
   return *instance;
 }
+[[maybe_unused]] const bool g_fork_safe = (lock_around_fork(events().mutex), true);
 
 }  // namespace
 

@@ -9,6 +9,7 @@
 #include <oneapi/dnnl/dnnl.h>
 
 #include "kernels/serial_openmp.h"
+#include "kernels/signal_stack.h"
 #endif
 #if TENON_HAVE_OPENBLAS
 #include <cblas.h>
@@ -21,6 +22,7 @@ namespace {
 #if TENON_HAVE_ONEDNN
 void multiply_onednn(const MatrixProduct<float>& p) {
   const SerialOpenMp serial;
+  ensure_signal_stack();
   const dnnl_status_t status = dnnl_sgemm(p.transpose_a ? 'T' : 'N', p.transpose_b ? 'T' : 'N', p.m,
                                           p.n, p.k, 1.0f, p.a, p.lda, p.b, p.ldb, 0.0f, p.c, p.ldc);
   check(status != dnnl_out_of_memory, ErrorKind::OutOfMemory,

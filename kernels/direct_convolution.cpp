@@ -24,6 +24,7 @@ bool convolve_directly(ConvolutionRole, const ConvolutionShape&, const float*, c
 #include "kernels/gemm.h"
 #include "kernels/patches.h"
 #include "kernels/serial_openmp.h"
+#include "kernels/signal_stack.h"
 
 namespace tenon::kernels {
 namespace {
@@ -185,6 +186,7 @@ memory at(const memory::desc& desc, const float* data) {
 void run_part(ConvolutionRole role, const Direct& direct, const float* (&data)[3], float* result,
               const float* packed) {
   const SerialOpenMp serial;
+  ensure_signal_stack();
   dnnl::stream stream(engine());
   std::vector<Ref<Storage> > kept;
   memory operands[3];
@@ -248,6 +250,7 @@ bool convolve_directly(ConvolutionRole role, const ConvolutionShape& s, const fl
   const float* packed[2] = {};
   if (role != ConvolutionRole::Weight) {
     const SerialOpenMp serial;
+    ensure_signal_stack();
     dnnl::stream stream(engine());
     for (int k = 0; k < 2; ++k) {
       const Direct& direct = k == 0 ? *whole : *rest;

@@ -14,6 +14,7 @@
 #include "kernels/blas.h"
 #include "kernels/gemm_table.h"
 #include "kernels/gemv.h"
+#include "kernels/panel_gemm.h"
 #include "kernels/plain_gemm.h"
 
 namespace tenon::kernels {
@@ -121,9 +122,16 @@ void run_vectors(const Problem<T>& p) {
 }
 
 template <class T>
-void run(const Problem<T>& p) {
+void run(const Problem<T>& p, Ref<Storage>* kept_b) {
   if constexpr (std::is_floating_point_v<T>) {
     if (is_matrix_vector(dtype_of<T>, p.shape)) return run_vectors(p);
+  }
+  if constexpr (std::is_same_v<T, float>) {
+    if (p.transpose_b && is_panel_product(DType::Float32, p.shape)) {
+      const MatrixProduct<float> product = tile_product(p, 0, 0, 0, p.shape.m, p.shape.n);
+      if (kept_b && !*kept_b) *kept_b = pack_panels(product);
+      return multiply_panels(product, kept_b ? (*kept_b)->template as<float>() : nullptr);
+    }
   }
   [[maybe_unused]] const std::int64_t largest =
       std::max({p.shape.m, p.shape.n, p.shape.k, p.lda, p.ldb, p.ldc});
@@ -233,13 +241,14 @@ void gemm(const GemmArgs& args) {
       fail(ErrorKind::NotImplemented, "no matrix product of {}: cast to a real dtype",
            name_of(args.dtype));
     } else {
-      run(Problem<T>(args));
+      run(Problem<T>(args), args.kept_b);
     }
   });
 }
 
 bool orientation_matters(DType dtype, const GemmShape& shape) {
   if (!is_floating(dtype) || shape.k <= 1) return false;
+  if (is_panel_product(dtype, shape)) return true;
   // OpenBLAS: up to 100^3 multiplications a call. (A tile may be that small in any product.)
   if (dtype == DType::Float64 ||
       library_for(DType::Float32, shape, shape.k) != GemmLibrary::OneDnn) {

@@ -10,6 +10,7 @@
 #include <cstdint>
 
 #include "core/dtype.h"
+#include "core/storage.h"
 #include "kernels/gemm_table.h"
 
 namespace tenon::kernels {
@@ -28,6 +29,8 @@ struct GemmArgs {
   const std::int64_t* offsets_a = nullptr;
   const std::int64_t* offsets_b = nullptr;
   bool transpose_a = false, transpose_b = false;
+  // Where B stays the same from call to call: keeps it laid out, if the product wants that.
+  Ref<Storage>* kept_b = nullptr;
 };
 
 // Overwrites C (zeros when k is 0). float16 and bfloat16 accumulate in float32 and round once;

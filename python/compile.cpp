@@ -6,6 +6,7 @@
 #include <memory>
 #include <vector>
 
+#include "core/optimizations.h"
 #include "python/arguments.h"
 #include "python/caster.h"
 #include "python/compile_entry.h"
@@ -20,6 +21,7 @@ struct CompiledObject {
   PyObject* weak_references;
   PyObject* slow;
   Py_ssize_t skipped;
+  char runs_at_once;  // a call is a program of its own: nothing stays pending around it
   std::vector<std::shared_ptr<Entry>> entries;
 };
 
@@ -68,8 +70,10 @@ PyObject* build(const Template& shape, std::vector<Tensor>& results, std::vector
 }
 
 PyObject* run(const std::shared_ptr<Entry>& entry, const Slots& slots) {
-  std::vector<Tensor> results = entry->launch->run(*entry->capture, slots.tensors);
-  if (results.empty()) results = replay(*entry->capture, slots.tensors);
+  std::vector<Tensor> results = entry->effects.empty()
+                                    ? entry->launch->run(*entry->capture, slots.tensors)
+                                    : replay_with_effects(*entry, slots);
+  if (results.empty() && entry->effects.empty()) results = replay(*entry->capture, slots.tensors);
   std::vector<PyObject*> made(results.size(), nullptr);
   struct Made {
     std::vector<PyObject*>& objects;
@@ -82,14 +86,20 @@ PyObject* run(const std::shared_ptr<Entry>& entry, const Slots& slots) {
 
 PyObject* call(PyObject* self, PyObject* args, PyObject* kwargs) {
   auto* compiled = reinterpret_cast<CompiledObject*>(self);
-  if (!compiled->entries.empty() && !is_watched()) {
+  if (!compiled->entries.empty() && !is_watched() && is_enabled(Optimization::SkipPython)) {
     Slots slots;
     for (size_t i = 0; i < compiled->entries.size(); ++i) {
       const std::shared_ptr<Entry> entry = compiled->entries[i];
       if (!matches(*entry, args, kwargs, slots)) continue;
       ++compiled->skipped;
       if (i > 0) std::swap(compiled->entries[i], compiled->entries[i - 1]);  // the likeliest first
-      return guarded([&] { return run(entry, slots); });
+      return guarded([&] {
+        if (!compiled->runs_at_once) return run(entry, slots);
+        flush();
+        PyObject* result = run(entry, slots);
+        flush();
+        return result;
+      });
     }
   }
   if (compiled->slow == nullptr) {
@@ -191,6 +201,7 @@ PyMemberDef members[] = {
      nullptr},
     {"_slow", T_OBJECT, offsetof(CompiledObject, slow), 0, nullptr},
     {"_skipped", T_PYSSIZET, offsetof(CompiledObject, skipped), 0, nullptr},
+    {"_runs_at_once", T_BOOL, offsetof(CompiledObject, runs_at_once), 0, nullptr},
     {nullptr, 0, 0, 0, nullptr},
 };
 

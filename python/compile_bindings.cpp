@@ -148,6 +148,14 @@ void add_compile(nb::module_& m) {
       .def_prop_ro(
           "obstacle_line",
           [](const CaptureRef& self) { return describe_origin(self.capture->obstacle_origin); })
+      .def_prop_ro("parts",
+                   [](const CaptureRef& self) {
+                     nb::list parts;  // (capture, the effect after it)
+                     for (const Capture::Part& part : self.capture->before) {
+                       parts.append(nb::make_tuple(CaptureRef{part.capture}, name_of(part.effect)));
+                     }
+                     return parts;
+                   })
       .def_prop_ro("recorded", [](const CaptureRef& self) { return self.capture->recorded; })
       .def("__str__", [](const CaptureRef& self) { return print(program_of(*self.capture)); })
       .def("program", &program_of_capture, "given"_a)
@@ -170,8 +178,8 @@ void add_compile(nb::module_& m) {
     return ProgramRef{parse_program(text), std::move(inputs)};
   });
   nb::class_<Unit>(m, "_Unit")
-      .def(nb::init<std::vector<Tensor>, bool, bool>(), "given"_a, "proving"_a = false,
-           "keeps"_a = false)
+      .def(nb::init<std::vector<Tensor>, bool, bool, bool>(), "given"_a, "proving"_a = false,
+           "keeps"_a = false, "parting"_a = false)
       .def("finish",
            [](Unit& self, std::vector<Tensor> results) { return CaptureRef{self.finish(results)}; })
       .def("close", &Unit::close);

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <string>
 
+#include "autograd/autograd.h"
 #include "core/error.h"
 #include "python/arguments.h"
 #include "python/caster.h"
@@ -227,6 +228,24 @@ Template read_template(Entry& entry, nb::handle described) {
   return shape;
 }
 
+EffectCall read_effect(Entry& entry, nb::handle described) {
+  const nb::tuple parts = nb::borrow<nb::tuple>(described);
+  const std::string kind = nb::cast<std::string>(parts[0]);
+  EffectCall call{};
+  if (kind == "backward") {
+    call.effect = Effect::Backward;
+  } else if (kind == "step") {
+    call.effect = Effect::Step;
+    call.function = entry.keep(nb::handle(parts[1]).ptr());
+    call.groups.push_back(entry.keep(nb::handle(parts[2]).ptr()));
+    call.state = entry.keep(nb::handle(parts[3]).ptr());
+  } else {
+    call.effect = Effect::ZeroGrad;
+    for (nb::handle groups : parts[1]) call.groups.push_back(entry.keep(groups.ptr()));
+  }
+  return call;
+}
+
 }  // namespace
 
 static bool fits_arguments(const Entry& entry, PyObject* args, PyObject* kwargs, Slots& slots) {
@@ -259,6 +278,12 @@ static bool fits_arguments(const Entry& entry, PyObject* args, PyObject* kwargs,
     }
     slots.tensors.push_back(tensor);
     slots.objects.push_back(captured.object);
+  }
+  if (!entry.effects.empty()) {
+    // No code of the user's may run in a backward pass, since nothing is checked after it.
+    const auto has_code = [](const Tensor& x) { return x.requires_grad() && !x.is_leaf(); };
+    if (autograd::hooks_asked_for() != entry.hooks || std::ranges::any_of(slots.tensors, has_code))
+      return false;
   }
   // The same tensors in the same places, and different ones in the others. Captured ones are those
   // of before, so that they need no comparison with each other.
@@ -310,9 +335,9 @@ std::string why_not(const Entry& entry, PyObject* args, PyObject* kwargs) {
 }
 
 std::shared_ptr<Entry> read_entry(PyObject* described) {
-  PyObject *capture, *arguments, *keywords, *guards, *captured, *given, *result;
-  if (!PyArg_ParseTuple(described, "OOOOOOO", &capture, &arguments, &keywords, &guards, &captured,
-                        &given, &result)) {
+  PyObject *capture, *arguments, *keywords, *guards, *captured, *given, *result, *effects;
+  if (!PyArg_ParseTuple(described, "OOOOOOOO", &capture, &arguments, &keywords, &guards, &captured,
+                        &given, &result, &effects)) {
     throw PythonError{};
   }
   auto entry = std::make_shared<Entry>();
@@ -348,6 +373,10 @@ std::shared_ptr<Entry> read_entry(PyObject* described) {
   }
   check(tensors.size() == entry->slots, ErrorKind::Internal, "a compiled call of other tensors");
   entry->result = read_template(*entry, nb::handle(result));
+  for (nb::handle part : nb::handle(effects)) entry->effects.push_back(read_effect(*entry, part));
+  check(entry->effects.size() == entry->capture->before.size(), ErrorKind::Internal,
+        "a compiled call of other effects");
+  entry->hooks = autograd::hooks_asked_for();
   return entry;
 }
 

@@ -51,8 +51,18 @@ struct Captured {
   bool requires_grad;
 };
 
+// What is done again after a part of the capture (see Effect in trace/capture.h).
+struct EffectCall {
+  Effect effect;
+  PyObject* function = nullptr;   // Step: the rule's, of groups and state
+  std::vector<PyObject*> groups;  // ZeroGrad: lists of parameter groups; Step: its own
+  PyObject* state = nullptr;
+};
+
 struct Entry {
   Ref<Capture> capture;
+  std::vector<EffectCall> effects;  // by part before the last
+  uint64_t hooks = 0;               // autograd::hooks_asked_for() when effects were proven
   std::unique_ptr<Launch> launch;
   DType default_dtype;
   std::vector<ArgumentGuard> positional, keyword;
@@ -83,8 +93,11 @@ bool matches(const Entry& entry, PyObject* args, PyObject* kwargs, Slots& slots)
 // empty otherwise.
 std::string why_not(const Entry& entry, PyObject* args, PyObject* kwargs);
 
+// The results of a call with effects: parts recorded again, effects done again in between.
+std::vector<Tensor> replay_with_effects(const Entry& entry, const Slots& slots);
+
 // An entry from what the proof describes: (capture, arguments, keywords, guards, captured, given,
-// result) of python/tenon/compiler.
+// result, effects) of python/tenon/compiler.
 std::shared_ptr<Entry> read_entry(PyObject* described);
 
 }  // namespace tenon::python

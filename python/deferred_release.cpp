@@ -5,6 +5,8 @@
 #include <utility>
 #include <vector>
 
+#include "core/fork.h"
+
 namespace tenon::python {
 namespace {
 
@@ -15,6 +17,7 @@ struct Deferred {
   std::vector<PyObject*> objects;
 };
 Deferred& deferred = *new Deferred;  // threads may outlive static variables
+[[maybe_unused]] const bool fork_safe = (lock_around_fork(deferred.mutex), true);
 
 int release_pending(void*) {
   release_deferred();

@@ -1,9 +1,15 @@
 // What the JIT made and ran, and how programs run.
 #include <nanobind/nanobind.h>
+#include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
 
 #include "core/allocator.h"
+#include "core/optimizations.h"
 #include "jit/plan/executor.h"
+#include "jit/plan/hot.h"
+#include "jit/tune/tuner.h"
+#include "jit/tune/winners.h"
 #include "python/packages.h"
 #include "trace/inspect.h"
 #include "trace/origin.h"
@@ -53,6 +59,23 @@ nb::list last_run() {
   return steps;
 }
 
+nb::list tuned() {
+  nb::list result;
+  for (const jit::Winner& winner : jit::winners()) {
+    nb::dict entry;
+    entry["steps"] = winner.what;
+    entry["sizes"] = winner.sizes;
+    entry["threads"] = winner.threads;
+    entry["before"] = winner.before;
+    entry["after"] = winner.after;
+    entry["choices"] = describe(winner.choices);
+    entry["trials"] = winner.trials;
+    entry["seconds"] = winner.seconds;
+    result.append(entry);
+  }
+  return result;
+}
+
 nb::dict memory() {
   const AllocatorStats s = allocator_stats();
   nb::dict result;
@@ -77,6 +100,43 @@ void add_inspection(nb::module_& m) {
       .value("interpret", jit::Mode::Interpret);
   jit.def("set_mode", &jit::set_mode, "mode"_a);
   jit.def("mode", &jit::mode);
+  jit.def("optimizations", [] {
+    nb::dict result;
+    for (const OptimizationInfo& o : optimizations()) {
+      result[nb::str(o.name.data(), o.name.size())] = nb::str(o.what.data(), o.what.size());
+    }
+    return result;
+  });
+  jit.def("disabled", [] {
+    nb::list names;
+    for (size_t i = 0; i < optimizations().size(); ++i) {
+      if (is_enabled(static_cast<Optimization>(i))) continue;
+      names.append(nb::str(optimizations()[i].name.data(), optimizations()[i].name.size()));
+    }
+    return names;
+  });
+  jit.def(
+      "set_disabled",
+      [](const std::vector<std::string>& names) {
+        const std::vector<std::string_view> views(names.begin(), names.end());
+        set_disabled_optimizations(optimizations_named(views));
+      },
+      "names"_a);
+  jit.def("tuning_seconds", &jit::tuning_seconds);
+  jit.def("usual_tuning_seconds", &jit::usual_tuning_seconds);
+  jit.def("set_tuning_seconds", &jit::set_tuning_seconds, "seconds"_a.none());
+  jit.def("tuned", &tuned);
+  jit.def(
+      "force_choices",
+      [](const std::string& text) {
+        if (text.empty()) return jit::force_choices(std::nullopt);
+        const auto choices = jit::read_choices(text);
+        check(choices.has_value(), ErrorKind::Value, "'{}' says no choices", text);
+        jit::force_choices(choices);
+      },
+      "text"_a);
+  jit.def("clear_tuned", &jit::clear_winners, "on_disk"_a);
+  jit.def("wait_for_hot_kernels", &jit::wait_for_hot_kernels);
   nb::enum_<jit::Recompute>(jit, "Recompute")
       .value("none", jit::Recompute::None)
       .value("cheap", jit::Recompute::Cheap)

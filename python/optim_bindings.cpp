@@ -10,6 +10,7 @@
 #include "optim/optimizer.h"
 #include "python/caster.h"
 #include "python/packages.h"
+#include "trace/capture.h"
 
 namespace nb = nanobind;
 
@@ -87,6 +88,7 @@ class StateWriter {
 
 template <class Rule>
 void step(const nb::list& groups, nb::dict state) {
+  const EffectScope effect(Effect::Step);
   struct Item {
     Tensor param;
     nb::object key;

@@ -1,5 +1,6 @@
 // Attributes of tensors, and methods that are no operations.
 #include <cstring>
+#include <optional>
 
 #include "autograd/autograd.h"
 #include "core/error.h"
@@ -7,6 +8,7 @@
 #include "python/arguments.h"
 #include "python/docstrings.h"
 #include "python/tensor_type.h"
+#include "trace/capture.h"
 
 namespace tenon::python {
 namespace {
@@ -120,6 +122,7 @@ PyObject* backward(PyObject* self, PyObject* const* args, Py_ssize_t nargs, PyOb
     const bool create_graph = slots[3] != nullptr && to_bool(slots[3]);
     const bool retain = optional(slots[2], to_bool).value_or(create_graph);
     const TensorList inputs = optional(slots[4], to_tensors).value_or(TensorList{});
+    const EffectScope effect(Effect::Backward, root);
     autograd::backward({&root, 1}, {&gradient, gradient.defined() ? size_t{1} : size_t{0}}, retain,
                        create_graph, inputs);
     return none();
@@ -211,6 +214,8 @@ int set_grad(PyObject* self, PyObject* value, void*) {
       raise_type_error("assigned grad expected to be a Tensor or None but got grad of %s",
                        Py_TYPE(value)->tp_name);
     }
+    std::optional<EffectScope> effect;
+    if (value == nullptr || value == Py_None) effect.emplace(Effect::ZeroGrad);
     to_tensor(self).set_grad(to_tensor_or_none(value));
     return 0;
   } catch (...) {

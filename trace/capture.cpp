@@ -86,10 +86,13 @@ class CaptureBuilder {
   }
 
   void map_given() {
-    for (const auto& [cell, slot] : slot_of_cell_) {
-      const NodeId node = node_of(*cell, segment_);
+    for (uint32_t slot = 0; slot < unit_.given_.size(); ++slot) {
+      const Cell& cell = *unit_.given_[slot].cell;
+      if (slot_of_cell_.at(&cell) != slot) continue;  // given twice
+      const NodeId node = node_of(cell, segment_);
       if (node == kNoNode) continue;
-      if (!slot_of_node_.emplace(node, slot).second) {
+      // Of what was made here the first will do: they are one value.
+      if (!slot_of_node_.emplace(node, slot).second && slot < unit_.asked_) {
         block("was given two tensors that name one pending value", 0);
       }
     }
@@ -248,11 +251,18 @@ class CaptureBuilder {
   std::vector<bool> live_;
 };
 
+Ref<Capture> Unit::capture(std::span<const Tensor> results) const {
+  return CaptureBuilder(*this, *recorder().segment).run(results);
+}
+
 Ref<Capture> Unit::finish(std::span<const Tensor> results) {
   TraceLock lock;
-  Ref<Capture> capture = CaptureBuilder(*this, *recorder().segment).run(results);
+  Ref<Capture> last = capture(results);
+  for (const Capture::Part& part : parts_) last->recorded += part.capture->recorded;
+  last->before = std::move(parts_);
+  if (last->obstacle.empty()) prune(*last);
   close();
-  return capture;
+  return last;
 }
 
 }  // namespace tenon

@@ -6,6 +6,10 @@
 // for a replay to be the call: the function did nothing that is no node - it read no value, wrote
 // to no tensor that it was given, and used no tensor that is neither given nor made by it.
 // Otherwise the capture has an obstacle, and only serves to be looked at.
+//
+// What a training step does besides recording (a backward pass, an optimizer's step, gradients set
+// to None) is an effect: it is no part of a capture, but parts it, and is done again between the
+// replays of its parts.
 #pragma once
 
 #include <string>
@@ -16,6 +20,9 @@
 #include "trace/tensor.h"
 
 namespace tenon {
+
+enum class Effect : uint8_t { Backward, Step, ZeroGrad };
+const char* name_of(Effect effect);
 
 struct Capture : RefCounted {
   static constexpr uint32_t kUnknown = ~uint32_t{0};
@@ -32,7 +39,7 @@ struct Capture : RefCounted {
     uint32_t slot;  // of an Input; kUnknown: neither given nor made here
   };
   struct Result {
-    enum class Kind : uint8_t { Given, Computed, View, Same };
+    enum class Kind : uint8_t { Given, Computed, View, Same, Unused };
     Kind kind;
     uint32_t source;  // slot, node, or a result: the view's base, the same tensor
     uint32_t version = 0;
@@ -40,6 +47,15 @@ struct Capture : RefCounted {
     Dims axes, sizes, dims;
     bool detached = false;
   };
+
+  // What was recorded before an effect. Its results are given to the parts that follow, after all
+  // that it was given.
+  struct Part {
+    Ref<Capture> capture;
+    Effect effect;
+    uint32_t root;  // slot of what Backward starts from
+  };
+  std::vector<Part> before;
 
   std::vector<TypeId> given;  // types of the given tensors
   std::vector<Node> nodes;
@@ -73,7 +89,9 @@ class Unit {
   // when the unit ends. (Left there, a view's node would stand before those that Python is to
   // record, and gradients would be summed in another order.)
   // Keeping: holds the buffers of tensors that are neither given nor computed.
-  explicit Unit(std::vector<Tensor> given, bool proving = false, bool keeps = false);
+  // Parting: effects part what it captures. Otherwise they are obstacles.
+  explicit Unit(std::vector<Tensor> given, bool proving = false, bool keeps = false,
+                bool parting = false);
   ~Unit();
   Unit(const Unit&) = delete;
 
@@ -86,6 +104,9 @@ class Unit {
   void note_resolved(Cell& cell);
   void check_write(const Cell& cell) const;
   void note_obstacle(const std::string& what, uint32_t origin);
+  void begin_effect(Effect effect, const Tensor& root);
+  void end_effect();
+  bool is_inside_effect() const { return effects_ > 0; }
   Unit* outer() const { return outer_; }
 
  private:
@@ -109,8 +130,14 @@ class Unit {
   friend class CaptureBuilder;
   void save(Cell& cell);
   void take_back();
+  void give(const Tensor& tensor);
+  void begin_part();
+  std::vector<Tensor> made_since_begin() const;
+  Ref<Capture> capture(std::span<const Tensor> results) const;  // of the part
 
   std::vector<Given> given_;
+  size_t asked_ = 0;  // of the given, those that the caller gave; then what earlier parts made
+  std::vector<Capture::Part> parts_;
   std::vector<std::pair<NodeId, const Cell*>> resolved_;  // before which node
   std::vector<Saved> saved_;
   uint64_t sequence_;
@@ -118,19 +145,34 @@ class Unit {
   size_t operands_, attributes_, sources_, leaves_, customs_;  // the segment's, at the begin
   int64_t pinned_bytes_;
   Unit* outer_;
-  const bool proving_, keeps_;
+  const bool proving_, keeps_, parting_;
+  int effects_ = 0;  // nesting of effects under way
+  uint16_t blocked_;
   bool open_ = true;
   std::string obstacle_;
   uint32_t obstacle_origin_ = 0;
+};
+
+// Around an effect, so that the units that are open know of it.
+class EffectScope {
+ public:
+  explicit EffectScope(Effect effect, const Tensor& root = {});
+  ~EffectScope();
+  EffectScope(const EffectScope&) = delete;
+
+ private:
+  Unit* unit_;
 };
 
 // No transform, no mode that runs each operation at once.
 bool is_outside_transforms();
 // Whether a capture may stand for a call now: no transform or operation is open.
 bool can_replay(const Capture& capture);
-// Records it again with these tensors, which have the types of those it was captured with. Returns
-// the results asked for.
+// Records it again, without its parts before, with these tensors, which have the types of those it
+// was captured with. Returns the results asked for.
 std::vector<Tensor> replay(const Capture& capture, std::span<const Tensor> given);
+// Drops of each part what no later one uses.
+void prune(Capture& capture);
 
 // The capture as a program for an executor: inputs in the order of its Input nodes that are needed
 // (`slots` names them), outputs in the order of its computed results.

@@ -110,6 +110,11 @@ class Checker {
         have(1, 1 + 4 * (rank - 2));
         expect(axes[0] >= 0 && axes[0] <= 2, "a role");
         return;
+      case PrimitiveClass::Attention:
+        have(node.op == Op::AttentionGradient ? 2 : 1, 0);
+        expect(axes[0] == 0 || axes[0] == 1, "causal or not");
+        expect(axes.size() < 2 || (axes[1] >= 0 && axes[1] <= 2), "q, k or v");
+        return;
       case PrimitiveClass::Region:
         check_region(node, axes, sizes);
         return;

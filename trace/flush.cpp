@@ -1,10 +1,14 @@
 // Running what is pending: sealing a segment, running it, and moving cells to their buffers.
+#include <pthread.h>
+
 #include <algorithm>
 #include <condition_variable>
 #include <mutex>
 #include <utility>
 
+#include "core/fork.h"
 #include "core/log.h"
+#include "core/optimizations.h"
 #include "core/profile.h"
 #include "core/threads.h"
 #include "trace/capture.h"
@@ -22,11 +26,19 @@ namespace {
 Executor* installed_executor = nullptr;
 BlockingHooks blocking_hooks;
 
-// Threads that wait for a segment which another thread runs. Some may still, at the end.
-std::mutex wait_mutex;
-std::condition_variable& segment_done() {
-  static auto* const instance = new std::condition_variable;
-  return *instance;
+// Threads that wait for a segment which another thread runs. Some may still, at the end; a forked
+// child has none of them.
+struct Waiting {
+  std::mutex mutex;
+  std::condition_variable done;
+};
+Waiting* waiting = new Waiting;
+[[maybe_unused]] const int forgets_at_fork =
+    pthread_atfork(nullptr, nullptr, [] { waiting = new Waiting; });
+
+void set_running(Segment& segment) {
+  segment.state = Segment::State::Running;
+  segment.run_in = fork_generation();
 }
 
 // Outside the trace lock and, under Python, without the interpreter lock.
@@ -96,9 +108,9 @@ void finish(const Ref<Segment>& segment, bool done) {
   segment->state = done && !segment->cells ? Segment::State::Done : Segment::State::Pending;
   segment->self = segment->cells ? segment : nullptr;
   {
-    std::lock_guard guard(wait_mutex);
+    std::lock_guard guard(waiting->mutex);
   }
-  segment_done().notify_all();
+  waiting->done.notify_all();
 }
 
 // A flush, and what came before it since the last one: Python, recording.
@@ -135,7 +147,7 @@ class FlushSpan {
 void run_sealed(const Ref<Segment>& segment) {
   if (segment->state != Segment::State::Pending) return;  // another thread has taken it
   const FlushSpan span(*segment);
-  segment->state = Segment::State::Running;
+  set_running(*segment);
   try {
     resolve_sources(*segment);
   } catch (...) {
@@ -160,7 +172,7 @@ void run_sealed(const Ref<Segment>& segment) {
     for (const Cell* cell = segment->cells; cell; cell = cell->next) {
       if (!cell->view) pinned.push_back(stored.find(cell->node));
     }
-    segment->state = Segment::State::Running;
+    set_running(*segment);
     bind_inputs(*recipe, *segment);
     Program& program = recipe->program;
     std::vector<Buffer> outputs;
@@ -212,10 +224,13 @@ void run_for(const Ref<Segment>& segment, NodeId node) {
 
 void wait_for(Segment* segment) {
   const Ref<Segment> keep(segment);
+  check(keep->run_in == fork_generation(), ErrorKind::Runtime,
+        "another thread was computing this tensor when the process forked, so it has no value in "
+        "the child; read it (tn.eval) before the fork");
   blocking([&] {
-    std::unique_lock guard(wait_mutex);
-    segment_done().wait_for(guard, std::chrono::milliseconds(50),
-                            [&] { return keep->state != Segment::State::Running; });
+    std::unique_lock guard(waiting->mutex);
+    waiting->done.wait_for(guard, std::chrono::milliseconds(50),
+                           [&] { return keep->state != Segment::State::Running; });
     return 0;
   });
 }
@@ -255,7 +270,7 @@ void note_read(Recorder& r) {
   if (!r.unit) return;
   const uint32_t origin = current_origin();
   for (Unit* unit = r.unit; unit; unit = unit->outer()) {
-    unit->note_obstacle("reads a value while it runs", origin);
+    if (!unit->is_inside_effect()) unit->note_obstacle("reads a value while it runs", origin);
   }
 }
 
@@ -295,7 +310,7 @@ void seal_and_run(Recorder& r) {
   Segment& segment = *r.segment;
   segment.positions.clear();
   std::vector<NodeId> cuts;
-  if (!r.predictor.expects(segment)) {
+  if (!r.predictor.expects(segment) && is_enabled(Optimization::Periods)) {
     const Stream stream = make_stream(segment);
     for (size_t cut : cuts_for_flush(stream)) {
       add_cut(cuts, segment, stream.nodes[cut]);
@@ -314,7 +329,8 @@ void cut_if_large(Recorder& r) {
   const Ref<Segment> segment = r.segment;
   const Stream stream = make_stream(*segment);
   std::vector<NodeId> cuts;
-  for (size_t cut : cuts_for_cap(stream)) {
+  const bool cuts_at_periods = is_enabled(Optimization::Periods);
+  for (size_t cut : cuts_at_periods ? cuts_for_cap(stream) : std::vector<size_t>{}) {
     const NodeId at =
         cut < stream.nodes.size() ? stream.nodes[cut] : static_cast<NodeId>(segment->nodes.size());
     add_cut(cuts, *segment, at);

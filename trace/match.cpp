@@ -4,6 +4,7 @@
 #include <cstring>
 #include <iterator>
 
+#include "core/optimizations.h"
 #include "trace/extract.h"
 #include "trace/recorder.h"
 
@@ -108,6 +109,10 @@ bool Predictor::expects(const Segment& segment) const {
 }
 
 std::shared_ptr<RunRecipe> Predictor::recipe_for(const Segment& segment) {
+  if (!is_enabled(Optimization::Matching)) {
+    ++unmatched;
+    return std::make_shared<RunRecipe>(make_recipe(segment));
+  }
   cells_.clear();
   for (const Cell* cell = segment.cells; cell; cell = cell->next) {
     cells_.emplace_back(cell->node, cell->wanted_derivatives());

@@ -1,5 +1,7 @@
 #include "trace/recorder.h"
 
+#include <pthread.h>
+
 #include <atomic>
 #include <thread>
 
@@ -62,7 +64,18 @@ Recorder::~Recorder() = default;
 
 constinit thread_local Recorder* thread_recorder = nullptr;
 
+// Nobody waits for anything while holding the lock but for those of core/, whose handlers were made
+// when the library was loaded, and so run later.
+static void before_fork() {
+  if (lock_depth == 0) acquire();
+}
+static void after_fork() {
+  if (lock_depth == 0) release();
+}
+
 Recorder& make_recorder() {
+  static const int registered = pthread_atfork(before_fork, after_fork, after_fork);
+  (void)registered;
   thread_local ThreadRecorder mine;
   thread_recorder = mine.recorder;
   return *thread_recorder;

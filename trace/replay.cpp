@@ -59,12 +59,65 @@ std::vector<Tensor> replay(const Capture& capture, std::span<const Tensor> given
       case Capture::Result::Kind::Same:
         made = self(self, result.source);
         break;
+      case Capture::Result::Kind::Unused:
+        break;
     }
     return made;
   };
   for (size_t i = 0; i < results.size(); ++i) make(make, i);
   results.resize(capture.asked);
   return results;
+}
+
+// Leaves the nodes that results in use need.
+static void drop_dead(Capture& capture) {
+  std::vector<bool> live(capture.nodes.size());
+  for (const Capture::Result& result : capture.results) {
+    if (result.kind == Capture::Result::Kind::Computed) live[result.source] = true;
+  }
+  for (size_t i = capture.nodes.size(); i-- > 0;) {
+    if (capture.nodes[i].op == Op::RandomBits) live[i] = true;
+    if (!live[i]) continue;
+    for (uint32_t operand : capture.operands_of(capture.nodes[i])) live[operand] = true;
+  }
+  std::vector<uint32_t> index(capture.nodes.size());
+  uint32_t count = 0;
+  for (size_t i = 0; i < capture.nodes.size(); ++i) {
+    if (!live[i]) continue;
+    for (uint32_t k = 0; k < capture.nodes[i].operand_count; ++k) {
+      uint32_t& operand = capture.operands[capture.nodes[i].operands + k];
+      operand = index[operand];
+    }
+    index[i] = count;
+    capture.nodes[count++] = capture.nodes[i];
+  }
+  capture.nodes.resize(count);
+  for (Capture::Result& result : capture.results) {
+    if (result.kind == Capture::Result::Kind::Computed) result.source = index[result.source];
+  }
+}
+
+void prune(Capture& last) {
+  std::vector<bool> used(last.given.size());
+  const auto note = [&](const Capture& capture) {
+    for (const Capture::Node& node : capture.nodes) {
+      if (node.op == Op::Input && node.slot < used.size()) used[node.slot] = true;
+    }
+    for (const Capture::Result& result : capture.results) {
+      if (result.kind == Capture::Result::Kind::Given) used[result.source] = true;
+    }
+  };
+  note(last);
+  for (size_t k = last.before.size(); k-- > 0;) {
+    const Capture::Part& part = last.before[k];
+    if (part.root != Capture::kUnknown) used[part.root] = true;
+    Capture& capture = *part.capture;
+    for (size_t i = 0; i < capture.asked; ++i) {
+      if (!used[capture.given.size() + i]) capture.results[i].kind = Capture::Result::Kind::Unused;
+    }
+    drop_dead(capture);
+    note(capture);
+  }
 }
 
 Program program_of(const Capture& capture, std::vector<uint32_t>* slots) {
@@ -125,7 +178,7 @@ Program program_of(const Capture& capture, std::vector<uint32_t>* slots) {
 }
 
 Launch::Launch(const Capture& capture) {
-  if (capture.draws || capture.nodes.empty()) return;
+  if (capture.draws || capture.nodes.empty() || !capture.before.empty()) return;
   for (const Capture::Result& result : capture.results) {
     if (result.kind == Capture::Result::Kind::View || result.kind == Capture::Result::Kind::Same) {
       return;

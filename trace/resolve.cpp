@@ -33,11 +33,24 @@ bool has_same_bytes(const Buffer& a, const Buffer& b) {
          (bytes == 0 || std::memcmp(a.storage->data(), b.storage->data(), bytes) == 0);
 }
 
+// What stands for a tensor serves after the branch of a cond, too.
+class NoFloor {
+ public:
+  explicit NoFloor(Recorder& r) : r_(r), floor_(std::exchange(r.floor, 0)) {}
+  ~NoFloor() { r_.floor = floor_; }
+
+ private:
+  Recorder& r_;
+  uint32_t floor_;
+};
+
 // The value of a root cell in the open segment, before a leaf's alias.
 NodeId resolve_value(Recorder& r, Cell& cell) {
-  if (cell.segment) check_level(r, cell.segment->nodes[cell.node].level);
-  if (cell.segment && cell.segment != r.segment.get()) settle(cell);
-  if (cell.segment == r.segment.get()) return cell.node;
+  if (cell.segment) {
+    check_level(r, cell.segment->nodes[cell.node].level);
+    if (cell.segment != r.segment.get()) settle(cell);
+    if (cell.segment == r.segment.get()) return cell.node;
+  }
   const Buffer& current = cell.segment ? cell.segment->values.at(cell.node) : cell.buffer;
   if (cell.cached_sequence == r.segment->sequence) {
     const Node& known = r.segment->nodes[cell.cached_node];
@@ -67,6 +80,7 @@ NodeId resolve_leaf(Recorder& r, Cell& cell, NodeId value) {
       cell.leaf_depth == r.depth) {
     return cell.leaf_node;
   }
+  const NoFloor no_floor(r);
   const DerivativeMask all = (DerivativeMask{2} << r.depth) - 1;
   const Value operand{value};
   const Value alias = append_masked(Op::Alias, cell.type, {&operand, 1}, {}, {},
@@ -91,6 +105,7 @@ bool is_view_current(const Recorder& r, const Cell& cell, NodeId root) {
 
 // A view's node carries the derivative mode in which the view was made, not that of its first use.
 void emit_view(Recorder& r, Cell& cell, Value base, NodeId root) {
+  const NoFloor no_floor(r);
   const View& view = *cell.view;
   const DerivativeMask all = (DerivativeMask{2} << r.depth) - 1;
   const DerivativeMask mask =
@@ -128,13 +143,7 @@ Value resolve(Cell& cell) {
   if (r.unit) [[unlikely]] {
     for (Unit* unit = r.unit; unit; unit = unit->outer()) unit->note_resolved(cell);
   }
-  // What stands for a tensor serves after the branch of a cond, too.
-  struct NoFloor {
-    Recorder& r;
-    const uint32_t floor = std::exchange(r.floor, 0);
-    ~NoFloor() { r.floor = floor; }
-  } no_floor{r};
-  if (!cell.view) {
+  if (!cell.view) [[likely]] {
     const NodeId value = resolve_value(r, cell);
     return {cell.requires_grad ? resolve_leaf(r, cell, value) : value};
   }

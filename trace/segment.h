@@ -29,6 +29,7 @@ class Segment : public RefCounted {
   // Where it stands among the parts that a failed segment was split into: (first_part, part].
   uint64_t first_part = 0, part = ~uint64_t{0};
   std::atomic<State> state = State::Open;
+  uint64_t run_in = 0;               // Running: the fork_generation() of the process that runs it
   struct Recorder* owner = nullptr;  // while open
   Ref<Segment> self;                 // held while pending: cells name it, nobody records into it
   bool failed = false;               // its run as a whole: what is read next runs without the rest

@@ -4,18 +4,31 @@
 
 #include "core/error.h"
 #include "trace/capture.h"
+#include "trace/origin.h"
 #include "trace/recorder.h"
 
 namespace tenon {
 
-Unit::Unit(std::vector<Tensor> given, bool proving, bool keeps) : proving_(proving), keeps_(keeps) {
+Unit::Unit(std::vector<Tensor> given, bool proving, bool keeps, bool parting)
+    : proving_(proving), keeps_(keeps), parting_(parting) {
   TraceLock lock;
   Recorder& r = recorder();
-  for (const Tensor& tensor : given) {
-    Cell& cell = *tensor.cell();
-    given_.push_back(
-        {tensor.cell(), cell.type, cell.root().version, cell.requires_grad, cell.grad.get()});
-  }
+  for (const Tensor& tensor : given) give(tensor);
+  asked_ = given_.size();
+  blocked_ = r.blocked;
+  begin_part();
+  outer_ = std::exchange(r.unit, this);
+  if (!outer_) r.segment->units.emplace_back(first_, kNoNode);
+}
+
+void Unit::give(const Tensor& tensor) {
+  Cell& cell = *tensor.cell();
+  given_.push_back(
+      {tensor.cell(), cell.type, cell.root().version, cell.requires_grad, cell.grad.get()});
+}
+
+void Unit::begin_part() {
+  const Recorder& r = recorder();
   sequence_ = r.segment->sequence;
   first_ = static_cast<NodeId>(r.segment->nodes.size());
   operands_ = r.segment->operand_pool.size();
@@ -24,8 +37,7 @@ Unit::Unit(std::vector<Tensor> given, bool proving, bool keeps) : proving_(provi
   leaves_ = r.segment->leaves.size();
   customs_ = r.segment->customs.size();
   pinned_bytes_ = r.pinned_bytes;
-  outer_ = std::exchange(r.unit, this);
-  if (!outer_) r.segment->units.emplace_back(first_, kNoNode);
+  resolved_.clear();
 }
 
 Unit::~Unit() {
@@ -97,6 +109,7 @@ void Unit::take_back() {
 }
 
 void Unit::note_resolved(Cell& cell) {
+  if (effects_ > 0) return;
   if (proving_) {
     for (Cell* at = &cell; at; at = at->view ? at->view->base.get() : nullptr) save(*at);
   }
@@ -111,10 +124,98 @@ void Unit::check_write(const Cell& cell) const {
 }
 
 void Unit::note_obstacle(const std::string& what, uint32_t origin) {
+  if (what.empty() || !obstacle_.empty()) return;
   if (proving_) fail(ErrorKind::Runtime, "{}", what);
-  if (!obstacle_.empty()) return;
   obstacle_ = what;
   obstacle_origin_ = origin;
+}
+
+// ---- effects ------------------------------------------------------------------------------------
+
+const char* name_of(Effect effect) {
+  switch (effect) {
+    case Effect::Backward:
+      return "backward";
+    case Effect::Step:
+      return "step";
+    case Effect::ZeroGrad:
+      return "zero_grad";
+  }
+  return "";
+}
+
+// What is alive of what this part recorded: all that later parts can use.
+std::vector<Tensor> Unit::made_since_begin() const {
+  std::vector<Tensor> made;
+  const Segment& segment = *recorder().segment;
+  if (segment.sequence != sequence_) return made;
+  for (Cell* cell = segment.cells; cell; cell = cell->next) {
+    if (cell->node < first_ || cell->view || cell->level != 0 || cell->keeps || cell->grad ||
+        cell->requires_grad || cell->anchor || cell->is_parameter) {
+      continue;
+    }
+    const bool is_given =
+        std::ranges::any_of(given_, [&](const Given& given) { return given.cell.get() == cell; });
+    if (!is_given) made.emplace_back(Ref<Cell>(cell));
+  }
+  return made;
+}
+
+void Unit::begin_effect(Effect effect, const Tensor& root) {
+  if (effects_++ > 0) {
+    note_obstacle("has an effect inside another", current_origin());
+    return;
+  }
+  if (!parting_) {
+    note_obstacle(fmt::format("calls {}", name_of(effect)), current_origin());
+    return;
+  }
+  const bool is_empty =
+      recorder().segment->sequence == sequence_ && recorder().segment->nodes.size() == first_;
+  // A loop over parameters is one effect.
+  if (effect == Effect::ZeroGrad && is_empty && !parts_.empty() && parts_.back().effect == effect) {
+    return;
+  }
+  if (recorder().blocked != blocked_) note_obstacle("has an effect under no_grad", 0);
+  const std::vector<Tensor> made = made_since_begin();
+  Capture::Part part{capture(made), effect, Capture::kUnknown};
+  for (const Tensor& tensor : made) give(tensor);
+  for (size_t k = 0; root.defined() && k < given_.size(); ++k) {
+    if (given_[k].cell.get() == root.cell().get()) part.root = static_cast<uint32_t>(k);
+  }
+  if (root.defined() && part.root == Capture::kUnknown) {
+    note_obstacle("calls backward of a view, or of what it didn't make", current_origin());
+  }
+  note_obstacle(part.capture->obstacle, part.capture->obstacle_origin);
+  parts_.push_back(std::move(part));
+}
+
+void Unit::end_effect() {
+  if (--effects_ > 0 || !open_) return;
+  for (Given& given : given_) {
+    const Cell& cell = *given.cell;
+    given.type = cell.type;
+    given.version = cell.root().version;
+    given.grad = cell.grad.get();
+  }
+  begin_part();
+}
+
+EffectScope::EffectScope(Effect effect, const Tensor& root) {
+  TraceLock lock;
+  unit_ = recorder().unit;
+  if (!unit_) return;
+  for (Unit* unit = unit_->outer(); unit; unit = unit->outer()) {
+    unit->note_obstacle(fmt::format("calls {} in a unit of its own", name_of(effect)),
+                        current_origin());
+  }
+  unit_->begin_effect(effect, root);
+}
+
+EffectScope::~EffectScope() {
+  TraceLock lock;
+  // It is the innermost again, unless the effect's own code closed it.
+  if (unit_ && recorder().unit == unit_) unit_->end_effect();
 }
 
 }  // namespace tenon

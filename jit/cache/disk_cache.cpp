@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <cstring>
 
 #include "core/env.h"
@@ -127,6 +128,20 @@ std::optional<std::vector<std::byte>> DiskCache::load(Hash128 key) {
   }
   ::futimens(file.descriptor, nullptr);  // used now; a failure (read-only folder) does no harm
   return bytes;
+}
+
+std::vector<Hash128> DiskCache::keys() const {
+  std::vector<Hash128> result;
+  for (const Entry& entry : list_entries(folder_)) {
+    const std::string name = entry.path.stem().string();
+    Hash128 key;
+    const auto read = [&](size_t begin, uint64_t& word) {
+      const char* end = name.data() + begin + 16;
+      return std::from_chars(name.data() + begin, end, word, 16).ptr == end;
+    };
+    if (name.size() == 32 && read(0, key.high) && read(16, key.low)) result.push_back(key);
+  }
+  return result;
 }
 
 bool DiskCache::prepare_folder() {

@@ -28,6 +28,8 @@ class DiskCache {
   std::optional<std::vector<std::byte>> load(Hash128 key);
   void store(Hash128 key, std::span<const std::byte> bytes);
 
+  std::vector<Hash128> keys() const;  // of the entries there are
+
   const std::filesystem::path& folder() const { return folder_; }
   std::filesystem::path path_of(Hash128 key) const;
 

@@ -6,6 +6,7 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "jit/group/chain.h"
 #include "jit/group/place.h"
 #include "jit/schedule/access.h"
 #include "jit/schedule/cost.h"
@@ -20,22 +21,8 @@ struct Use {
   SmallVector<uint8_t, 8> loops;  // same_place: for each atom of `node`, the reader's atom
 };
 
-// What it takes to compute a value again where it is used.
-struct Chain {
-  bool dear = false;  // never: too much work, or no expression at all
-  uint32_t cost = 0;
-  SmallVector<NodeIndex, 4> leaves;  // buffers it reads
-};
-
-constexpr uint32_t kMaxChainCost = 10;
-constexpr uint32_t kMaxHoistedCost = 200;  // of a scalar, computed once a launch
 constexpr uint32_t kMaxMovementDepth = 12;
-constexpr size_t kMaxLeaves = 3;
 constexpr size_t kMaxSelectedParts = 4;  // operands of a concatenate that is computed by selects
-
-void add_once(auto& list, uint32_t value) {
-  if (std::find(list.begin(), list.end(), value) == list.end()) list.push_back(value);
-}
 
 class Fuser {
  public:
@@ -46,7 +33,7 @@ class Fuser {
         options_(options),
         out_(std::move(grouping)),
         wanted_(std::move(wanted)),
-        chains_(graph.nodes.size()),
+        chains_(graph_, wanted_, out_.group_of),
         depth_(graph.nodes.size(), 0) {}
 
   Grouping run() {
@@ -57,6 +44,26 @@ class Fuser {
   }
 
  private:
+  bool does(Optimization o) const { return !contains(options_.off, o); }
+  bool may_fuse(GroupKind kind) const {
+    switch (kind) {
+      case GroupKind::Map:
+        return does(Optimization::FuseMaps);
+      case GroupKind::Row:
+        return does(Optimization::FuseRows);
+      case GroupKind::Column:
+        return does(Optimization::FuseColumns);
+      case GroupKind::Full:
+        return does(Optimization::FuseFull);
+      default:
+        return true;
+    }
+  }
+  static GroupKind kind_of(ReductionClass c) {
+    return c == ReductionClass::Row      ? GroupKind::Row
+           : c == ReductionClass::Column ? GroupKind::Column
+                                         : GroupKind::Full;
+  }
   bool is_placed(NodeIndex n) const { return out_.group_of[n] != Grouping::kUnplaced; }
 
   // Nodes that library calls and opaque reshapes read from memory.
@@ -67,7 +74,7 @@ class Fuser {
         if (!reads_dense(node.op)) wanted_[n] = 1;
         for (NodeIndex operand : node.operands) wanted_[operand] = 1;
       }
-      if (node.op == Op::DotGeneral) {
+      if (takes_strides(node.op)) {
         for (NodeIndex operand : node.operands) {
           wanted_[matrix_view(graph_, algebra_, operand).base] = 1;
         }
@@ -76,7 +83,9 @@ class Fuser {
         // Its elements would need divisions: read it from memory, where it is the same buffer.
         if (node.atoms != graph_[node.operands[0]].atoms) wanted_[node.operands[0]] = 1;
       }
-      if (node.op == Op::Concatenate && node.operands.size() > kMaxSelectedParts) wanted_[n] = 1;
+      const size_t selected = does(Optimization::SelectConcatenate) ? kMaxSelectedParts : 0;
+      if (node.op == Op::Concatenate && node.operands.size() > selected) wanted_[n] = 1;
+      if (is_movement(graph_, n) && !does(Optimization::InlineMovement)) wanted_[n] = 1;
     }
     for (NodeIndex n = 0; n < graph_.nodes.size(); ++n) {
       if (graph_[n].op == Op::Input) wanted_[n] = 0;
@@ -85,45 +94,6 @@ class Fuser {
 
   // ---- recomputation ----
 
-  void find_chain(NodeIndex n) {
-    const GraphNode& node = graph_[n];
-    Chain& chain = chains_[n];
-    if (node.op == Op::Constant) return;
-    if (node.op == Op::Input || wanted_[n] || !is_pointwise(graph_, n)) {
-      chain.dear = node.op != Op::Input;
-      chain.leaves.push_back(n);
-      return;
-    }
-    chain.cost = cost_of(node.op);
-    for (NodeIndex operand : node.operands) {
-      const Chain& from = chains_[operand];
-      if (from.dear) {
-        add_leaf(chain, operand);
-        continue;
-      }
-      chain.cost += from.cost;
-      for (NodeIndex leaf : from.leaves) add_leaf(chain, leaf);
-    }
-    const uint32_t limit = node.atoms.empty() ? kMaxHoistedCost : kMaxChainCost;
-    chain.dear = chain.cost > limit || chain.leaves.size() > kMaxLeaves;
-    if (chain.dear && is_movement(graph_, n) && !is_placed(n)) {
-      // Movement is computed with its reader; what is dear is behind it.
-      chain.dear = chain.leaves.size() > 8;
-    }
-  }
-  static void add_leaf(Chain& chain, NodeIndex leaf) { add_once(chain.leaves, leaf); }
-  // Of constants, indices, small values and one large buffer at most.
-  bool reads_little(NodeIndex n) const {
-    const Chain& chain = chains_[n];
-    if (chain.dear) return false;
-    size_t large = 0;
-    for (NodeIndex leaf : chain.leaves) {
-      // What this program computes may come from the very kernel that the consumer joins.
-      if (graph_[leaf].op != Op::Input) return false;
-      large += graph_[leaf].atoms.size() >= graph_[n].atoms.size();
-    }
-    return large <= 1;
-  }
   // Whether n can be had in group g: from memory or computed again.
   bool is_available(NodeIndex n, uint32_t g) const {
     if (graph_[n].op == Op::Input || graph_[n].op == Op::Constant) return true;
@@ -240,7 +210,8 @@ class Fuser {
 
   bool has_room(uint32_t g, NodeIndex n) const {
     const Group& group = out_.groups[g];
-    const bool few = g < reads_.size() && reads_[g].size() <= options_.few_reads;
+    const bool few = does(Optimization::LargeKernels) && g < reads_.size() &&
+                     reads_[g].size() <= options_.few_reads;
     return group.cost + cost_of(graph_[n].op) <=
                (few ? options_.max_cost_of_few : options_.max_cost) &&
            group.members.size() < (few ? options_.max_members_of_few : options_.max_members);
@@ -253,6 +224,7 @@ class Fuser {
 
   bool join_pointwise(uint32_t g, NodeIndex n, std::span<const Use> uses) {
     Group& group = out_.groups[g];
+    if (!may_fuse(group.kind)) return refuse("switched off");
     if (!has_room(g, n)) return refuse("its kernel is large enough");
     const auto& atoms = graph_[n].atoms;
     SmallVector<uint8_t, 8> loops;
@@ -286,6 +258,7 @@ class Fuser {
     Group& group = out_.groups[g];
     if (!has_room(g, n)) return refuse("its kernel is large enough");
     const ReductionClass c = reduction_class(graph_, n);
+    if (!may_fuse(kind_of(c))) return refuse("switched off");
     const GraphNode& x = graph_[graph_[n].operands[0]];
     SmallVector<uint8_t, 8> loops;
     if (x.atoms.size() != group.loops.size() || !match_loops(g, x.atoms, uses, loops)) {
@@ -301,9 +274,7 @@ class Fuser {
       for (size_t i = 0; i < order.size(); ++i) order[i] = static_cast<uint8_t>(i);
       for (size_t i = 0; i < loops.size(); ++i) loops[i] = shape.operand[i];
     } else {
-      const GroupKind wanted = c == ReductionClass::Row      ? GroupKind::Row
-                               : c == ReductionClass::Column ? GroupKind::Column
-                                                             : GroupKind::Full;
+      const GroupKind wanted = kind_of(c);
       if (group.kind != wanted || group.kept != shape.kept ||
           (c == ReductionClass::Row && group.inner_begin != shape.inner_begin)) {
         return refuse("reduces other loops");
@@ -358,18 +329,18 @@ class Fuser {
 
   void visit(NodeIndex n) {
     const GraphNode& node = graph_[n];
-    if (node.op == Op::Input || (node.op == Op::Constant && !wanted_[n])) return find_chain(n);
+    if (node.op == Op::Input || (node.op == Op::Constant && !wanted_[n])) return chains_.find(n);
     if (is_movement(graph_, n) && !wanted_[n]) {
       uint32_t depth = 0;
       for (NodeIndex operand : node.operands) depth = std::max(depth, depth_[operand]);
       depth_[n] = depth + 1;
-      if (depth_[n] <= kMaxMovementDepth) return find_chain(n);
+      if (depth_[n] <= kMaxMovementDepth) return chains_.find(n);
       wanted_[n] = 1;
       depth_[n] = 0;
     }
-    find_chain(n);
+    chains_.find(n);
     const bool is_reduction = info(node.op).group == PrimitiveClass::Reduction;
-    if (!wanted_[n] && reads_little(n)) {
+    if (!wanted_[n] && does(Optimization::Recompute) && chains_.reads_little(n)) {
       depth_[n] = 1;  // computed wherever it is used, for no more than reading it would take
       return;
     }
@@ -380,7 +351,8 @@ class Fuser {
       SmallVector<uint32_t, 8> candidates;
       for (const Use& use : uses) {
         if (is_placed(use.node)) candidates.push_back(out_.group_of[use.node]);
-        if (const auto it = readers_.find(use.node); it != readers_.end()) {
+        if (const auto it = readers_.find(use.node);
+            it != readers_.end() && does(Optimization::FuseSiblings)) {
           candidates.push_back(it->second);
         }
       }
@@ -459,7 +431,7 @@ class Fuser {
   bool is_worth_computing_again(NodeIndex n, size_t readers,
                                 const std::vector<Groups>& demand) const {
     const Chain& chain = chains_[n];
-    if (chain.dear || !is_pointwise(graph_, n)) return false;
+    if (chain.dear || !is_pointwise(graph_, n) || !does(Optimization::Recompute)) return false;
     size_t read = 0, written = 0;
     bool stores_more = false;
     for (NodeIndex leaf : chain.leaves) {
@@ -483,7 +455,7 @@ class Fuser {
   const GroupOptions& options_;
   Grouping out_;
   std::vector<uint8_t> wanted_;
-  std::vector<Chain> chains_;
+  Chains chains_;
   std::vector<uint32_t> depth_;
   std::unordered_map<NodeIndex, uint32_t> readers_;  // last group that reads a value
   std::vector<SmallVector<NodeIndex, 8>> reads_;     // by group: what it reads of others

@@ -35,13 +35,18 @@ Grouping make_groups(const Graph& graph, Algebra& algebra, const GroupOptions& o
     for (NodeIndex n = 0; n < count; ++n) {
       if (!needs_buffers(graph, n)) continue;
       for (NodeIndex operand : graph[n].operands) {
-        if (graph[n].op == Op::DotGeneral) operand = matrix_view(graph, algebra, operand).base;
+        if (takes_strides(graph[n].op)) operand = matrix_view(graph, algebra, operand).base;
         wanted[operand] = 1;
       }
     }
     grouping = make_unfused(graph, std::move(grouping), wanted);
   }
-  for (Group& group : grouping.groups) {
+  grouping.off = options.off;
+  for (size_t g = 0; g < grouping.groups.size(); ++g) {
+    Group& group = grouping.groups[g];
+    if (!options.choices.empty()) {
+      group.choice = options.choices[std::min(g, options.choices.size() - 1)];
+    }
     for (NodeIndex n : group.members) {
       if (grouping.stored[n]) group.stores.push_back(n);
     }

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "core/optimizations.h"
 #include "jit/group/algebra.h"
 #include "jit/simplify/graph.h"
 
@@ -26,11 +27,20 @@ enum class GroupKind : uint8_t {
   Concatenate,  // one kernel an operand
   Gemm,
   Convolution,
+  Attention,
   Sort,
   Region,        // a scan, while or cond: a plan of its own a body
   RegionOutput,  // stored by the region
 };
 const char* name_of(GroupKind kind);
+
+// How a group's kernels are made; 0: as their cost says.
+struct KernelChoice {
+  uint8_t unroll = 0;        // vectors in flight: 1, 2 or 4
+  uint16_t vector_bits = 0;  // widest vector registers
+  int8_t grain_shift = 0;    // chunks of a launch are 2^this times as large
+  bool operator==(const KernelChoice&) const = default;
+};
 
 struct Group {
   GroupKind kind = GroupKind::Map;
@@ -40,11 +50,13 @@ struct Group {
   std::vector<NodeIndex> members;
   std::vector<NodeIndex> stores;  // members whose values are stored
   uint32_t cost = 0;              // operations, for the cap on a kernel's size
-  std::string note;               // why it was begun, for explain()
+  KernelChoice choice;
+  std::string note;  // why it was begun, for explain()
 };
 
 struct Grouping {
   static constexpr uint32_t kUnplaced = ~uint32_t{0};
+  OptimizationSet off = 0;  // for the schedules
   std::vector<Group> groups;
   std::vector<uint32_t> group_of;                 // by node; kUnplaced: inlined where it is used
   std::vector<SmallVector<uint8_t, 6>> loops_of;  // by node: the loop of each atom, in its group
@@ -61,6 +73,8 @@ struct GroupOptions {
   uint32_t few_reads = 8;
   uint32_t max_cost_of_few = 1200;
   uint32_t max_members_of_few = 320;
+  OptimizationSet off = 0;
+  std::vector<KernelChoice> choices;  // by group; the last one for all that follow
 };
 
 Grouping make_groups(const Graph& graph, Algebra& algebra, const GroupOptions& options);

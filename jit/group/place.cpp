@@ -8,8 +8,8 @@ namespace tenon::jit {
 
 const char* name_of(GroupKind kind) {
   constexpr const char* kNames[] = {
-      "map",         "row",  "column",      "full", "scan",   "scatter",      "update_slice",
-      "concatenate", "gemm", "convolution", "sort", "region", "region_output"};
+      "map",         "row",  "column",      "full",      "scan", "scatter", "update_slice",
+      "concatenate", "gemm", "convolution", "attention", "sort", "region",  "region_output"};
   return kNames[static_cast<int>(kind)];
 }
 
@@ -39,7 +39,7 @@ bool is_pointwise(const Graph& graph, NodeIndex n) {
 }
 
 bool needs_buffers(const Graph& graph, NodeIndex n) {
-  return graph[n].op == Op::DotGeneral || reads_dense(graph[n].op) ||
+  return takes_strides(graph[n].op) || reads_dense(graph[n].op) ||
          info(graph[n].op).group == PrimitiveClass::Region;
 }
 
@@ -140,6 +140,10 @@ void place_alone(const Graph& graph, Grouping& grouping, NodeIndex n) {
         break;
       case PrimitiveClass::Convolution:
         group.kind = GroupKind::Convolution;
+        own_loops();
+        break;
+      case PrimitiveClass::Attention:
+        group.kind = GroupKind::Attention;
         own_loops();
         break;
       case PrimitiveClass::Sort:

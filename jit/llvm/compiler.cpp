@@ -20,6 +20,7 @@
 
 #include "core/error.h"
 #include "core/log.h"
+#include "core/optimizations.h"
 #include "core/threads.h"
 #include "jit/cache/disk_cache.h"
 #include "jit/llvm/generator_hash.h"
@@ -265,7 +266,7 @@ std::unique_ptr<llvm::MemoryBuffer> generate(const loop::Kernel& kernel, Tier ti
 
 Ref<CompiledCode> compile_one(const loop::Kernel& kernel, Tier tier) {
   const auto begin = std::chrono::steady_clock::now();
-  const auto disk = disk_cache();
+  const auto disk = is_enabled(Optimization::KernelCache) ? disk_cache() : nullptr;
   auto code = make_ref<CompiledCode>();
   code->tier = tier;
   std::optional<std::vector<std::byte>> kept;

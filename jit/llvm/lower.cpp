@@ -14,7 +14,7 @@ using loop::Scalar;
 Lowering::Lowering(const loop::Kernel& kernel, llvm::Module& module, const std::string& symbol,
                    bool has_avx512)
     : kernel_(kernel),
-      has_avx512_(has_avx512),
+      has_avx512_(has_avx512 && (kernel.vector_bits == 0 || kernel.vector_bits >= 512)),
       module_(module),
       context_(module.getContext()),
       entry_(context_),
@@ -28,6 +28,10 @@ Lowering::Lowering(const loop::Kernel& kernel, llvm::Module& module, const std::
   function_ = llvm::Function::Create(type, llvm::Function::ExternalLinkage, symbol, module);
   function_->addFnAttr(llvm::Attribute::NoUnwind);
   function_->addFnAttr("no-frame-pointer-elim", "false");
+  if (kernel_.vector_bits != 0) {
+    function_->addFnAttr("prefer-vector-width", std::to_string(kernel_.vector_bits));
+    function_->addFnAttr("min-legal-vector-width", "0");
+  }
 }
 
 void Lowering::run() {

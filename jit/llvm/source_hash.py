@@ -1,4 +1,5 @@
-"""Writes a header that names the sources of the code generator by their hash.
+"""Writes a header that names sources by their hash: OUTPUT generator_hash.h defines
+TENON_GENERATOR_HASH.
 
 Objects on disk depend on the generator that made them; this way a change of it is a new key without
 anyone having to remember. Usage: source_hash.py OUTPUT SOURCE...
@@ -6,6 +7,7 @@ anyone having to remember. Usage: source_hash.py OUTPUT SOURCE...
 
 import hashlib
 import sys
+from pathlib import Path
 
 output, *sources = sys.argv[1:]
 digest = hashlib.sha256()
@@ -14,4 +16,5 @@ for source in sorted(sources):
         digest.update(file.read())
 with open(output, "w", encoding="ascii") as file:
     file.write("#pragma once\n")
-    file.write(f'#define TENON_GENERATOR_HASH "{digest.hexdigest()[:32]}"\n')
+    name = Path(output).stem.upper()
+    file.write(f'#define TENON_{name} "{digest.hexdigest()[:32]}"\n')

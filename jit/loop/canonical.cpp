@@ -29,6 +29,7 @@ std::vector<std::byte> canonical_form(const Kernel& kernel) {
     writer.put(static_cast<uint8_t>(buffer.access));
   }
   writer.put(kernel.ints);
+  writer.put(kernel.vector_bits);
   writer.put(static_cast<uint32_t>(kernel.scalars.size()));
   for (Scalar scalar : kernel.scalars) writer.put(static_cast<uint8_t>(scalar));
   writer.put(kernel.scratch.constant);

@@ -194,6 +194,7 @@ struct Kernel {
   std::vector<Scalar> scalars;       // types; each arrives as 64 bits: of a double for floating
                                      // types (rounded to the type), of an int64 for all others
   ScratchSize scratch;               // scratch itself is aligned to 64 bytes
+  uint16_t vector_bits = 0;          // of machine code, at most; 0: as wide as the host has them
   std::vector<Node> nodes;
   std::vector<Value> operands;
 

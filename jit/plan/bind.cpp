@@ -125,7 +125,9 @@ std::shared_ptr<const Plan::Binding> Plan::bind(const Program& program) {
   }
   {
     std::lock_guard lock(binding_mutex_);
-    if (binding_ && binding_->params == numbers) return binding_;
+    if (binding_ && binding_->params == numbers && does(Optimization::BindingCache)) {
+      return binding_;
+    }
   }
   auto binding = std::make_shared<Binding>();
   binding->params = numbers;

@@ -38,6 +38,20 @@ int64_t operations_of(const Program& program, uint32_t id) {
     const int64_t channels = type_of(program.nodes[w].type).dims()[0];
     return channels == 0 ? 0 : 2 * numel(y) * (numel(w) / channels);
   }
+  if (info(node.op).group == PrimitiveClass::Attention) {
+    // Of the products: scores of a forward pass, or of a gradient, count once, with what is asked.
+    const Type& q = type_of(program.nodes[operands[0]].type);
+    const Type& v = type_of(program.nodes[operands[2]].type);
+    const int64_t depth = q.dims()[q.rank - 1], width = v.dims()[v.rank - 1];
+    const int64_t scores = q.numel / depth * v.dims()[v.rank - 2];
+    const auto axes = program.axes_of(node);
+    const int64_t products = node.op == Op::Attention             ? depth + width
+                             : node.op == Op::AttentionNormalizer ? 0
+                             : axes[1] == 0                       ? 2 * depth + width
+                             : axes[1] == 1                       ? depth
+                                                                  : width;
+    return 2 * scores * products / (axes[0] ? 2 : 1);
+  }
   switch (info(node.op).group) {
     case PrimitiveClass::Unary:
     case PrimitiveClass::Binary:

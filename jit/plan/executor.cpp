@@ -2,22 +2,29 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
+#include <mutex>
 #include <shared_mutex>
 #include <unordered_map>
 
 #include "core/env.h"
+#include "core/fork.h"
 #include "core/log.h"
 #include "core/profile.h"
 #include "jit/plan/key.h"
 #include "jit/plan/record.h"
+#include "jit/tune/tuner.h"
+#include "jit/tune/winners.h"
 
 namespace tenon::jit {
 namespace {
 
-// Plans by key and mode. They are never dropped: programs and running threads point to them.
+// Plans by key, choices and mode. They are never dropped: programs and running threads point to
+// them.
 struct Table {
   std::shared_mutex mutex;
   std::unordered_map<Hash128, std::unique_ptr<Plan>> plans[3];
+  std::vector<std::unique_ptr<Plan>> unshared;  // with the plan cache switched off
 };
 Table& table() {
   static Table* const instance = new Table;  // outlives threads that still run at exit
@@ -44,17 +51,32 @@ std::atomic<Recompute>& current_recompute() {
 
 std::atomic<int64_t> threshold{int64_t{4} << 20};
 
+// Choices forced upon all plans, and how often they changed.
+struct Forced {
+  std::mutex mutex;
+  std::optional<Choices> choices;
+  std::atomic<uint32_t> version{0};
+};
+Forced& forced() {
+  static Forced value;
+  return value;
+}
+
 // The plan of a program that comes again, as long as what enters its key is what it was.
 struct Prepared {
   Mode mode;
+  OptimizationSet off = disabled_optimizations();
+  uint32_t forced_version = forced().version;
   Recompute level = recompute();
   int64_t threshold = recompute_threshold();
+  bool tuned;  // or not to be
   Plan* plan;
   std::vector<TypeId> input_types;
   std::vector<std::pair<uint32_t, uint32_t>> keyed;  // parts of the attributes: offset, count
   std::vector<int64_t> words;                        // their values, in order
 
-  Prepared(const Program& program, Mode mode, Plan& plan) : mode(mode), plan(&plan) {
+  Prepared(const Program& program, Mode mode, Plan& plan, bool tuned)
+      : mode(mode), tuned(tuned), plan(&plan) {
     for (const Buffer& input : program.inputs) input_types.push_back(input.type);
     for (const ProgramNode& node : program.nodes) {
       if (node.sizes_count == 0 || !is_keyed_by_sizes(node.op)) continue;
@@ -65,7 +87,9 @@ struct Prepared {
   }
 
   bool serves(const Program& program, Mode wanted) const {
-    if (wanted != mode || level != recompute() || threshold != recompute_threshold()) return false;
+    if (wanted != mode || off != disabled_optimizations()) return false;
+    if (forced_version != forced().version.load(std::memory_order_relaxed)) return false;
+    if (level != recompute() || threshold != recompute_threshold()) return false;
     for (size_t i = 0; i < input_types.size(); ++i) {
       if (program.inputs[i].type != input_types[i]) return false;
     }
@@ -82,11 +106,15 @@ struct Prepared {
 class JitExecutor final : public Executor {
  public:
   std::vector<Buffer> run(Program& program) override {
+    const BusySection busy;
     count_program();
     const auto* prepared = static_cast<const Prepared*>(program.prepared.get());
     const Mode how = mode();
-    if (!prepared || !prepared->serves(program, how)) {
-      auto made = std::make_shared<Prepared>(program, how, plan_for(program));
+    const bool tunes = how == Mode::Fused && tuning_seconds() > 0;
+    if (!prepared || !prepared->serves(program, how) || (tunes && !prepared->tuned) ||
+        !is_enabled(Optimization::PlanCache)) {
+      if (tunes) tune(program);
+      auto made = std::make_shared<Prepared>(program, how, plan_for(program), tunes);
       prepared = made.get();
       program.prepared = std::move(made);
     }
@@ -103,28 +131,55 @@ Recompute recompute() { return current_recompute(); }
 void set_recompute_threshold(int64_t bytes) { threshold = bytes; }
 int64_t recompute_threshold() { return threshold; }
 
-Plan& plan_for(const Program& program) { return plan_for(program, recompute()); }
+Plan& plan_for(const Program& program) {
+  const BusySection busy;
+  Choices choices;
+  choices.off = disabled_optimizations();
+  if (forced().version > 0) {
+    std::unique_lock lock(forced().mutex);
+    if (forced().choices) {
+      Choices all = *forced().choices;
+      all.off |= choices.off;
+      lock.unlock();  // regions ask for the plans of their bodies
+      return plan_with(program, all, recompute());
+    }
+  }
+  if (mode() == Mode::Fused && is_enabled(Optimization::TunedPlans)) {
+    if (auto winner = find_winner(program)) choices = std::move(winner->choices);
+  }
+  return plan_with(program, choices, recompute());
+}
 
-Plan& plan_for(const Program& program, Recompute level) {
+void force_choices(std::optional<Choices> choices) {
+  const std::lock_guard lock(forced().mutex);
+  forced().choices = std::move(choices);
+  ++forced().version;
+}
+
+Plan& plan_with(const Program& program, const Choices& choices, Recompute level) {
+  const BusySection busy;
   const Mode how = mode();
   Hash128 key = key_of(program);
+  if (const Hash128 chosen = hash_of(choices); chosen != Hash128{}) key = combine(key, chosen);
   key.low += static_cast<uint64_t>(level) | static_cast<uint64_t>(recompute_threshold()) << 8;
   Table& t = table();
   auto& plans = t.plans[static_cast<int>(how)];
-  {
+  const bool is_shared = !contains(choices.off, Optimization::PlanCache);
+  if (is_shared) {
     std::shared_lock lock(t.mutex);
     if (const auto it = plans.find(key); it != plans.end()) return *it->second;
   }
   std::unique_ptr<Plan> plan;
   {
     ProfileSpan span(ProfileEvent::Kind::Plan, "make a plan");
-    plan = std::make_unique<Plan>(program, how, level);
+    plan = std::make_unique<Plan>(program, how, choices, level);
   }
   count_plan();
   log(Category::Plan, "plan {}: {} nodes, {} kernels, {} of {} outputs may take an input's memory",
       to_hex(key), program.nodes.size(), plan->kernel_count(), plan->reuse_count(),
       program.outputs.size());
   std::unique_lock lock(t.mutex);
+  if (!is_shared) return *t.unshared.emplace_back(std::move(plan));
   return *plans.try_emplace(key, std::move(plan)).first->second;
 }
 

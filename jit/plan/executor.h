@@ -14,7 +14,11 @@ void install();
 
 // The plan of a program, made if it is not known; lives as long as the process.
 Plan& plan_for(const Program& program);
-Plan& plan_for(const Program& program, Recompute level);
+// The same with given choices, in the present mode.
+Plan& plan_with(const Program& program, const Choices& choices, Recompute level);
+
+// Makes all plans with these choices (tests), whatever was tuned; nullopt: as ever.
+void force_choices(std::optional<Choices> choices);
 
 // What would run for a program: its graph, groups, kernels and buffers.
 std::string explain(const Program& program);

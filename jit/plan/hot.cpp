@@ -5,10 +5,13 @@
 #include <condition_variable>
 #include <deque>
 #include <mutex>
+#include <new>
 #include <thread>
 
 #include "core/error.h"
+#include "core/fork.h"
 #include "core/log.h"
+#include "core/optimizations.h"
 #include "core/profile.h"
 #include "core/threads.h"
 #include "jit/plan/record.h"
@@ -16,11 +19,14 @@
 namespace tenon::jit {
 namespace {
 
-// About 30 ms of running, several times what the better compiler takes for a kernel.
-constexpr int64_t kHotWork = 1'000'000'000;
+// Of running, in nanoseconds: a few times what the better compiler takes for a kernel.
+constexpr int64_t kHotTime = 20'000'000;
+// Operations below which asking the clock would cost more than a hundredth of the run.
+constexpr int64_t kSmallRun = 1 << 17;
+constexpr int64_t kOperationsANanosecond = 32;
 
-// One thread that compiles a kernel at a time. It is quiet across a fork: the forking thread holds
-// `compiling`, and the child, which has no such thread, never asks for one.
+// One thread that compiles a kernel at a time, busy for whoever forks. The child has no such
+// thread, and never asks for one.
 class HotCompiler {
  public:
   static HotCompiler& instance() {
@@ -32,8 +38,7 @@ class HotCompiler {
     std::lock_guard lock(mutex_);
     if (stopped_) return;
     if (!thread_.joinable()) {
-      pthread_atfork([] { instance().compiling_.lock(); }, [] { instance().compiling_.unlock(); },
-                     [] { instance().compiling_.unlock(); });
+      pthread_atfork(nullptr, nullptr, [] { instance().forget_thread(); });
       thread_ = std::thread([this] { work(); });
     }
     queue_.push_back(kernel);
@@ -52,15 +57,21 @@ class HotCompiler {
       queue_.clear();
       wake_.notify_one();
     }
-    if (!thread_.joinable()) return;
-    if (in_forked_child()) {
-      thread_.detach();
-    } else {
-      thread_.join();
-    }
+    if (thread_.joinable()) thread_.join();
   }
 
  private:
+  // In a forked child, where these are as the thread that isn't there left them.
+  void forget_thread() {
+    new (&mutex_) std::mutex;
+    new (&wake_) std::condition_variable;
+    new (&idle_) std::condition_variable;
+    new (&queue_) std::deque<CompiledKernel*>;
+    new (&thread_) std::thread;
+    busy_ = false;
+    stopped_ = true;
+  }
+
   void work() {
     std::unique_lock lock(mutex_);
     while (true) {
@@ -70,8 +81,8 @@ class HotCompiler {
       queue_.pop_front();
       busy_ = true;
       lock.unlock();
-      {
-        std::lock_guard quiet(compiling_);
+      if (kernel->tier.load(std::memory_order_relaxed) != llvm_jit::Tier::Hot) {
+        const BusySection busy;
         compile(*kernel);
       }
       lock.lock();
@@ -85,6 +96,7 @@ class HotCompiler {
     ProfileSpan span(ProfileEvent::Kind::Compile, code->name.c_str());
     try {
       auto compiled = llvm_jit::compile({&code, 1}, llvm_jit::Tier::Hot);
+      kernel.tier.store(llvm_jit::Tier::Hot, std::memory_order_relaxed);
       kernel.machine_code.push_back(compiled[0]);  // the old code stays: somebody may be in it
       kernel.function.store(compiled[0]->function, std::memory_order_release);
       log(Category::Kernels, "{} compiled again in {:.1f} ms", code->name,
@@ -94,7 +106,7 @@ class HotCompiler {
     }
   }
 
-  std::mutex mutex_, compiling_;
+  std::mutex mutex_;
   std::condition_variable wake_, idle_;
   std::deque<CompiledKernel*> queue_;
   std::thread thread_;
@@ -103,12 +115,29 @@ class HotCompiler {
 
 }  // namespace
 
-void note_work(CompiledKernel& kernel, int64_t operations) {
-  const int64_t before = kernel.work.fetch_add(operations, std::memory_order_relaxed);
-  if (before >= kHotWork || before + operations < kHotWork) return;
-  if (kernel.machine_code.empty() || in_forked_child()) return;
-  if (kernel.machine_code.front()->tier == llvm_jit::Tier::Hot) return;
-  HotCompiler::instance().add(&kernel);
+RunClock::RunClock(CompiledKernel& kernel, int64_t operations) : kernel_(kernel) {
+  counts_ = kernel.nanoseconds.load(std::memory_order_relaxed) < kHotTime;
+  if (!counts_) return;
+  if (operations < kSmallRun) {
+    estimate_ = operations / kOperationsANanosecond;
+  } else {
+    begin_ = event_clock();
+  }
+}
+
+RunClock::~RunClock() {
+  if (!counts_) return;
+  const int64_t time = begin_ == 0 ? estimate_ : event_clock() - begin_;
+  const int64_t before = kernel_.nanoseconds.fetch_add(time, std::memory_order_relaxed);
+  if (before >= kHotTime || before + time < kHotTime) return;
+  if (!kernel_.function.load(std::memory_order_acquire) || in_forked_child()) return;
+  if (!is_enabled(Optimization::HotTier)) return;
+  if (kernel_.tier.load(std::memory_order_relaxed) == llvm_jit::Tier::Hot) return;
+  try {
+    HotCompiler::instance().add(&kernel_);
+  } catch (const std::exception& error) {  // no thread to be had
+    warn("{} keeps its quickly compiled code: {}", kernel_.code.name, error.what());
+  }
 }
 
 void wait_for_hot_kernels() { HotCompiler::instance().wait(); }

@@ -4,6 +4,7 @@
 #include <unordered_map>
 
 #include "core/error.h"
+#include "core/optimizations.h"
 #include "core/profile.h"
 #include "jit/plan/record.h"
 
@@ -13,6 +14,7 @@ namespace {
 struct Table {
   std::mutex mutex;
   std::unordered_map<Hash128, std::unique_ptr<CompiledKernel>> kernels;
+  uint64_t unshared = 0;
 };
 Table& table() {
   static Table* const instance = new Table;  // compiled code may run until the very end
@@ -21,7 +23,8 @@ Table& table() {
 
 }  // namespace
 
-std::vector<CompiledKernel*> intern_kernels(std::vector<loop::Kernel> kernels, bool compile) {
+std::vector<CompiledKernel*> intern_kernels(std::vector<loop::Kernel> kernels, bool compile,
+                                            llvm_jit::Tier tier) {
   std::vector<CompiledKernel*> result;
   std::vector<CompiledKernel*> fresh;
   Table& t = table();
@@ -30,6 +33,8 @@ std::vector<CompiledKernel*> intern_kernels(std::vector<loop::Kernel> kernels, b
     const std::vector<std::byte> form = loop::canonical_form(kernel);
     Hash128 hash = hash128(form);
     hash.high ^= compile ? 0 : 1;  // kernels for the interpreter are apart
+    hash.high ^= tier == llvm_jit::Tier::Hot ? 2 : 0;
+    if (!is_enabled(Optimization::ShareKernels)) hash = combine(hash, {++t.unshared, 0});
     auto& slot = t.kernels[hash];
     if (!slot) {
       const std::string wrong = loop::verify(kernel);
@@ -49,13 +54,14 @@ std::vector<CompiledKernel*> intern_kernels(std::vector<loop::Kernel> kernels, b
     std::vector<Ref<llvm_jit::CompiledCode>> machine_code;
     ProfileSpan span(ProfileEvent::Kind::Compile, "compile kernels");
     try {
-      machine_code = llvm_jit::compile(codes);
+      machine_code = llvm_jit::compile(codes, tier);
     } catch (...) {
       for (const CompiledKernel* kernel : fresh) t.kernels.erase(kernel->hash);
       throw;
     }
     for (size_t i = 0; i < fresh.size(); ++i) {
       ++(machine_code[i]->from_disk ? from_disk : compiled);
+      fresh[i]->tier.store(machine_code[i]->tier, std::memory_order_relaxed);
       fresh[i]->function.store(machine_code[i]->function, std::memory_order_release);
       fresh[i]->machine_code.push_back(std::move(machine_code[i]));
     }

@@ -14,9 +14,10 @@ namespace tenon::jit {
 struct CompiledKernel {
   loop::Kernel code;
   Hash128 hash;
-  std::atomic<loop::KernelFunction> function{nullptr};    // none: interpreted
-  std::vector<Ref<llvm_jit::CompiledCode>> machine_code;  // keeps what `function` may still run
-  std::atomic<int64_t> work{0};  // operations times elements so far, see hot.h
+  std::atomic<loop::KernelFunction> function{nullptr};      // none: interpreted
+  std::vector<Ref<llvm_jit::CompiledCode>> machine_code;    // keeps what `function` may still run
+  std::atomic<llvm_jit::Tier> tier{llvm_jit::Tier::Quick};  // of `function`
+  std::atomic<int64_t> nanoseconds{0};                      // that it has run so far, see hot.h
 
   void run(void* const* buffers, const int64_t* ints, const uint64_t* scalars, void* scratch,
            int64_t begin, int64_t end, loop::ErrorSlot* error) const {
@@ -31,6 +32,8 @@ struct CompiledKernel {
 
 // Takes kernels into the table; those not met before are compiled, all at once. The results live as
 // long as the process. With `compile` false the kernels will be interpreted.
-std::vector<CompiledKernel*> intern_kernels(std::vector<loop::Kernel> kernels, bool compile);
+// Those wanted in the hot tier at once are apart from those that may become hot.
+std::vector<CompiledKernel*> intern_kernels(std::vector<loop::Kernel> kernels, bool compile,
+                                            llvm_jit::Tier tier = llvm_jit::Tier::Quick);
 
 }  // namespace tenon::jit

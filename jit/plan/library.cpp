@@ -157,7 +157,8 @@ void place(DType dtype, Orientation recorded, const void* data, DimList& batch, 
 
 }  // namespace
 
-void multiply(DType dtype, const MatrixOperand& a, const MatrixOperand& b, void* result) {
+void multiply(DType dtype, const MatrixOperand& a, const MatrixOperand& b, void* result,
+              Ref<Storage>* kept_b) {
   DimList batch_a, batch_b, contract_a, contract_b;
   for (size_t i = 0; i < a.batch.size(); ++i) {
     if (a.extents[a.batch[i]] == 1) continue;
@@ -218,6 +219,7 @@ void multiply(DType dtype, const MatrixOperand& a, const MatrixOperand& b, void*
   args.b = data_b;
   args.c = result;
   args.batch = count;
+  args.kept_b = kept_b;
   SmallVector<int64_t, 64> offsets_a, offsets_b;
   if (batch_a.size() == 1) {
     args.stride_a = batch_a[0].stride;
@@ -265,6 +267,13 @@ void convolve(const Type& a, const Type& b, const Type& result, int64_t role,
   }
   kernels::convolve(static_cast<kernels::ConvolutionRole>(role), result.dtype, shape, data_a,
                     data_b, data_result);
+}
+
+Ref<Storage> dense_copy(DType dtype, const void* data, std::span<const int64_t> extents,
+                        std::span<const int64_t> strides) {
+  DimList dims, none_rows, none_columns;
+  for (size_t i = 0; i < extents.size(); ++i) dims.push_back({extents[i], strides[i]});
+  return packed(dtype, data, dims, none_rows, none_columns);
 }
 
 void sort_along(DType dtype, const void* values, int64_t* result, std::span<const int64_t> dims,

@@ -6,6 +6,7 @@
 
 #include "core/dtype.h"
 #include "core/small_vector.h"
+#include "core/storage.h"
 #include "jit/simplify/graph.h"
 
 namespace tenon::jit {
@@ -20,14 +21,19 @@ struct MatrixOperand {
 
 // result[batch, free of a, free of b], dense, from any strides: operands whose strides the library
 // can't take are packed first, and those that lie otherwise than recorded where it matters to the
-// result's bits.
-void multiply(DType dtype, const MatrixOperand& a, const MatrixOperand& b, void* result);
+// result's bits. kept_b: see kernels::GemmArgs.
+void multiply(DType dtype, const MatrixOperand& a, const MatrixOperand& b, void* result,
+              Ref<Storage>* kept_b = nullptr);
 
 // The tensor of that role (0 input, 1 weight, 2 output; sizes as the primitive's) from the two
 // others, all dense.
 void convolve(const Type& a, const Type& b, const Type& result, int64_t role,
               std::span<const int64_t> sizes, const void* data_a, const void* data_b,
               void* data_result);
+
+// A dense copy of a strided operand, its dimensions in the order given.
+Ref<Storage> dense_copy(DType dtype, const void* data, std::span<const int64_t> extents,
+                        std::span<const int64_t> strides);
 
 // argsort of a dense tensor along any axis.
 void sort_along(DType dtype, const void* values, int64_t* result, std::span<const int64_t> dims,

@@ -31,7 +31,7 @@ void Plan::lower_peak(const Program& program, const GroupOptions& options) {
 // The plan of the same program that computes everything again, if that takes less memory.
 Plan* Plan::leaner(const Program& program) {
   if (mode_ != Mode::Fused || level_ == Recompute::All || level_ == Recompute::None) return nullptr;
-  Plan& plan = plan_for(program, Recompute::All);
+  Plan& plan = plan_with(program, choices_, Recompute::All);
   if (plan.mode_ != mode_) return nullptr;  // switched meanwhile
   return plan.bind(program)->slab_bytes < bind(program)->slab_bytes ? &plan : nullptr;
 }

@@ -12,13 +12,19 @@
 
 namespace tenon::jit {
 
-Plan::Plan(const Program& program, Mode mode, Recompute level)
-    : mode_(mode), level_(level), graph_(make_graph(program)) {
-  simplify(graph_);
+Plan::Plan(const Program& program, Mode mode, Choices choices, Recompute level)
+    : mode_(mode), choices_(std::move(choices)), level_(level), graph_(make_graph(program)) {
+  simplify(graph_, choices_.off);
   GroupOptions options;
   options.fuse = mode == Mode::Fused;
+  options.off = choices_.off;
+  options.choices = choices_.kernels;
+  for (uint32_t* cap : {&options.max_cost, &options.max_members, &options.max_cost_of_few,
+                        &options.max_members_of_few}) {
+    *cap = *cap * choices_.kernel_size / 100;
+  }
   grouping_ = make_groups(graph_, algebra_, options);
-  if (mode == Mode::Fused) lower_peak(program, options);
+  if (mode == Mode::Fused && does(Optimization::Rematerialize)) lower_peak(program, options);
   if (log_enabled(Category::Passes)) {
     log(Category::Passes, "graph\n{}groups\n{}", print(graph_), print(graph_, grouping_));
   }
@@ -102,6 +108,52 @@ void Plan::add_convolution(uint32_t group) {
   stores_.emplace_back();
 }
 
+// Nodes that read the same are one step: a forward pass with its normalizer, gradients with each
+// other.
+void Plan::add_attention(uint32_t group, std::vector<uint8_t>& is_done) {
+  constexpr uint32_t kScale = 3;
+  const NodeIndex n = grouping_.groups[group].stores[0];
+  const GraphNode& node = graph_[n];
+  AttentionStep step{};
+  step.is_gradient = node.op == Op::AttentionGradient;
+  step.is_causal = node.axes[0] != 0;
+  step.dtype = graph_[node.operands[0]].dtype;
+  for (uint32_t k = 0; k < node.operands.size(); ++k) {
+    const GraphNode& operand = graph_[node.operands[k]];
+    if (k == kScale) continue;
+    const bool is_normalizer = step.is_gradient && k == 5;
+    const int rank = operand.rank() - (is_normalizer ? 1 : 2);
+    step.operands.push_back(
+        {strided(node.operands[k]), operand.starts[rank], operand.starts[rank + 1]});
+    step.has_bool_mask = operand.dtype == DType::Bool;
+  }
+  const GraphNode& scale = graph_[node.operands[kScale]];
+  const bool is_constant = scale.op == Op::Constant;
+  step.scale_source = is_constant ? scale.source : kNone;
+  step.scale_buffer = is_constant ? kNone : buffer_of(node.operands[kScale], false);
+  Step entry{std::move(step), step.is_gradient ? "attention_gradient" : "attention", {}, group};
+  auto& results = std::get<AttentionStep>(entry.what).results;
+  for (uint32_t g = group; g < grouping_.groups.size(); ++g) {
+    if (grouping_.groups[g].kind != GroupKind::Attention || grouping_.groups[g].stores.empty()) {
+      continue;
+    }
+    const NodeIndex other = grouping_.groups[g].stores[0];
+    const GraphNode& sibling = graph_[other];
+    const bool reads_same = sibling.operands == node.operands && sibling.axes[0] == node.axes[0] &&
+                            (sibling.op == Op::AttentionGradient) == step.is_gradient;
+    if (is_done[g] || (g != group && (mode_ != Mode::Fused || !reads_same))) continue;
+    const size_t which = step.is_gradient ? static_cast<size_t>(sibling.axes[1])
+                                          : sibling.op == Op::AttentionNormalizer;
+    if (results[which] != kNone) continue;
+    results[which] = buffer_of(other, false);
+    entry.sources.push_back(sibling.source);
+    is_done[g] = 1;
+  }
+  steps_.push_back(std::move(entry));
+  loads_.emplace_back();
+  stores_.emplace_back();
+}
+
 void Plan::add_sort(uint32_t group) {
   const NodeIndex n = grouping_.groups[group].stores[0];
   const GraphNode& node = graph_[n];
@@ -145,11 +197,42 @@ void Plan::add_region(const Program& program, uint32_t group) {
   stores_.emplace_back();
 }
 
+KernelStep Plan::kernel_step(const KernelCode& code) {
+  KernelStep step{};
+  for (const BufferUse& use : code.buffers) {
+    step.buffers.push_back(buffer_of(use.node, use.partial));
+  }
+  step.ints = code.ints;
+  step.scalars = code.scalars;
+  for (NodeIndex site : code.sites) step.sites.push_back(graph_[site].source);
+  step.range = code.range;
+  step.work = code.work;
+  step.divide_range = code.divide_range;
+  step.cost = std::max(code.cost, 1u);
+  step.unit_elements = code.unit_elements;
+  return step;
+}
+
+void Plan::add_narrow(KernelCode& code, KernelStep& step) {
+  KernelCode& narrow = *code.narrow;
+  narrow.kernel.name = code.kernel.name + "_narrow";
+  step.narrow = std::make_shared<NarrowStep>();
+  step.narrow->step = kernel_step(narrow);
+  step.narrow->step.grain_shift = step.grain_shift;
+  step.narrow->extent = code.narrow_extent;
+  step.narrow->along = code.narrow_along;
+  step.narrow->code = std::move(narrow.kernel);
+  // Either may run: what is done in place must be right for both.
+  code.loads.insert(code.loads.end(), narrow.loads.begin(), narrow.loads.end());
+  code.stores.insert(code.stores.end(), narrow.stores.begin(), narrow.stores.end());
+}
+
 void Plan::make_steps(const Program& program) {
   buffer_ids_.assign(2 * graph_.nodes.size(), kNone);
   Placement placement{graph_, grouping_};
   std::vector<loop::Kernel> kernels;
   std::vector<size_t> kernel_steps;
+  std::vector<uint8_t> attention_done(grouping_.groups.size(), 0);
   for (uint32_t g = 0; g < grouping_.groups.size(); ++g) {
     const Group& group = grouping_.groups[g];
     if (group.stores.empty()) continue;
@@ -161,6 +244,10 @@ void Plan::make_steps(const Program& program) {
       add_convolution(g);
       continue;
     }
+    if (group.kind == GroupKind::Attention) {
+      if (!attention_done[g]) add_attention(g, attention_done);
+      continue;
+    }
     if (group.kind == GroupKind::Sort) {
       add_sort(g);
       continue;
@@ -168,18 +255,8 @@ void Plan::make_steps(const Program& program) {
     if (group.kind == GroupKind::Region) add_region(program, g);
     if (group.kind == GroupKind::Region || group.kind == GroupKind::RegionOutput) continue;
     for (KernelCode& code : schedule(placement, algebra_, g)) {
-      KernelStep step{};
-      for (const BufferUse& use : code.buffers) {
-        step.buffers.push_back(buffer_of(use.node, use.partial));
-      }
-      step.ints = code.ints;
-      step.scalars = code.scalars;
-      for (NodeIndex site : code.sites) step.sites.push_back(graph_[site].source);
-      step.range = code.range;
-      step.work = code.work;
-      step.divide_range = code.divide_range;
-      step.cost = std::max(code.cost, 1u);
-      step.unit_elements = code.unit_elements;
+      KernelStep step = kernel_step(code);
+      step.grain_shift = group.choice.grain_shift;
       if (code.initialises && code.buffers.size() == 2 && code.loads.size() > 0 &&
           code.stores.size() > 0) {
         // A plain copy, if nothing is computed on the way.
@@ -201,6 +278,11 @@ void Plan::make_steps(const Program& program) {
       }
       if (group.members.size() > 4) entry.name += fmt::format("_{}", group.members.size());
       code.kernel.name = entry.name;
+      code.kernel.vector_bits = group.choice.vector_bits;
+      if (code.narrow) {
+        code.narrow->kernel.vector_bits = group.choice.vector_bits;
+        add_narrow(code, std::get<KernelStep>(entry.what));
+      }
       kernel_steps.push_back(steps_.size());
       kernels.push_back(std::move(code.kernel));
       steps_.push_back(std::move(entry));
@@ -213,7 +295,9 @@ void Plan::make_steps(const Program& program) {
       log(Category::Kernels, "{}\n{}", kernel.name, loop::print(kernel));
     }
   }
-  const auto interned = intern_kernels(std::move(kernels), mode_ != Mode::Interpret);
+  const bool quick = does(Optimization::QuickTier) && !choices_.hot;
+  const auto interned = intern_kernels(std::move(kernels), mode_ != Mode::Interpret,
+                                       quick ? llvm_jit::Tier::Quick : llvm_jit::Tier::Hot);
   for (size_t i = 0; i < interned.size(); ++i) {
     std::get<KernelStep>(steps_[kernel_steps[i]].what).kernel = interned[i];
   }
@@ -234,8 +318,15 @@ void Plan::find_lifetimes() {
     for_each_buffer(steps_[s], [&](uint32_t buffer, bool) { touch(buffer, s); });
     if (steps_[s].can_fail) last_fallible_ = static_cast<uint32_t>(s);
   }
-  find_reuse();
-  share_copies();
+  if (does(Optimization::Donation)) find_reuse();
+  if (does(Optimization::UpdateInPlace)) share_copies();
+  if (!does(Optimization::SlabReuse)) {
+    for (PlanBuffer& buffer : buffers_) {
+      if (buffer.first == kNone || buffer.input != kNone || buffer.output != kNone) continue;
+      buffer.first = 0;
+      buffer.last = static_cast<uint32_t>(steps_.size());
+    }
+  }
 }
 
 uint32_t Plan::memory_of(uint32_t buffer) const {
@@ -306,6 +397,15 @@ size_t Plan::kernel_count() const {
   return count;
 }
 
+std::vector<const CompiledKernel*> Plan::kernels() const {
+  std::vector<const CompiledKernel*> result;
+  for (const Step& step : steps_) {
+    const auto* kernel = std::get_if<KernelStep>(&step.what);
+    result.push_back(kernel ? kernel->kernel : nullptr);
+  }
+  return result;
+}
+
 size_t Plan::reuse_count() const {
   size_t count = 0;
   for (const PlanBuffer& buffer : buffers_) count += buffer.may_reuse != kNone;
@@ -339,6 +439,14 @@ std::string Plan::explain() const {
     } else if (const auto* convolution = std::get_if<ConvolutionStep>(&step.what)) {
       text += fmt::format("{} b{} b{} -> b{}\n", step.name, convolution->a, convolution->b,
                           convolution->result);
+    } else if (const auto* attention = std::get_if<AttentionStep>(&step.what)) {
+      text += step.name;
+      for (const auto& operand : attention->operands) {
+        text += fmt::format(" b{}", operand.view.buffer);
+      }
+      text += " ->";
+      for (uint32_t b : attention->results) text += b == kNone ? " -" : fmt::format(" b{}", b);
+      text += "\n";
     } else if (const auto* sort = std::get_if<SortStep>(&step.what)) {
       text += fmt::format("{} b{} -> b{}\n", step.name, sort->values, sort->result);
     } else {

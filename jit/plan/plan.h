@@ -7,6 +7,7 @@
 // everything that can fail on data has run.
 #pragma once
 
+#include <array>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -16,6 +17,7 @@
 #include "jit/plan/counters.h"
 #include "jit/plan/kernel_table.h"
 #include "jit/schedule/schedule.h"
+#include "jit/tune/choices.h"
 
 namespace tenon::jit {
 
@@ -35,6 +37,8 @@ struct PlanBuffer {
   uint32_t shares = kNone;     // lies in that buffer's memory: an update in place
 };
 
+struct NarrowStep;
+
 struct KernelStep {
   CompiledKernel* kernel;
   std::vector<uint32_t> buffers;  // positions in Plan::buffers
@@ -44,8 +48,18 @@ struct KernelStep {
   PolyId range, work;
   int64_t divide_range;
   uint32_t cost;
+  int8_t grain_shift;
   bool unit_elements;
   uint32_t copy_from = kNone, copy_to = kNone;  // does nothing when these are the same memory
+  std::shared_ptr<NarrowStep> narrow;           // see KernelCode::narrow
+};
+
+// The variant of a kernel for short loops, compiled when first bound to such extents.
+struct NarrowStep {
+  KernelStep step;
+  PolyId extent, along;
+  loop::Kernel code;
+  std::once_flag compiled;
 };
 
 // An operand of a library call as a strided view of a buffer.
@@ -66,6 +80,18 @@ struct ConvolutionStep {
   uint32_t a, b, result;
   uint32_t source;  // program node, for its extents and sizes
 };
+// Attention or its gradients: what of them is asked for, computed together.
+struct AttentionStep {
+  struct Operand {
+    StridedOperand view;
+    uint8_t rows = 0, columns = 0;  // its atoms before rows, and before columns
+  };
+  std::vector<Operand> operands;        // as the primitive's, without the scale
+  uint32_t scale_source, scale_buffer;  // a constant's program node, or where it lies
+  std::array<uint32_t, 3> results{kNone, kNone, kNone};  // attention, normalizer; or by operand
+  DType dtype;
+  bool is_gradient, is_causal, has_bool_mask;
+};
 struct SortStep {
   uint32_t values, result;
   DType dtype;
@@ -84,7 +110,7 @@ struct RegionStep {
 };
 
 struct Step {
-  std::variant<KernelStep, GemmStep, ConvolutionStep, SortStep, RegionStep> what;
+  std::variant<KernelStep, GemmStep, ConvolutionStep, AttentionStep, SortStep, RegionStep> what;
   std::string name;
   std::vector<uint32_t> sources;  // program nodes it computes
   uint32_t group = 0;
@@ -104,6 +130,12 @@ void for_each_buffer(const Step& step, Visit visit) {
     visit(convolution->a, false);
     visit(convolution->b, false);
     visit(convolution->result, true);
+  } else if (const auto* attention = std::get_if<AttentionStep>(&step.what)) {
+    for (const auto& operand : attention->operands) visit(operand.view.buffer, false);
+    if (attention->scale_buffer != kNone) visit(attention->scale_buffer, false);
+    for (uint32_t buffer : attention->results) {
+      if (buffer != kNone) visit(buffer, true);
+    }
   } else if (const auto* sort = std::get_if<SortStep>(&step.what)) {
     visit(sort->values, false);
     visit(sort->result, true);
@@ -118,12 +150,15 @@ void for_each_buffer(const Step& step, Visit visit) {
 
 class Plan {
  public:
-  Plan(const Program& program, Mode mode, Recompute level);
+  Plan(const Program& program, Mode mode, Choices choices, Recompute level);
   // Where memory is short, by a plan that computes more again.
   std::vector<Buffer> run(Program& program);
   std::string explain() const;
   std::vector<StepInfo> describe(const Program& program);  // see jit/plan/describe.h
   size_t kernel_count() const;
+  std::vector<const CompiledKernel*> kernels() const;  // by step; none for a library call
+  uint32_t group_of(size_t step) const { return steps_[step].group; }
+  size_t group_count() const { return grouping_.groups.size(); }
   size_t reuse_count() const;  // outputs that may take an input's memory
   const Graph& graph() const { return graph_; }
   const Grouping& grouping() const { return grouping_; }
@@ -142,8 +177,13 @@ class Plan {
   bool fits(const Program& program);
   void say_needs(const Program& program, Error& error);
   void make_steps(const Program& program);
+  KernelStep kernel_step(const KernelCode& code);
+  void add_narrow(KernelCode& code, KernelStep& step);
+  // The step as it runs for these extents.
+  const KernelStep& variant_of(const KernelStep& step, const Binding& binding) const;
   void add_gemm(uint32_t group);
   void add_convolution(uint32_t group);
+  void add_attention(uint32_t group, std::vector<uint8_t>& is_done);
   void add_sort(uint32_t group);
   void add_region(const Program& program, uint32_t group);
   uint32_t buffer_of(NodeIndex n, bool partial);
@@ -160,6 +200,7 @@ class Plan {
   void run_kernel(const KernelStep& step, const Step& info, Running& running);
   void run_gemm(const GemmStep& step, Running& running);
   void run_convolution(const ConvolutionStep& step, Running& running);
+  void run_attention(const AttentionStep& step, Running& running);
   void run_sort(const SortStep& step, Running& running);
   void run_region(const RegionStep& step, Running& running);
   void run_step(const Step& step, Running& running);
@@ -169,7 +210,10 @@ class Plan {
     uint32_t buffer;
   };
 
+  bool does(Optimization o) const { return !contains(choices_.off, o); }
+
   Mode mode_;
+  Choices choices_;
   Recompute level_;
   Graph graph_;
   Algebra algebra_;

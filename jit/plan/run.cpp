@@ -1,5 +1,6 @@
 // Running plans: launches, library calls, errors.
 #include <atomic>
+#include <cmath>
 #include <memory>
 
 #include "core/allocator.h"
@@ -59,8 +60,20 @@ void Plan::fail_at(const KernelStep& step, const Running& running) const {
                   node.origin);
 }
 
-void Plan::run_kernel(const KernelStep& step, const Step& info, Running& running) {
+const KernelStep& Plan::variant_of(const KernelStep& step, const Binding& binding) const {
+  NarrowStep* const narrow = step.narrow.get();
+  if (!narrow || binding[narrow->extent] > kNarrow || binding[narrow->along] < loop::kLanes) {
+    return step;
+  }
+  std::call_once(narrow->compiled, [&] {
+    narrow->step.kernel = intern_kernels({narrow->code}, mode_ != Mode::Interpret)[0];
+  });
+  return narrow->step;
+}
+
+void Plan::run_kernel(const KernelStep& standard, const Step& info, Running& running) {
   const Binding& binding = *running.binding;
+  const KernelStep& step = variant_of(standard, binding);
   int64_t range = binding[step.range];
   if (step.divide_range != 1) range = (range + step.divide_range - 1) / step.divide_range;
   if (range == 0) return;
@@ -81,12 +94,12 @@ void Plan::run_kernel(const KernelStep& step, const Step& info, Running& running
   const int64_t scratch = kernel.code.scratch.bytes(ints.data());
   const int64_t work = std::max<int64_t>(binding[step.work], 1);
   const double unit = static_cast<double>(work) / static_cast<double>(range) * step.cost;
-  int64_t grain = std::max<int64_t>(
-      1,
-      static_cast<int64_t>(static_cast<double>(chunk_work.load(std::memory_order_relaxed)) / unit));
+  const double chunk =
+      std::ldexp(static_cast<double>(chunk_work.load(std::memory_order_relaxed)), step.grain_shift);
+  int64_t grain = std::max<int64_t>(1, static_cast<int64_t>(chunk / unit));
   if (step.unit_elements) grain = (grain + 63) / 64 * 64;
   count_launch();
-  note_work(kernel, work * step.cost);
+  const RunClock clock(kernel, work * step.cost);
   loop::ErrorSlot* error = info.can_fail ? &running.error : nullptr;
   const auto body = [&](int64_t begin, int64_t end) {
     kernel.run(buffers.data(), ints.data(), scalars.data(), scratch_of_worker(scratch), begin, end,
@@ -114,7 +127,9 @@ void Plan::run_gemm(const GemmStep& step, Running& running) {
   a.batch = step.batch_a, a.free = step.free_a, a.contract = step.contract_a;
   b.batch = step.batch_b, b.free = step.free_b, b.contract = step.contract_b;
   a.recorded = step.recorded_a, b.recorded = step.recorded_b;
-  multiply(step.dtype, a, b, running.pointers[step.result]);
+  const auto kept = running.kept.find(&step);
+  multiply(step.dtype, a, b, running.pointers[step.result],
+           kept == running.kept.end() ? nullptr : &kept->second);
 }
 
 void Plan::run_convolution(const ConvolutionStep& step, Running& running) {
@@ -160,6 +175,8 @@ void Plan::run_step(const Step& step, Running& running) {
     run_gemm(*gemm, running);
   } else if (const auto* convolution = std::get_if<ConvolutionStep>(&step.what)) {
     run_convolution(*convolution, running);
+  } else if (const auto* attention = std::get_if<AttentionStep>(&step.what)) {
+    run_attention(*attention, running);
   } else if (const auto* sort = std::get_if<SortStep>(&step.what)) {
     run_sort(*sort, running);
   } else {
@@ -168,7 +185,7 @@ void Plan::run_step(const Step& step, Running& running) {
 }
 
 std::vector<Buffer> Plan::run_here(Program& program, bool& has_written) {
-  Running running{program, bind(program), {}, {}, {}};
+  Running running{program, bind(program), {}, {}, {}, {}};
   const Binding& binding = *running.binding;
   running.pointers.resize(buffers_.size());
   if (binding.slab_bytes > 0) running.slab = allocate(binding.slab_bytes);

@@ -14,7 +14,7 @@ namespace tenon::jit {
 class Plan::Body {
  public:
   Body(Plan& plan, const Program& program)
-      : plan_(plan), running_{program, plan.bind(program), {}, {}, {}} {
+      : plan_(plan), running_{program, plan.bind(program), {}, {}, {}, {}} {
     const Binding& binding = *running_.binding;
     running_.pointers.resize(plan.buffers_.size());
     if (binding.slab_bytes > 0) running_.slab = allocate(binding.slab_bytes);
@@ -33,6 +33,16 @@ class Plan::Body {
     output_pointers_.resize(program.outputs.size());
     for (size_t k = 0; k < program.outputs.size(); ++k) {
       bytes_.push_back(dense_bytes(type_of(program.nodes[program.outputs[k]].type)));
+    }
+  }
+
+  // From input k on they are the same in every step.
+  void keep_products_by_inputs_from(size_t k) {
+    for (const Step& step : plan_.steps_) {
+      const auto* gemm = std::get_if<GemmStep>(&step.what);
+      if (!gemm) continue;
+      const uint32_t input = plan_.buffers_[gemm->b.buffer].input;
+      if (input != kNone && input >= k) running_.kept[gemm];
     }
   }
 
@@ -151,6 +161,7 @@ void Plan::run_region(const RegionStep& step, Running& running) {
     for (size_t k = 0; k < carried; ++k) now[k] = operand(k);
 
     if (node.op == Op::While) {
+      body.keep_products_by_inputs_from(carried);
       Body condition = body_of(0);
       uint8_t holds = 0;
       condition.set_output(0, &holds);
@@ -177,6 +188,7 @@ void Plan::run_region(const RegionStep& step, Running& running) {
     const int64_t length = running.program.sizes_of(node)[0];
     const auto xs = static_cast<size_t>(axes[1]);
     const bool reverse = axes[2] != 0;
+    body.keep_products_by_inputs_from(carried + xs);
     const Carry nowhere = unread(body, carried);
     std::vector<int64_t> x_bytes;
     for (size_t k = 0; k < xs; ++k) x_bytes.push_back(body.input_bytes(carried + k));

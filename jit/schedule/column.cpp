@@ -14,43 +14,6 @@ using Packs = loop::Builder::Packs;
 
 namespace {
 
-bool is_reduction(const Graph& graph, NodeIndex n) {
-  return info(graph[n].op).group == PrimitiveClass::Reduction;
-}
-
-// Kept loops [0, kept) in parallel, in vectors along the last if `vectorise`; body() is called
-// inside, for each vector (or scalar).
-void for_kept(Emitter& e, Nest& nest, const Runs& runs, bool vectorise, uint32_t cost,
-              std::span<const Root> roots, std::span<const ExprId> exprs, uint64_t serial,
-              const std::function<void()>& body) {
-  Builder& b = e.b;
-  uint64_t all = serial;
-  for (const auto& run : runs) all |= uint64_t{1} << run.back();
-  e.hoist(roots, exprs, all);
-  if (runs.empty()) {
-    e.code.unit_elements = false;
-    body();
-    return;
-  }
-  if (!vectorise) {
-    e.code.unit_elements = false;
-    nest.for_each(runs, b.range_begin(), b.range_end(), [&](Pack) {
-      e.hoist(roots, exprs, serial);
-      body();
-    });
-    return;
-  }
-  const Runs outer(runs.begin(), runs.end() - 1);
-  const uint32_t vector = runs.back().back();
-  for_rows(e, nest, outer, nest.extent_of(runs.back()), [&](Pack lo, Pack hi) {
-    if (!outer.empty()) e.hoist(roots, exprs, serial | uint64_t{1} << vector);
-    for_vectors(e, vector, lo, hi, cost > 60 ? 2 : 4, [&] {
-      e.hoist(roots, exprs, serial);
-      body();
-    });
-  });
-}
-
 // Whether x comes before `best`, which was met earlier: NaN before all, and the first NaN stays.
 Pack is_better(Builder& b, const Reducer& reducer, Pack x, Pack best) {
   const Pack better = reducer.op == loop::ReduceOp::Max ? b.gt(x, best) : b.lt(x, best);
@@ -107,93 +70,6 @@ Pack argument_along_row(Emitter& e, const Reducer& reducer, const Root& root, ui
 }
 
 }  // namespace
-
-KernelCode schedule_column(const Placement& placement, Algebra& algebra, uint32_t group_index) {
-  Emitter e(placement, algebra, group_index);
-  const Group& group = e.group;
-  Builder& b = e.b;
-  Nest nest(e);
-  const uint32_t count = static_cast<uint32_t>(group.loops.size());
-  std::vector<NodeIndex> reductions;
-  std::vector<Reducer> reducers;
-  for (NodeIndex n : group.members) {
-    if (!is_reduction(e.graph, n)) continue;
-    reductions.push_back(n);
-    reducers.push_back(reducer_of(e.graph, n));
-  }
-  std::vector<Root> roots;
-  std::vector<ExprId> addresses;
-  const auto refresh = [&] {
-    roots.clear();
-    addresses.clear();
-    for (NodeIndex r : reductions) {
-      roots.push_back({e.graph[r].operands[0], {nest.operand_index_of(r), 0}});
-    }
-    for (NodeIndex s : group.stores) {
-      addresses.push_back(address_of(algebra, e.graph[s], nest.index_of(s)));
-    }
-  };
-  refresh();
-  std::vector<ExprId> exprs = addresses;
-  std::vector<Root> all = roots;
-  for (NodeIndex s : group.stores) all.push_back({s, {nest.index_of(s), 0}});
-  e.collect(all, exprs);
-  e.code.cost = e.collected_cost();
-  const Runs kept = nest.merge(0, group.kept, exprs);
-  const Runs rows = nest.merge_into_one(group.kept, count, exprs);
-  refresh();
-  const uint32_t row = rows.back().back();
-  e.code.range = nest.extent_of(0, group.kept);
-  e.code.work = nest.extent_of(0, count);
-  const Pack n = e.int_param(nest.extent_of(rows.back()));
-
-  for_kept(e, nest, kept, true, e.code.cost, roots, addresses, uint64_t{1} << row, [&] {
-    Packs identities;
-    for (const Reducer& reducer : reducers) {
-      Pack one = identity_of(b, reducer, kLanes);
-      const int vectors = e.vector_count();
-      std::array<loop::Value, 4> members;
-      members.fill(one[0]);
-      identities.push_back(b.pack(std::span<const loop::Value>(members.data(), vectors)));
-    }
-    const auto add = [&](const Packs& sums, const Packs& more) {
-      Packs next;
-      for (size_t i = 0; i < reducers.size(); ++i) {
-        next.push_back(b.binary(reducers[i].combine, sums[i], more[i]));
-      }
-      return next;
-    };
-    // Chunks of chunks, as PyTorch sums: the error grows with the longest of the loops alone.
-    const std::function<Packs(Pack, Pack, size_t)> accumulate = [&](Pack lo, Pack hi,
-                                                                    size_t level) {
-      if (level == std::size(kColumnChunks)) {
-        return b.for_loop(lo, hi, b.i64(1), identities, [&](Pack r, const Packs& sums) {
-          Emitter::Scope scope(e);
-          e.set_loop(row, r);
-          Packs values;
-          for (size_t i = 0; i < reducers.size(); ++i) {
-            const Pack x = e.value(roots[i].node, roots[i].access);
-            values.push_back(b.broadcast(to_accumulator(b, reducers[i], x)));
-          }
-          return add(sums, values);
-        });
-      }
-      const Pack chunk = b.i64(kColumnChunks[level]);
-      return b.for_loop(lo, hi, chunk, identities, [&](Pack first, const Packs& sums) {
-        return add(sums, accumulate(first, b.min(b.add(first, chunk), hi), level + 1));
-      });
-    };
-    const Packs sums = accumulate(b.i64(0), n, 0);
-    for (size_t i = 0; i < reductions.size(); ++i) {
-      e.define(reductions[i], {nest.index_of(reductions[i]), 0},
-               b.cast(reducers[i].result, sums[i]));
-    }
-    std::vector<Pack> values;
-    for (NodeIndex s : group.stores) values.push_back(e.value(s, {nest.index_of(s), 0}));
-    for (size_t i = 0; i < values.size(); ++i) e.store(group.stores[i], addresses[i], values[i]);
-  });
-  return std::move(e.code);
-}
 
 KernelCode schedule_scan(const Placement& placement, Algebra& algebra, uint32_t group_index) {
   Emitter e(placement, algebra, group_index);
@@ -387,9 +263,15 @@ std::vector<KernelCode> schedule(const Placement& placement, Algebra& algebra, u
       break;
     case GroupKind::Row:
       kernels.push_back(schedule_row(placement, algebra, group));
+      if (!contains(placement.grouping.off, Optimization::NarrowLoops)) {
+        add_narrow_row(placement, algebra, group, kernels.back());
+      }
       break;
     case GroupKind::Column:
       kernels.push_back(schedule_column(placement, algebra, group));
+      if (!contains(placement.grouping.off, Optimization::NarrowLoops)) {
+        add_narrow_column(placement, algebra, group, kernels.back());
+      }
       break;
     case GroupKind::Full:
       kernels.push_back(schedule_full_chunks(placement, algebra, group));
@@ -420,6 +302,7 @@ std::vector<KernelCode> schedule(const Placement& placement, Algebra& algebra, u
     }
     case GroupKind::Gemm:
     case GroupKind::Convolution:
+    case GroupKind::Attention:
     case GroupKind::Sort:
     case GroupKind::Region:
     case GroupKind::RegionOutput:

@@ -280,6 +280,7 @@ void Emitter::hoist(NodeIndex n, Access at, uint64_t loops) {
 }
 
 void Emitter::hoist(std::span<const Root> roots, std::span<const ExprId> exprs, uint64_t loops) {
+  if (!does(Optimization::Hoist)) return;
   seen_.clear();
   for (ExprId e : exprs) hoist_expr(e, loops);
   for (const Root& root : roots) hoist(root.node, root.access, loops);

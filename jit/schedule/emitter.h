@@ -40,6 +40,8 @@ class Emitter {
 
   Emitter(const Placement& placement, Algebra& algebra, uint32_t group);
 
+  bool does(Optimization o) const { return !contains(grouping.off, o); }
+
   // ---- parameters ----
   uint32_t buffer(NodeIndex node, loop::Access access, bool partial = false);
   Pack int_param(PolyId p);

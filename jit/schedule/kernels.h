@@ -13,6 +13,10 @@ KernelCode schedule_box(const Placement& placement, Algebra& algebra, uint32_t g
 KernelCode schedule_part(const Placement& placement, Algebra& algebra, uint32_t group, NodeIndex n,
                          uint32_t operand);
 KernelCode schedule_row(const Placement& placement, Algebra& algebra, uint32_t group);
+// Adds the variant for short rows to the kernel of a group, if it can have one.
+void add_narrow_row(const Placement& placement, Algebra& algebra, uint32_t group, KernelCode& code);
+void add_narrow_column(const Placement& placement, Algebra& algebra, uint32_t group,
+                       KernelCode& code);
 KernelCode schedule_column(const Placement& placement, Algebra& algebra, uint32_t group);
 KernelCode schedule_full_chunks(const Placement& placement, Algebra& algebra, uint32_t group);
 KernelCode schedule_full_result(const Placement& placement, Algebra& algebra, uint32_t group);

@@ -59,7 +59,7 @@ void emit_map(Emitter& e, const std::function<std::vector<MapStore>(const Nest&)
   const Runs outer(runs.begin(), runs.end() - 1);
   for_rows(e, nest, outer, nest.extent_of(runs.back()), [&](Pack lo, Pack hi) {
     if (!outer.empty()) e.hoist(roots, exprs, vector_bit);
-    for_vectors(e, vector, lo, hi, unroll_for(e.code.cost), body);
+    for_vectors(e, vector, lo, hi, unroll_for(e, e.code.cost), body);
   });
 }
 

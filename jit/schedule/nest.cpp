@@ -27,8 +27,9 @@ Runs Nest::merge(uint32_t begin, uint32_t end, std::span<const ExprId> exprs) {
   Runs runs;
   if (begin == end) return runs;
   std::vector<uint32_t> run{end - 1};
+  const bool merges = e_.does(Optimization::MergeLoops);
   for (uint32_t l = end - 1; l-- > begin;) {
-    if (e_.can_merge(l, run, exprs)) {
+    if (merges && e_.can_merge(l, run, exprs)) {
       run.insert(run.begin(), l);
       loops_[l] = 0;
     } else {
@@ -100,6 +101,11 @@ void Nest::for_each(const Runs& runs, Pack begin, Pack end, const std::function<
   });
 }
 
+int unroll_for(const Emitter& e, uint32_t cost) {
+  if (!e.does(Optimization::Unroll)) return 1;
+  return e.group.choice.unroll ? e.group.choice.unroll : unroll_for(cost);
+}
+
 int unroll_for(uint32_t cost) { return cost > 1000 ? 1 : cost > 300 ? 2 : 4; }
 
 void for_vectors(Emitter& e, uint32_t loop, Pack lo, Pack hi, int unroll,
@@ -125,8 +131,12 @@ void for_vectors(Emitter& e, uint32_t loop, Pack lo, Pack hi, int unroll,
 
 void for_rows(Emitter& e, Nest& nest, const Runs& outer, PolyId n,
               const std::function<void(Pack lo, Pack hi)>& row) {
+  for_rows(e, nest, outer, n, e.b.range_begin(), e.b.range_end(), row);
+}
+
+void for_rows(Emitter& e, Nest& nest, const Runs& outer, PolyId n, Pack begin, Pack end,
+              const std::function<void(Pack lo, Pack hi)>& row) {
   loop::Builder& b = e.b;
-  const Pack begin = b.range_begin(), end = b.range_end();
   if (outer.empty()) {
     row(begin, end);
     return;
@@ -139,6 +149,44 @@ void for_rows(Emitter& e, Nest& nest, const Runs& outer, PolyId n,
     const Pack lo = b.max(b.sub(begin, start), b.i64(0));
     const Pack hi = b.min(b.sub(end, start), width);
     row(lo, hi);
+  });
+}
+
+int column_unroll(const Emitter& e, uint32_t cost) {
+  if (!e.does(Optimization::Unroll)) return 1;
+  return e.group.choice.unroll ? e.group.choice.unroll : cost > 60 ? 2 : 4;
+}
+
+// Kept loops [0, kept) in parallel, in vectors along the last if `vectorise`; body() is called
+// inside, for each vector (or scalar).
+void for_kept(Emitter& e, Nest& nest, const Runs& runs, bool vectorise, uint32_t cost,
+              std::span<const Root> roots, std::span<const ExprId> exprs, uint64_t serial,
+              const std::function<void()>& body) {
+  loop::Builder& b = e.b;
+  uint64_t all = serial;
+  for (const auto& run : runs) all |= uint64_t{1} << run.back();
+  e.hoist(roots, exprs, all);
+  if (runs.empty()) {
+    e.code.unit_elements = false;
+    body();
+    return;
+  }
+  if (!vectorise) {
+    e.code.unit_elements = false;
+    nest.for_each(runs, b.range_begin(), b.range_end(), [&](Pack) {
+      e.hoist(roots, exprs, serial);
+      body();
+    });
+    return;
+  }
+  const Runs outer(runs.begin(), runs.end() - 1);
+  const uint32_t vector = runs.back().back();
+  for_rows(e, nest, outer, nest.extent_of(runs.back()), [&](Pack lo, Pack hi) {
+    if (!outer.empty()) e.hoist(roots, exprs, serial | uint64_t{1} << vector);
+    for_vectors(e, vector, lo, hi, column_unroll(e, cost), [&] {
+      e.hoist(roots, exprs, serial);
+      body();
+    });
   });
 }
 

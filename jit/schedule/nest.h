@@ -43,10 +43,23 @@ void for_vectors(Emitter& e, uint32_t loop, loop::Pack lo, loop::Pack hi, int un
 
 // The kernel's range counts elements of rows of n, one for each value of the loops `outer`: calls
 // row(lo, hi) for the part of each row that is in the range. Without outer loops row() is called
-// once with the range itself.
+// once with the range itself. With `begin` and `end` it is another range than the kernel's.
 void for_rows(Emitter& e, Nest& nest, const Runs& outer, PolyId n,
               const std::function<void(loop::Pack lo, loop::Pack hi)>& row);
+void for_rows(Emitter& e, Nest& nest, const Runs& outer, PolyId n, loop::Pack begin, loop::Pack end,
+              const std::function<void(loop::Pack lo, loop::Pack hi)>& row);
 
+// Kept loops in parallel, in vectors along the last of `runs` if `vectorise`; body() is called
+// inside, for each vector (or scalar), and runs the loops `serial`.
+void for_kept(Emitter& e, Nest& nest, const Runs& runs, bool vectorise, uint32_t cost,
+              std::span<const Root> roots, std::span<const ExprId> exprs, uint64_t serial,
+              const std::function<void()>& body);
+
+// Vectors in flight in a loop without accumulators.
 int unroll_for(uint32_t cost);
+// The same, as far as the group's choice and the switches leave it to the cost.
+int unroll_for(const Emitter& e, uint32_t cost);
+// Accumulators of a column are live all along: fewer vectors than a map has.
+int column_unroll(const Emitter& e, uint32_t cost);
 
 }  // namespace tenon::jit

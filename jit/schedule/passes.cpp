@@ -7,6 +7,25 @@ namespace tenon::jit {
 
 namespace {
 
+// The pass over the row in which each value can first be computed.
+class PassOf {
+ public:
+  explicit PassOf(const Emitter& e) : e_(e) {}
+  int operator()(NodeIndex n) {
+    if (const auto it = known_.find(n); it != known_.end()) return it->second;
+    int pass = 0;
+    if (!e_.is_loaded(n)) {
+      for (NodeIndex operand : e_.graph[n].operands) pass = std::max(pass, (*this)(operand));
+      if (is_reduction(e_.graph, n)) ++pass;
+    }
+    return known_[n] = pass;
+  }
+
+ private:
+  const Emitter& e_;
+  std::unordered_map<NodeIndex, int> known_;
+};
+
 class Keeper {
  public:
   Keeper(Emitter& e, uint64_t row_loops) : e_(e), row_loops_(row_loops) {}
@@ -120,9 +139,38 @@ class Keeper {
 
 }  // namespace
 
+RowPasses passes_of_row(const Emitter& e) {
+  RowPasses result;
+  PassOf pass_of(e);
+  const auto pass_at = [&](int p) -> Pass& {
+    if (result.passes.size() <= static_cast<size_t>(p)) result.passes.resize(p + 1);
+    return result.passes[p];
+  };
+  for (NodeIndex n : e.group.members) {
+    if (is_reduction(e.graph, n)) pass_at(pass_of(e.graph[n].operands[0])).reductions.push_back(n);
+  }
+  for (NodeIndex n : e.group.stores) {
+    const auto& loops = e.grouping.loops_of[n];
+    const bool is_full =
+        std::any_of(loops.begin(), loops.end(), [&](uint8_t l) { return l >= e.group.kept; });
+    (is_full ? pass_at(pass_of(n)).stores : result.row_stores).push_back(n);
+  }
+  return result;
+}
+
+std::vector<Root> roots_of_pass(const Emitter& e, const Nest& nest, const Pass& pass) {
+  std::vector<Root> roots;
+  for (NodeIndex r : pass.reductions) {
+    roots.push_back({e.graph[r].operands[0], {nest.operand_index_of(r), 0}});
+  }
+  for (NodeIndex n : pass.stores) roots.push_back({n, {nest.index_of(n), 0}});
+  return roots;
+}
+
 void keep_dear_values(Emitter& e, uint64_t row_loops, const std::vector<std::vector<Root>>& passes,
                       std::span<const Root> stored, const std::vector<int>& stored_pass,
                       PolyId row_elements) {
+  if (!e.does(Optimization::KeepRows)) return;
   Keeper(e, row_loops).plan(passes, stored, stored_pass, row_elements);
 }
 

@@ -1,7 +1,7 @@
 // What a row kernel of several passes computes when, and what it keeps between them.
 #pragma once
 
-#include "jit/schedule/emitter.h"
+#include "jit/schedule/nest.h"
 
 namespace tenon::jit {
 
@@ -9,24 +9,20 @@ inline bool is_reduction(const Graph& graph, NodeIndex n) {
   return info(graph[n].op).group == PrimitiveClass::Reduction;
 }
 
-// The pass over the row in which each value can first be computed.
-class Passes {
- public:
-  explicit Passes(Emitter& e) : e_(e) {}
-  int of(NodeIndex n) {
-    if (const auto it = known_.find(n); it != known_.end()) return it->second;
-    int pass = 0;
-    if (!e_.is_loaded(n)) {
-      for (NodeIndex operand : e_.graph[n].operands) pass = std::max(pass, of(operand));
-      if (is_reduction(e_.graph, n)) ++pass;
-    }
-    return known_[n] = pass;
-  }
-
- private:
-  Emitter& e_;
-  std::unordered_map<NodeIndex, int> known_;
+// What one pass over the row computes.
+struct Pass {
+  std::vector<NodeIndex> reductions;
+  std::vector<NodeIndex> stores;
 };
+// Passes in order; row_stores: what is stored once a row, after them.
+struct RowPasses {
+  std::vector<Pass> passes;
+  std::vector<NodeIndex> row_stores;
+};
+RowPasses passes_of_row(const Emitter& e);
+
+// What a pass asks for: operands of its reductions, then its stores.
+std::vector<Root> roots_of_pass(const Emitter& e, const Nest& nest, const Pass& pass);
 
 // Finds values of the row that a later pass needs again and that are dear to compute: the first
 // pass keeps them in scratch (`row_elements` of each), or they are read back from the output they

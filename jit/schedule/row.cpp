@@ -130,11 +130,6 @@ class RowLoop {
   bool in_chunks_ = false;
 };
 
-struct Pass {
-  std::vector<NodeIndex> reductions;
-  std::vector<NodeIndex> stores;
-};
-
 }  // namespace
 
 KernelCode schedule_row(const Placement& placement, Algebra& algebra, uint32_t group_index) {
@@ -143,39 +138,9 @@ KernelCode schedule_row(const Placement& placement, Algebra& algebra, uint32_t g
   Builder& b = e.b;
   Nest nest(e);
   const uint32_t count = static_cast<uint32_t>(group.loops.size());
-  Passes passes_of(e);
+  const auto [passes, row_stores] = passes_of_row(e);
 
-  // Which pass does what.
-  std::vector<Pass> passes;
-  std::vector<NodeIndex> row_stores;
-  const auto pass_at = [&](int p) -> Pass& {
-    if (passes.size() <= static_cast<size_t>(p)) passes.resize(p + 1);
-    return passes[p];
-  };
-  for (NodeIndex n : group.members) {
-    if (is_reduction(e.graph, n))
-      pass_at(passes_of.of(e.graph[n].operands[0])).reductions.push_back(n);
-  }
-  const auto is_full = [&](NodeIndex n) {
-    const auto& loops = e.grouping.loops_of[n];
-    return std::any_of(loops.begin(), loops.end(), [&](uint8_t l) { return l >= group.kept; });
-  };
-  for (NodeIndex n : group.stores) {
-    if (is_full(n)) {
-      pass_at(passes_of.of(n)).stores.push_back(n);
-    } else {
-      row_stores.push_back(n);
-    }
-  }
-
-  const auto roots_of = [&](const Pass& pass) {
-    std::vector<Root> roots;
-    for (NodeIndex r : pass.reductions) {
-      roots.push_back({e.graph[r].operands[0], {nest.operand_index_of(r), 0}});
-    }
-    for (NodeIndex n : pass.stores) roots.push_back({n, {nest.index_of(n), 0}});
-    return roots;
-  };
+  const auto roots_of = [&](const Pass& pass) { return roots_of_pass(e, nest, pass); };
   const auto addresses_of = [&](std::span<const NodeIndex> stores) {
     std::vector<ExprId> addresses;
     for (NodeIndex n : stores) {
@@ -245,7 +210,8 @@ KernelCode schedule_row(const Placement& placement, Algebra& algebra, uint32_t g
       };
       const std::function<Packs(size_t, Packs)> emit = [&](size_t depth, Packs carried) -> Packs {
         if (depth == outer.size()) {
-          return loop.run(vector, b.i64(0), n, std::move(carried), unroll_for(e.code.cost), stores);
+          return loop.run(vector, b.i64(0), n, std::move(carried), unroll_for(e, e.code.cost),
+                          stores);
         }
         const Pack extent = e.int_param(nest.extent_of(outer[depth]));
         return b.for_loop(b.i64(0), extent, b.i64(1), carried, [&](Pack i, const Packs& inside) {

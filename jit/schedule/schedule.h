@@ -6,6 +6,7 @@
 // value depend on its operation, operands and extents, not on which kernel computes it.
 #pragma once
 
+#include <memory>
 #include <vector>
 
 #include "jit/group/group.h"
@@ -39,6 +40,11 @@ struct KernelCode {
     bool early;
   };
   std::vector<Touch> loads, stores;
+  // The same values, bit for bit, for extents where the loop that this kernel vectorises is short:
+  // vectors lie along another loop. It reads and writes no other nodes.
+  std::shared_ptr<KernelCode> narrow;
+  PolyId narrow_extent = 1;  // narrow is used where this is at most kNarrow
+  PolyId narrow_along = 1;   // and this at least kLanes
 };
 
 struct Placement {
@@ -49,6 +55,8 @@ struct Placement {
 inline constexpr int64_t kFullChunk = 4096;  // elements of a chunk of a full reduction
 inline constexpr int64_t kRowChunk = 4096;   // elements of a chunk of a row
 inline constexpr int64_t kColumnChunks[] = {4096, 256, 16};  // rows, of chunks within chunks
+
+inline constexpr int64_t kNarrow = 8;
 
 std::vector<KernelCode> schedule(const Placement& placement, Algebra& algebra, uint32_t group);
 

@@ -128,6 +128,33 @@ class GraphMaker {
     for (int d = 2; d < type_->rank; ++d) node_.dims.push_back(fresh(d));
   }
 
+  // Batch, rows and columns of each operand stand at the end of its dimensions.
+  void attention(int64_t which) {
+    const auto last = [&](int k, int from_end) { return dims(k)[dims(k).size() - from_end]; };
+    const size_t batch = dims(0).size() - 2, mask = node_.op == Op::AttentionGradient ? 7 : 4;
+    for (int k = 1; k < static_cast<int>(node_.operands.size()); ++k) {
+      if (k == 3) continue;  // the scale
+      for (size_t d = 0; d < batch; ++d) unify_dims(dims(0)[d], dims(k)[d]);
+    }
+    unify_dims(last(0, 1), last(1, 1));
+    unify_dims(last(1, 2), last(2, 2));
+    if (mask == 7) {
+      for (int k : {4, 6}) unify_dims(last(0, 2), last(k, 2)), unify_dims(last(2, 1), last(k, 1));
+      unify_dims(last(0, 2), last(5, 1));
+    }
+    if (node_.operands.size() > mask) {
+      const int k = static_cast<int>(mask);
+      unify_dims(last(0, 2), last(k, 2)), unify_dims(last(1, 2), last(k, 1));
+    }
+    if (node_.op == Op::AttentionGradient) {
+      node_.dims = dims(static_cast<int>(which));
+      return;
+    }
+    node_.dims = dims(0);
+    node_.dims.pop_back();
+    if (node_.op == Op::Attention) node_.dims.push_back(last(2, 1));
+  }
+
   void unify_dims(Symbol a, Symbol b) {
     if (a != kOne && b != kOne) unify(a, b);
   }
@@ -221,6 +248,11 @@ class GraphMaker {
       }
       case Op::Convolution:
         convolution(axes[0]);
+        return;
+      case Op::Attention:
+      case Op::AttentionNormalizer:
+      case Op::AttentionGradient:
+        attention(axes.size() > 1 ? axes[1] : 0);
         return;
       default:
         break;

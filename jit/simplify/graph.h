@@ -75,7 +75,10 @@ struct Graph {
   const GraphNode& operator[](NodeIndex n) const { return nodes[n]; }
 };
 
-// Library calls that read their operands from dense memory; a product takes any strides.
+// Library calls that read their operands with any strides, and from dense memory.
+inline bool takes_strides(Op op) {
+  return op == Op::DotGeneral || info(op).group == PrimitiveClass::Attention;
+}
 inline bool reads_dense(Op op) { return op == Op::Argsort || op == Op::Convolution; }
 
 // What the concrete extents and sizes of a node add to its structure, as words: how a reshape

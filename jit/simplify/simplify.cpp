@@ -15,8 +15,8 @@ void append(std::string& bytes, const T& value) {
 
 class Simplifier {
  public:
-  explicit Simplifier(Graph& graph)
-      : graph_(graph), same_as_(graph.nodes.size()), is_output_(graph.nodes.size(), 0) {}
+  Simplifier(Graph& graph, OptimizationSet off)
+      : graph_(graph), off_(off), same_as_(graph.nodes.size()), is_output_(graph.nodes.size(), 0) {}
 
   void run() {
     for (NodeIndex output : graph_.outputs) is_output_[output] = 1;
@@ -25,12 +25,12 @@ class Simplifier {
       for (NodeIndex& operand : node.operands) operand = same_as_[operand];
       same_as_[n] = n;
       drop_trivial_reduction(node);
-      compose(node);
+      if (does(Optimization::ComposeMovement)) compose(node);
       if (is_output_[n]) {
         know(n);
         continue;  // has its own buffer and layout
       }
-      NodeIndex other = identity(node);
+      NodeIndex other = does(Optimization::Algebra) ? identity(node) : kNone;
       if (other == kNone) other = know(n);
       if (other != kNone) same_as_[n] = other;
     }
@@ -39,6 +39,7 @@ class Simplifier {
 
  private:
   const GraphNode& at(NodeIndex n) const { return graph_.nodes[n]; }
+  bool does(Optimization o) const { return !contains(off_, o); }
 
   // Reductions over dimensions that are all 1 combine nothing.
   void drop_trivial_reduction(GraphNode& node) {
@@ -125,6 +126,7 @@ class Simplifier {
   // Remembers n, or finds the node that computed the same. What takes dynamic sizes beyond its
   // extents, or a user's number, is never the same.
   NodeIndex know(NodeIndex n) {
+    if (!does(Optimization::Cse)) return kNone;
     const GraphNode& node = at(n);
     switch (node.op) {
       case Op::Input:
@@ -177,6 +179,7 @@ class Simplifier {
   }
 
   Graph& graph_;
+  const OptimizationSet off_;
   std::vector<NodeIndex> same_as_;
   std::vector<uint8_t> is_output_;
   std::unordered_map<std::string, NodeIndex> known_;
@@ -184,6 +187,6 @@ class Simplifier {
 
 }  // namespace
 
-void simplify(Graph& graph) { Simplifier(graph).run(); }
+void simplify(Graph& graph, OptimizationSet off) { Simplifier(graph, off).run(); }
 
 }  // namespace tenon::jit

@@ -5,10 +5,12 @@
 // binds it.
 #pragma once
 
+#include "core/optimizations.h"
 #include "jit/simplify/graph.h"
 
 namespace tenon::jit {
 
-void simplify(Graph& graph);
+// `off`: what of cse, algebra and compose_movement is left out.
+void simplify(Graph& graph, OptimizationSet off = 0);
 
 }  // namespace tenon::jit

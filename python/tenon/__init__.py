@@ -108,14 +108,27 @@ channels_last = "channels_last"
 
 # What costs time to import comes when it is first asked for.
 if _typing.TYPE_CHECKING:
-    from . import autograd, bisect, cuda, func, jit, linalg, nn, optim, profiler, special, utils
+    from . import (
+        autograd,
+        bisect,
+        cuda,
+        func,
+        jit,
+        linalg,
+        nn,
+        optim,
+        profiler,
+        special,
+        tuning,
+        utils,
+    )
     from .compiler import CompiledFunction, CompiledModule, compile
     from .func import cond, scan, vmap, while_loop
     from .jit import explain
     from .serialization import load, load_safetensors, save, save_safetensors
 _LAZY = (
     *("autograd", "bisect", "cuda", "func", "jit", "linalg", "nn", "optim", "profiler"),
-    *("special", "utils"),
+    *("special", "tuning", "utils"),
 )
 _OF_PARTS = {
     "CompiledFunction": "compiler",

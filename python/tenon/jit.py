@@ -21,10 +21,13 @@ from tenon import _C
 
 __all__ = [
     "counters",
+    "disable",
+    "disabled",
     "explain",
     "get_mode",
     "last_run",
     "memory_stats",
+    "optimizations",
     "profile",
     "reset",
     "reset_peak_memory_stats",
@@ -63,6 +66,51 @@ def get_mode() -> str:
         True
     """
     return str(_C._jit.mode().name)
+
+
+def optimizations() -> dict[str, str]:
+    """The optimizations that :func:`disable` and the environment's ``TENON_DISABLE`` can switch
+    off, by name, with what they do. None changes a bit of a result.
+
+    Example::
+
+        >>> tn.jit.optimizations()["share_kernels"]
+        'equal kernels are compiled once'
+    """
+    return dict(_C._jit.optimizations())
+
+
+def disabled() -> list[str]:
+    """The optimizations that are switched off.
+
+    Example::
+
+        >>> with tn.jit.disable("cse", "unroll"):
+        ...     tn.jit.disabled()
+        ['cse', 'unroll']
+    """
+    return list(_C._jit.disabled())
+
+
+@contextlib.contextmanager
+def disable(*names: str) -> Iterator[None]:
+    """Switches optimizations off for the whole process, besides those that are off already, and on
+    again on exit. Results are equal bit for bit.
+
+    Errors: ValueError for a name that is not among :func:`optimizations`.
+
+    Example::
+
+        >>> with tn.jit.disable("fuse_maps", "recompute"):
+        ...     (tn.ones(3) * 2 + 1).tolist()
+        [3.0, 3.0, 3.0]
+    """
+    before = disabled()
+    _C._jit.set_disabled([*before, *names])
+    try:
+        yield
+    finally:
+        _C._jit.set_disabled(before)
 
 
 def counters() -> dict[str, int]:

@@ -23,6 +23,7 @@ STRUCTURAL = (
     "scan",
     "contraction",
     "convolution",
+    "attention",
     "sort",
     "region",
 )

@@ -12,6 +12,7 @@ from math import prod
 from typing import Any
 
 from tests.fuzz import instructions as table
+from tests.fuzz import layers
 from tests.fuzz.programs import Instruction, Program, Shape
 from tests.fuzz.transforms import BATCHED, EAGER, HIGHER, TRANSFORMS
 
@@ -151,6 +152,7 @@ class Drawer:
             + [self.integer] * 4
             + [self.boolean] * 2
             + [self.matmul, self.matmul, self.join, self.create, self.choose]
+            + [self.layer] * 3
         )
         return draw()
 
@@ -240,6 +242,12 @@ class Drawer:
         if fits:
             return Instruction("matmul.pair", [i, j]), result
         return Instruction("matmul.self", [i]), result
+
+    def layer(self) -> Drawn | None:
+        return layers.draw(self)
+
+    def fresh(self, shape: Shape, bound: float, varies: bool) -> Value:
+        return fresh(shape, "float", bound, varies)
 
     # ---- integers and bools ---------------------------------------------------------------------
 

@@ -191,6 +191,12 @@ def apply_matmul(m: Any, name: str, operands: list[Any], o: dict[str, Any]) -> A
     return (x * 0.3) @ y
 
 
+def apply_layer(m: Any, name: str, operands: list[Any], o: dict[str, Any]) -> Any:
+    from tests.fuzz import layers
+
+    return layers.apply(m, name, operands, o)
+
+
 def along(functions: dict[str, Any]) -> Any:
     return lambda m, name, x, o: functions[name](m, x[0], o["dim"])
 
@@ -220,4 +226,5 @@ APPLY: dict[str, Any] = {
     "cast": apply_cast,
     "join": apply_join,
     "matmul": apply_matmul,
+    "layer": apply_layer,
 }

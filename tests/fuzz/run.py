@@ -1,9 +1,10 @@
 """Cut-anywhere fuzzing: `python -m tests.fuzz.run --seconds 60 [--seed N] [--counts]`.
 
 Each random program runs fused, unfused and interpreted, with cuts at random places and without, on
-one thread and on two: all must agree bit for bit. Where torch is installed it is the judge of the
-values and gradients of programs that both define, in float64. Prints its seed, and the program of
-the first failure. `--counts` prints how often each primitive was recorded.
+one thread and on two, in the code of either compiler tier, and with random optimizations switched
+off and what the autotuner might choose: all must agree bit for bit. Where torch is installed it is
+the judge of the values and gradients of programs that both define, in float64. Prints its seed, and
+the program of the first failure. `--counts` prints how often each primitive was recorded.
 
 Ten minutes on two cores (4,000 programs or so) record every primitive more than 100 times.
 """
@@ -30,13 +31,16 @@ from tests.fuzz.judge import find_judge
 from tests.fuzz.programs import Program, run_body
 from tests.fuzz.transforms import FUNCTIONAL, scalar_of
 
-MODES = [  # mode, threads, with cuts; "recompute" is fused, with all computed again that can be
-    ("fused", 2, False),
-    ("fused", 1, False),
-    ("fused", 2, True),
-    ("recompute", 2, False),
-    ("unfused", 2, True),
-    ("interpret", 1, False),
+# Mode, threads, with cuts, what is switched off; "recompute" is fused, with all computed again that
+# can be.
+MODES = [
+    ("fused", 2, False, ()),
+    ("fused", 1, False, ()),
+    ("fused", 2, True, ()),
+    ("recompute", 2, False, ()),
+    ("unfused", 2, True, ()),
+    ("interpret", 1, False, ()),
+    ("fused", 2, False, ("quick_tier", "kernel_cache")),  # the hot tier's code
 ]
 A_PROCESS = 1000  # programs
 CHUNK = 256  # operations of a thread at a time, so that small programs run in parallel
@@ -49,13 +53,14 @@ class Tally:
         self.instructions: dict[str, int] = {}
         self.primitives: dict[str, int] = {}
         self.transforms: dict[str, int] = {}
+        self.switches: dict[str, int] = {}
         self.judged = 0
         self.refused: dict[str, int] = {}
 
     def add(self, other: dict[str, Any]) -> None:
         """What another process covered."""
         self.judged += other["judged"]
-        for name in ("instructions", "primitives", "transforms", "refused"):
+        for name in ("instructions", "primitives", "transforms", "switches", "refused"):
             mine = getattr(self, name)
             for key, n in other[name].items():
                 mine[key] = mine.get(key, 0) + n
@@ -179,6 +184,30 @@ def refusal(error: Exception, program: Program) -> str | None:
     return None
 
 
+def draw_choices(program: Program) -> str:
+    """What the autotuner might choose, as jit/tune/choices.cpp reads it; often nothing."""
+    r = random.Random(program.seed ^ 0x7A9)
+    if r.random() < 0.4:
+        return ""
+    kernels = [
+        f"{r.choice([0, 1, 2, 4])}/{r.choice([0, 256])}/{r.choice([-2, 0, 2, 30])}"
+        for _ in range(r.randint(1, 4))
+    ]
+    size = r.choice([25, 50, 100, 200, 400])
+    return f"off= size={size} hot=0 kernels={len(kernels)} " + " ".join(kernels)
+
+
+def draw_switches(program: Program, tally: Tally | None) -> list[str]:
+    """Up to four optimizations to switch off. Kernels stay shared, or there would be too many."""
+    r = random.Random(program.seed ^ 0x5EED)
+    names = [n for n in tn.jit.optimizations() if n not in ("share_kernels", "plan_cache")]
+    off = sorted(r.sample(names, r.randint(1, 4)))
+    if tally is not None:
+        for name in off:
+            tally.switches[name] = tally.switches.get(name, 0) + 1
+    return off
+
+
 def set_mode(mode: str) -> None:
     recomputes = mode == "recompute"
     tn.jit.set_mode("fused" if recomputes else mode)
@@ -189,20 +218,26 @@ def set_mode(mode: str) -> None:
 def check(program: Program, judge: Any | None, tally: Tally | None = None) -> str | None:
     """What is wrong, or None."""
     reference: list[np.ndarray] | None = None
-    for mode, threads, cuts in MODES:
+    drawn = ("fused", 2, True, draw_switches(program, tally), draw_choices(program))
+    for mode, threads, cuts, off, choices in [*[(*m, "") for m in MODES], drawn]:
         set_mode(mode)
         tn.set_num_threads(threads)
         counted = tally if reference is None else None
+        how = f"{mode}, {threads} threads, cuts {cuts}, without {', '.join(off) or 'nothing'}"
+        how += f", {choices}" if choices else ""
+        tn._C._jit.force_choices(choices)
         try:
-            results = run(tn, program, getattr(tn, program.dtype), cuts, counted)
+            with tn.jit.disable(*off):
+                results = run(tn, program, getattr(tn, program.dtype), cuts, counted)
         except Exception as error:  # a crash of a valid program is a failure as well
-            return f"{mode}, {threads} threads, cuts {cuts}: {type(error).__name__}: {error}"
+            return f"{how}: {type(error).__name__}: {error}"
         finally:
             set_mode("fused")
+            tn._C._jit.force_choices("")
         if reference is None:
             reference = results
         elif wrong := differs(reference, results):
-            return f"{mode}, {threads} threads, cuts {cuts}: {wrong}"
+            return f"{how}: {wrong}"
     if judge is None or not program.judged:
         return None
     try:
@@ -233,6 +268,7 @@ def report(tally: Tally) -> None:
     for start in range(0, len(rows), 4):
         print("".join(f"{op:>16} {n:<8}" for n, op in rows[start : start + 4]))
     print("transforms:", dict(sorted(tally.transforms.items())))
+    print("switched off:", dict(sorted(tally.switches.items())))
     rare = sorted((n, name) for name, n in tally.instructions.items())[:8]
     print(f"{len(tally.instructions)} instructions; rarest:", [f"{name} {n}" for n, name in rare])
     print(f"judged {tally.judged} programs; the judge refused {sum(tally.refused.values())}:")

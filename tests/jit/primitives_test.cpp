@@ -292,6 +292,45 @@ TEST_CASE("convolutions and their gradients") {
       1e-12);
 }
 
+TEST_CASE("attention and its gradients") {
+  // A batch in two dimensions, transposed operands, a broadcast head, masks; with what is fused
+  // around it.
+  using Ints = ProgramBuilder::Ints;
+  for (int mask_kind = 0; mask_kind < 4; ++mask_kind) {
+    check_program(
+        [&](ProgramBuilder& p) {
+          const bool is_causal = mask_kind == 1;
+          const uint32_t q = p.unary(Op::Neg, p.input(random_array({2, 3, 19, 5}, 60)));
+          const uint32_t k =
+              p.node(Op::Permute, {p.input(random_array({2, 17, 3, 5}, 61))}, {0, 2, 1, 3});
+          const uint32_t v = p.expand(p.input(random_array({2, 1, 17, 7}, 62)), {2, 3, 17, 7});
+          const uint32_t scale = p.scalar(0.3, DType::Float64);
+          std::vector<uint32_t> mask;
+          if (mask_kind == 2) {
+            const uint32_t row = p.input(random_array({19, 17}, 63));
+            mask = {p.expand(p.binary(Op::Gt, row, p.literal(0.2)), {2, 3, 19, 17})};
+          } else if (mask_kind == 3) {
+            mask = {p.expand(p.input(random_array({17}, 64)), {2, 3, 19, 17})};
+          }
+          const auto node = [&](Op op, std::vector<uint32_t> operands, Ints axes) {
+            operands.insert(operands.end(), mask.begin(), mask.end());
+            return p.node(op, operands, axes);
+          };
+          const uint32_t y = node(Op::Attention, {q, k, v, scale}, {is_causal});
+          const uint32_t normalizer = node(Op::AttentionNormalizer, {q, k, v, scale}, {is_causal});
+          p.output(p.unary(Op::Tanh, y));
+          p.output(normalizer);
+          const uint32_t g = p.input(random_array({2, 3, 19, 7}, 65));
+          for (int64_t which = 0; which < 3; ++which) {
+            p.output(
+                p.unary(Op::Neg, node(Op::AttentionGradient, {q, k, v, scale, y, normalizer, g},
+                                      {is_causal, which})));
+          }
+        },
+        2e-5);
+  }
+}
+
 TEST_CASE("products") {
   check_program(
       [](ProgramBuilder& p) {

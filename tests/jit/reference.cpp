@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "core/philox.h"
+#include "tests/attention_terms.h"
 #include "tests/convolution_terms.h"
 #include "tests/jit/program_builder.h"
 
@@ -345,6 +346,10 @@ class Evaluator {
         return dot(node, out);
       case Op::Convolution:
         return convolution(node, out);
+      case Op::Attention:
+      case Op::AttentionNormalizer:
+      case Op::AttentionGradient:
+        return attention(node, out);
       case Op::Argsort: {
         const Array& from = x(node, 0);
         const int64_t n = from.dims[axis];
@@ -457,6 +462,16 @@ class Evaluator {
                                 out.values[places[role]] += a.values[places[role == 0 ? 1 : 0]] *
                                                             b.values[places[role == 2 ? 1 : 2]];
                               });
+    for (double& value : out.values) value = round_to(out.dtype, value);
+  }
+
+  void attention(const ProgramNode& node, Array& out) {
+    std::vector<AttentionOperand> operands;
+    for (size_t k = 0; k < p_.operands_of(node).size(); ++k) {
+      const Array& from = x(node, static_cast<int>(k));
+      operands.push_back({from.dims, from.values, from.dtype == DType::Bool});
+    }
+    out.values = attention_values(node.op, p_.axes_of(node), operands);
     for (double& value : out.values) value = round_to(out.dtype, value);
   }
 

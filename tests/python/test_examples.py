@@ -20,6 +20,7 @@ NAMESPACES = {
     "tn.bisect": tn.bisect,
     "tn.jit": tn.jit,
     "tn.profiler": tn.profiler,
+    "tn.tuning": tn.tuning,
     "tn.linalg": tn.linalg,
     "tn.optim": tn.optim,
     "tn.optim.lr_scheduler": tn.optim.lr_scheduler,

@@ -9,6 +9,7 @@
 #include "autograd/autograd.h"
 #include "tests/core/expect_error.h"
 #include "tests/trace/values.h"
+#include "trace/attention.h"
 #include "trace/recorder.h"
 
 using namespace tenon;
@@ -151,6 +152,21 @@ std::vector<Case> cases() {
   });
   add("weight of a convolution", {image, output}, [=](auto x) {
     return ops::convolution(ops::ConvolutionRole::Weight, x[0], x[1], sizes, {{2}});
+  });
+  const Tensor query = floats({3, 4, 3}, 24), key = floats({3, 5, 3}, 25),
+               value = floats({3, 5, 2}, 26), allowed = booleans({3, 4, 5}, 27);
+  const auto attend = [](std::span<const Value> x) {
+    return ops::Attention{x[0], x[1], x[2], ops::scalar(0.5, DType::Float64), {}, false};
+  };
+  add("attention", {query, key, value}, [=](auto x) { return ops::attention(attend(x)); });
+  add("attention_normalizer with a mask", {query, key, value, allowed}, [=](auto x) {
+    ops::Attention a = attend(x);
+    a.mask = x[3];
+    return ops::attention_normalizer(a);
+  });
+  add("attention_gradient", {query, key, value, floats({3, 4, 2}, 28)}, [=](auto x) {
+    const ops::Attention a = attend(x);
+    return ops::attention_gradient(a, 1, ops::attention(a), ops::attention_normalizer(a), x[3]);
   });
   add("iota and constant beside an example", {v}, [](auto x) {
     return ops::cast(ops::iota({{4}}, 0), DType::Float32) * x[0] + ops::scalar(2.5, DType::Float32);

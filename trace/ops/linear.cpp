@@ -1,7 +1,6 @@
 // Products of matrices, and what is made of them.
 #include <algorithm>
 #include <array>
-#include <cmath>
 #include <string>
 
 #include "core/error.h"
@@ -253,51 +252,6 @@ Value einsum(std::string_view equation, std::span<const Value> operands) {
   for (char c : s.result) perm.push_back(static_cast<int64_t>(term.letters.find(c)));
   const Value x = ops::permute(term.value, perm);
   return x.id == operands[0].id ? ops::alias(x) : x;
-}
-
-Value scaled_dot_product_attention(Value query, Value key, Value value, Value attn_mask,
-                                   double dropout_p, bool is_causal, std::optional<double> scale,
-                                   bool enable_gqa) {
-  for (Value x : {query, key, value}) {
-    check(rank(x) >= 2, ErrorKind::Runtime,
-          "scaled_dot_product_attention: Expected query, key, and value to all be at least 2 "
-          "dimensional, but got {}",
-          shown(dims(x)));
-    check_same_dtype(query, x);
-  }
-  check(!(is_causal && attn_mask), ErrorKind::Runtime,
-        "scaled_dot_product_attention: Explicit attn_mask should not be set when is_causal=True");
-  const int64_t depth = dims(query)[rank(query) - 1];
-  check(depth == dims(key)[rank(key) - 1], ErrorKind::Runtime,
-        "scaled_dot_product_attention: query and key have {} and {} features: {} and {}", depth,
-        dims(key)[rank(key) - 1], shown(dims(query)), shown(dims(key)));
-  if (enable_gqa) {
-    const int64_t heads = dims(query)[rank(query) - 3];
-    for (Value* x : {&key, &value}) {
-      const int64_t groups = dims(*x)[rank(*x) - 3];
-      check(groups > 0 && heads % groups == 0, ErrorKind::Runtime,
-            "scaled_dot_product_attention: {} query heads for {} key heads", heads, groups);
-      if (heads != groups) *x = repeat_interleave(*x, heads / groups, -3);
-    }
-  }
-  const double factor = scale.value_or(1.0 / std::sqrt(static_cast<double>(depth)));
-  Value scores = product(query * scalar_like(query, factor), key, true);
-  if (is_causal) {
-    const auto extents = dims(scores).last(2);
-    const Value allowed = ops::iota(extents, 1) <= ops::iota(extents, 0);
-    scores = ops::select(allowed, scores, ops::literal_like(scores, -HUGE_VAL));
-  }
-  check(!attn_mask || dtype(attn_mask) == DType::Bool || is_floating(dtype(attn_mask)),
-        ErrorKind::Runtime, "{}: expected a floating or bool attn_mask, but got {}",
-        current_operation(), attn_mask ? name_of(dtype(attn_mask)) : "");
-  if (attn_mask && dtype(attn_mask) == DType::Bool) {
-    scores = ops::select(attn_mask, scores, ops::literal_like(scores, -HUGE_VAL));
-  } else if (attn_mask) {
-    scores = scores + ops::cast(attn_mask, dtype(scores));
-  }
-  Value weights = softmax(scores, int64_t{-1});
-  if (dropout_p > 0) weights = dropout(weights, dropout_p, true);
-  return matmul(weights, value);
 }
 
 }  // namespace tenon::values

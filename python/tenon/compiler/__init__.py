@@ -8,14 +8,15 @@ run, without it. ``explain()`` says which, and why.
 from __future__ import annotations
 
 import functools
-import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from tenon import _C
 from tenon._C import Tensor
 from tenon.nn.module import Module
+from tenon.tuning import autotune
 
+from ._effects import aligned
 from ._prove import Proof, Unprovable, prove
 from ._report import Report
 
@@ -68,7 +69,8 @@ class CompiledFunction(_C._CompiledBase):
         self._function = function
         self._mode = mode
         self._fullgraph = fullgraph
-        self._slow = self._run
+        self._runs_at_once = mode.startswith("max-autotune")
+        self._slow = self._run_tuned if self._runs_at_once else self._run
         self._report = Report(getattr(function, "__qualname__", repr(function)))
         self._signatures: dict[Any, int] = {}
         self._proofs = 0
@@ -81,6 +83,13 @@ class CompiledFunction(_C._CompiledBase):
     # What travels is the function; calls are learned anew.
     def __reduce__(self) -> Any:
         return (CompiledFunction, (self._function, self._mode, self._fullgraph))
+
+    def _run_tuned(self, *args: Any, **kwargs: Any) -> Any:
+        """As a program of its own, tuned before its first run."""
+        if not _C._is_plain():
+            return self._function(*args, **kwargs)
+        with autotune():
+            return self._run(*args, **kwargs)
 
     def _run(self, *args: Any, **kwargs: Any) -> Any:
         """A call on which Python runs."""
@@ -129,7 +138,7 @@ class CompiledFunction(_C._CompiledBase):
 
     def _capture(self, key: Any, args: Any, kwargs: Any, proof: Proof | None) -> Any:
         given = proof.given if proof else [*_tensors_in(args), *_tensors_in(kwargs)]
-        unit = _C._Unit(given)
+        unit = _C._Unit(given, parting=bool(proof and proof.effects))
         try:
             result = self._function(*args, **kwargs)
             results: list[Tensor] = []
@@ -149,6 +158,8 @@ class CompiledFunction(_C._CompiledBase):
             return result
         if capture.obstacle:
             self._report.note_unproven(Unprovable(capture.obstacle, capture.obstacle_line))
+        elif (effects := aligned(proof.effects, [kind for _, kind in capture.parts])) is None:
+            self._report.note_unproven(Unprovable("does what the walk didn't foresee"))
         elif template is None:
             self._report.note_unproven(
                 Unprovable(f"returns a {type(result).__name__}, or holds of one", "")
@@ -163,6 +174,7 @@ class CompiledFunction(_C._CompiledBase):
                     proof.captured,
                     given,
                     template,
+                    effects,
                 )
             except RuntimeError as why:
                 self._report.note_unproven(Unprovable(str(why)))
@@ -255,12 +267,6 @@ def _check_options(
         )
     if options:
         raise RuntimeError(f"Unexpected optimization option {next(iter(options))}")
-    if mode is not None and mode.startswith("max-autotune"):
-        warnings.warn(
-            f"compile(mode={mode!r}): kernels have no choices to measure yet; compiled as by "
-            "'default'",
-            stacklevel=3,
-        )
     return mode or "default"
 
 
@@ -286,6 +292,8 @@ def compile(
 
     Sizes are always arguments of what is compiled, so `dynamic` changes nothing. `fullgraph` raises
     where the function reads a tensor's value. `disable` returns the function as it is.
+    ``mode="max-autotune"`` runs each call as a program of its own, whose kernels are tuned before
+    its first run (see :mod:`tenon.tuning`); its derivatives are tuned inside ``tuning.autotune()``.
 
     Errors: RuntimeError for another mode, backend or option; with fullgraph, for a value that is
     read; TypeError for something that can't be called.

@@ -55,6 +55,7 @@ class Proof:
     keywords: list[tuple[str, Any]]
     guards: list[tuple[Any, ...]]
     captured: list[Tensor]
+    effects: list[tuple[Any, ...]]  # what it does besides recording, in order
 
 
 class Reader:
@@ -67,6 +68,8 @@ class Reader:
         self.argument_tensors: list[Tensor] = []
         self._known: set[int] = set()  # tensors, guarded or made inside
         self._roots: set[int] = set()  # of tensors from outside
+        self.effects: list[tuple[Any, ...]] = []
+        self._lent: list[Tensor] = []  # kept, so that ids stay theirs
         self._fresh: dict[int, Any] = {}  # what the function made itself
         self._checked: dict[int, Any] = {}  # containers whose contents are guarded
         for cls in (Tensor, Parameter):
@@ -100,6 +103,13 @@ class Reader:
             if not isinstance(value, _C.Size):
                 self.make(value)
         return value
+
+    def lend(self, tensor: Tensor) -> None:
+        """One that a transform made for the function: to be used, not to be written to."""
+        if id(tensor) not in self._known and not self.is_fresh(tensor):
+            self._known.add(id(tensor))
+            self._lent.append(tensor)
+            self._roots.add(_C._root_id(tensor))
 
     def may_write(self, tensor: Tensor) -> bool:
         return self.is_fresh(tensor) and _C._root_id(tensor) not in self._roots
@@ -256,7 +266,7 @@ class Reader:
             return call(held.fget, (value,), {})
         if isinstance(held, types.FunctionType):
             return Bound(held, value)
-        if name in TENSOR_METHODS or name in _C._all:
+        if name in TENSOR_METHODS or name in _C._all or name == "backward":
             return Bound(held, value)
         raise Unprovable(f"reads the tensor's attribute '{name}', which may change it or read it")
 
@@ -416,4 +426,5 @@ def prove(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str,
         keywords,
         reader.guards,
         reader.captured,
+        reader.effects,
     )

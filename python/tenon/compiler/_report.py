@@ -29,6 +29,11 @@ def kernel_lines(capture: Any) -> list[str]:
     return lines
 
 
+def _indented(text: str) -> list[str]:
+    text = text.strip()
+    return ["  " + line for line in text.split("\n")] if text else []
+
+
 class Report:
     """What happened to the calls of one compiled function."""
 
@@ -47,7 +52,9 @@ class Report:
     def note_capture(self, key: Any, capture: Any, proven: bool) -> None:
         if proven and key in self._places:  # the same operations, now with all that they read
             number = self._places[key]
-            if number < len(self.captures) and not capture.difference_from(self.captures[number]):
+            if number < len(self.captures) and (
+                capture.parts or not capture.difference_from(self.captures[number])
+            ):
                 self.captures[number] = capture
                 return
         elif key in self._places:
@@ -110,9 +117,13 @@ class Report:
             if capture.obstacle:
                 where = f" ({capture.obstacle_line})" if capture.obstacle_line else ""
                 lines.append(f"what was captured is a part: it {capture.obstacle}{where}")
-            text = str(capture).strip()
-            lines += ["  " + line for line in text.split("\n")] if text else []
-            if "return %" in text and capture.steps():
+            for part, effect in capture.parts:
+                text = str(part).strip()
+                lines += _indented(text) if text != "return" else []
+                lines.append(f"  then {effect}")
+            text = str(capture)
+            lines += _indented(text)
+            if not capture.parts and "return %" in text and capture.steps():
                 if number == 0 or self.differences[number]:
                     lines.append("runs")
                     lines += kernel_lines(capture)

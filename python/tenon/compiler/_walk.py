@@ -17,6 +17,7 @@ from tenon._C import Tensor
 from tenon.nn.module import Module
 from tenon.nn.parameter import Parameter
 
+from ._effects import is_effect, note_effect
 from ._prove import (
     CONSTANTS,
     CONSTRUCTORS,
@@ -35,6 +36,7 @@ from ._prove import (
     Reader,
     Unprovable,
 )
+from ._transforms import call_transform, is_transform
 
 _DEEPEST = 60
 _LONGEST = 200_000  # instructions
@@ -272,6 +274,8 @@ class Walk:
             return self._call_function(function, (subject, *args), kwargs)
         name = function.__name__
         if isinstance(subject, Tensor):
+            if name == "backward":
+                return self._note_backward(subject, args, kwargs)
             if name in _C._all or name in TENSOR_METHODS:
                 return self._call_operation(name, function, (subject, *args), kwargs)
         elif name in METHODS.get(type(subject), frozenset()):
@@ -285,6 +289,11 @@ class Walk:
             result = function(subject, *args, **kwargs)
             return self.reader.make(result) if name in NEW_FROM_METHODS else result
         raise Unprovable(f"calls {type(subject).__name__}.{name}")
+
+    def _note_backward(self, root: Tensor, args: Any, kwargs: dict[str, Any]) -> None:
+        if args or kwargs or not self.reader.is_fresh(root):
+            raise Unprovable("calls backward with arguments, or of a tensor that it was given")
+        self.reader.effects.append(("backward",))
 
     def _call_module(self, module: Module, args: Any, kwargs: dict[str, Any]) -> Any:
         reader = self.reader
@@ -301,6 +310,10 @@ class Walk:
         return self.call(reader.attribute(module, "forward", self.call), args, kwargs)
 
     def _call_function(self, function: types.FunctionType, args: Any, kwargs: Any) -> Any:
+        if is_effect(function):
+            return note_effect(self, function, args, kwargs)
+        if is_transform(function):
+            return call_transform(self, function, args, kwargs)
         code = function.__code__
         if code.co_flags & _FUNCTION_FLAGS:
             raise Unprovable(f"calls {function.__name__}, a generator or coroutine")

@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "core/philox.h"
+#include "tests/attention_terms.h"
 #include "tests/convolution_terms.h"
 #include "tests/trace/reference/array.h"
 #include "trace/executor.h"
@@ -414,6 +415,18 @@ Array convolution(const Operation& o) {
   return out;
 }
 
+Array attention(const Operation& o) {
+  std::vector<test::AttentionOperand> operands;
+  for (const Array* x : o.operands) {
+    std::vector<double> values(x->whole.begin(), x->whole.end());
+    operands.push_back({x->dims, x->is_real() ? x->real : values, !x->is_real()});
+  }
+  Array out = make_array(o.node.type);
+  out.real = test::attention_values(o.node.op, o.axes, operands);
+  for (double& value : out.real) value = round_to(out.dtype, value);
+  return out;
+}
+
 }  // namespace
 
 Array run_structural(const Operation& o) {
@@ -432,6 +445,8 @@ Array run_structural(const Operation& o) {
       return contraction(o);
     case PrimitiveClass::Convolution:
       return convolution(o);
+    case PrimitiveClass::Attention:
+      return attention(o);
     case PrimitiveClass::Sort:
       return sort(o);
     default:
