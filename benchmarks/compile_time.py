@@ -90,11 +90,11 @@ def eager(t: Any, kind: str, size: int, x: np.ndarray, compiled: bool) -> Callab
     return step
 
 
-def jax_call(kind: str, size: int, x: np.ndarray) -> Callable[[], np.ndarray]:
+def jax_call(kind: str, size: int, array: np.ndarray) -> Callable[[], np.ndarray]:
     import jax
     import jax.numpy as jnp
 
-    x = jnp.asarray(x)
+    x = jnp.asarray(array)
     if kind == "chain":
         run = jax.jit(chain(jnp.sin, jnp.tanh, size))
         return lambda: np.asarray(run(x))
@@ -163,7 +163,8 @@ def compare(kind: str, size: int, peers: list[str], rounds: int) -> list[str]:
             if not error <= 1e-3:
                 raise SystemExit(f"{peer} differs from {peers[0]} by {error:.1e}")
     for peer in peers:
-        cold, warm = ([1e3 * c[k] for c in costs[peer]] for k in (0, 1))
+        cold = [1e3 * c for c, _ in costs[peer]]
+        warm = [1e3 * w for _, w in costs[peer]]
         per_operation = statistics.median(cold) / size
         print(
             f"{kind + ' ' + str(size):14}{peer:16}"

@@ -3,9 +3,9 @@
     python benchmarks/memory.py [--model gpt resnet18] [--peers tenon "tenon, half" torch]
 
 Each peer is a process of its own; its peak is the largest resident set of the whole process, with
-what importing the framework takes. "tenon, half", for the GPT, has a budget of what its tensors take
-at least (parameters, moments, gradients) and half of what a step takes beyond that; of ResNet-18's
-step at these sizes nine tenths are the parameters' own. Losses of the steps are
+what importing the framework takes. "tenon, half", for the GPT, has a budget of what its tensors
+take at least (parameters, moments, gradients) and half of what a step takes beyond that; of
+ResNet-18's step at these sizes nine tenths are the parameters' own. Losses of the steps are
 compared first; the time of a step is the median, in turns.
 """
 
