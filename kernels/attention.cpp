@@ -35,6 +35,8 @@ using namespace detail;
 // operands stay in the second-level cache.
 constexpr std::int64_t kForwardQueries = 96, kForwardKeys = 512;
 constexpr std::int64_t kBackwardQueries = 96, kBackwardKeys = 256;
+// Of so few, a transpose of the keys doesn't pay: scores are sums of products of two rows.
+constexpr std::int64_t kFewQueries = 2;
 // Multiplications worth a thread's start.
 constexpr double kWorthStarting = 1 << 19;
 
@@ -51,7 +53,12 @@ class Scores {
     head_ = head;
     query_.load(head);
     key_.load(head);
-    keys_.load_transpose(key_);
+    load_transpose(keys_, key_);
+  }
+
+  // For `multiply`.
+  void load_transpose(Panels<T>& to, const Rows<T>& from) const {
+    if (inputs_.shape.queries > kFewQueries) to.load_transpose(from);
   }
 
   // Whether a query sees a key at all.
@@ -68,7 +75,7 @@ class Scores {
     tile.visible = queries.begin + 1 - keys.begin;
     tile.causal = inputs_.shape.causal && tile.visible < tile.columns;
     tile.factor = static_cast<T>(inputs_.shape.scale / std::log(2.0));
-    multiply(tile, queries, query_, keys, keys_, scores);
+    multiply(tile, queries, query_, keys, key_, keys_, scores);
     // Elsewhere, hidden scores are marked before they are scaled: the factor must be positive.
     if (inputs_.mask.data == nullptr && tile.factor > 0) return tile;
     for (std::int64_t r = 0; r < tile.rows; ++r) {
@@ -81,13 +88,23 @@ class Scores {
     return tile;
   }
 
-  // [queries, keys] = rows of the one times rows of the other, where `tile` is seen.
+  // [queries, keys] = rows of the one times rows of the other (of which `transpose` is the
+  // transpose), where `tile` is seen.
   void multiply(const ScoreTile<T>& tile, Range queries, const Rows<T>& a, Range keys,
-                const Panels<T>& b, T* c) const {
+                const Rows<T>& b, const Panels<T>& transpose, T* c) const {
+    if (inputs_.shape.queries <= kFewQueries) {
+      for (std::int64_t j = 0; j < keys.size(); ++j) {
+        for (std::int64_t i = 0; i < queries.size(); ++i) {
+          c[i * tile.row + j] =
+              table<T>().dot(a.row(queries.begin + i), b.row(keys.begin + j), a.columns());
+        }
+      }
+      return;
+    }
     TileProduct<T> product;
     product.a = a.row(queries.begin);
     product.a_row = a.columns();
-    b.set_from_column(product, keys.begin);
+    transpose.set_from_column(product, keys.begin);
     product.c = c;
     product.c_row = tile.row;
     product.rows = queries.size();
@@ -302,7 +319,7 @@ class Backward {
     if (query_sums_) keys_.load(scores_.key());
     if (!query_sums_ && !key_sums_) return;
     value_.load(head);
-    values_.load_transpose(value_);
+    scores_.load_transpose(values_, value_);
     out_.load(head);
     for (std::int64_t r = 0; r < shape_.queries; ++r) {
       delta_.data()[r] = table<T>().dot(gradient_.row(r), out_.row(r), shape_.width);
@@ -331,7 +348,7 @@ class Backward {
     if (for_query || key_sums_) {
       step.gradients = work.gradients.data();
       step.delta = delta_.data() + queries.begin;
-      scores_.multiply(step.tile, queries, gradient_, keys, values_, step.gradients);
+      scores_.multiply(step.tile, queries, gradient_, keys, value_, values_, step.gradients);
     }
     table<T>().gradient_step(step);
     if (for_key && value_sums_) {
