@@ -89,7 +89,7 @@ class Unit {
   // when the unit ends. (Left there, a view's node would stand before those that Python is to
   // record, and gradients would be summed in another order.)
   // Keeping: holds the buffers of tensors that are neither given nor computed.
-  // Parting: effects part what it captures. Otherwise they are obstacles.
+  // Parting: effects part what it captures. Otherwise what they record is part of it.
   explicit Unit(std::vector<Tensor> given, bool proving = false, bool keeps = false,
                 bool parting = false);
   ~Unit();

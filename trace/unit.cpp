@@ -162,12 +162,12 @@ std::vector<Tensor> Unit::made_since_begin() const {
 }
 
 void Unit::begin_effect(Effect effect, const Tensor& root) {
-  if (effects_++ > 0) {
-    note_obstacle("has an effect inside another", current_origin());
+  if (!parting_) {
+    if (proving_) note_obstacle(fmt::format("calls {}", name_of(effect)), current_origin());
     return;
   }
-  if (!parting_) {
-    note_obstacle(fmt::format("calls {}", name_of(effect)), current_origin());
+  if (effects_++ > 0) {
+    note_obstacle("has an effect inside another", current_origin());
     return;
   }
   const bool is_empty =
@@ -191,7 +191,7 @@ void Unit::begin_effect(Effect effect, const Tensor& root) {
 }
 
 void Unit::end_effect() {
-  if (--effects_ > 0 || !open_) return;
+  if (!parting_ || --effects_ > 0 || !open_) return;
   for (Given& given : given_) {
     const Cell& cell = *given.cell;
     given.type = cell.type;
