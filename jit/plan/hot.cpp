@@ -102,6 +102,7 @@ class HotCompiler {
       log(Category::Kernels, "{} compiled again in {:.1f} ms", code->name,
           compiled[0]->milliseconds);
     } catch (const Error& error) {
+      if (error.kind() == ErrorKind::Interrupted) return;  // at the end of the process
       warn("{} keeps its quickly compiled code: {}", code->name, error.what());
     }
   }
