@@ -182,7 +182,7 @@ std::vector<Buffer> Plan::run_here(Program& program, bool& has_written) {
   if (binding.slab_bytes > 0) running.slab = allocate(binding.slab_bytes);
 
   std::vector<Buffer> outputs(outputs_.size());
-  bool writes_inputs = false;
+  uint32_t first_write = kNone;  // step that writes memory which outlives the run
   for (size_t i = 0; i < buffers_.size(); ++i) {
     const PlanBuffer& buffer = buffers_[i];
     const int64_t item = static_cast<int64_t>(size_of(buffer.dtype));
@@ -203,7 +203,7 @@ std::vector<Buffer> Plan::run_here(Program& program, bool& has_written) {
         if (alone && type_of(input.type).numel == type_of(output.type).numel) {
           output.storage = input.storage;
           output.offset = input.offset;
-          writes_inputs = true;
+          first_write = std::min(first_write, buffer.first);
         }
       }
       if (!output.storage) output.storage = allocate(binding.bytes[i]);
@@ -232,7 +232,7 @@ std::vector<Buffer> Plan::run_here(Program& program, bool& has_written) {
   std::optional<InterruptGuard> guard;
   for (size_t s = 0; s < steps_.size(); ++s) {
     const Step& step = steps_[s];
-    if (writes_inputs && !guard && (last_fallible_ == kNone || s > last_fallible_)) {
+    if (!guard && s >= first_write) {
       guard.emplace();
       has_written = true;
     }
