@@ -435,6 +435,12 @@ std::string Plan::explain() const {
       text += "; ints";
       for (PolyId p : kernel->ints) text += fmt::format(" {}", algebra_.print(p));
       text += "\n" + loop::print(kernel->kernel->code);
+      if (const NarrowStep* narrow = kernel->narrow.get()) {
+        text += fmt::format("where {} is at most {} and {} at least {}, when hot:\n",
+                            algebra_.print(narrow->extent), kNarrow, algebra_.print(narrow->along),
+                            loop::kLanes);
+        text += loop::print(narrow->code);
+      }
     } else if (const auto* gemm = std::get_if<GemmStep>(&step.what)) {
       text += fmt::format("{} b{} b{} -> b{}\n", step.name, gemm->a.buffer, gemm->b.buffer,
                           gemm->result);
