@@ -12,17 +12,12 @@
 #include <mutex>
 #include <new>
 
+#include "core/chunks.h"
 #include "core/env.h"
 #include "core/error.h"
 #include "core/log.h"
+#include "core/poison.h"
 #include "core/system_memory.h"
-
-#if defined(__SANITIZE_ADDRESS__)
-#include <sanitizer/asan_interface.h>
-#else
-#define ASAN_POISON_MEMORY_REGION(data, bytes) ((void)(data), (void)(bytes))
-#define ASAN_UNPOISON_MEMORY_REGION(data, bytes) ((void)(data), (void)(bytes))
-#endif
 
 namespace tenon {
 
@@ -52,42 +47,10 @@ std::size_t class_index(std::size_t capacity) {
   return (static_cast<std::size_t>(shift - 6) << kStepBits) + (capacity >> shift);
 }
 
-// nullptr when the system has no more.
-void* system_allocate(std::size_t capacity) {
-  if (capacity < kHugePage) return std::aligned_alloc(kAlignment, capacity);
-  if (capacity >= kAskSystem && capacity > system_memory().available) return nullptr;
-  // mmap aligns to 4 KiB: map more and cut off both ends.
-  const std::size_t mapped = capacity + kHugePage;
-  void* raw = mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (raw == MAP_FAILED) return nullptr;
-  const auto misaligned = reinterpret_cast<std::uintptr_t>(raw) % kHugePage;
-  const std::size_t before = misaligned ? kHugePage - misaligned : 0;
-  const std::size_t after = mapped - before - capacity;
-  std::byte* data = static_cast<std::byte*>(raw) + before;
-  if (before) munmap(raw, before);
-  if (after) munmap(data + capacity, after);
-  madvise(data, capacity, MADV_HUGEPAGE);  // only a hint: not all kernels have it
-  return data;
-}
-
-void system_free(void* data, std::size_t capacity) noexcept {
-  ASAN_UNPOISON_MEMORY_REGION(data, capacity);
-  if (capacity < kHugePage) {
-    std::free(data);
-  } else {
-    munmap(data, capacity);
-  }
-}
-
 std::int64_t total_memory() {
   return static_cast<std::int64_t>(
       std::min<std::size_t>(system_memory().total, std::size_t{1} << 62));
 }
-
-// A cached block; the list runs through the blocks themselves, so that caching one can't fail.
-struct FreeBlock {
-  FreeBlock* next;
-};
 
 std::string readable(std::size_t bytes) {
   constexpr const char* kUnits[] = {"bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
@@ -159,12 +122,15 @@ class Allocator {
   void push(std::size_t index, void* data, std::size_t capacity) noexcept;
   void* pop(std::size_t index, std::size_t capacity) noexcept;
   void* take(std::size_t capacity);
+  void* system_allocate(std::size_t capacity);
+  void system_free(void* data, std::size_t capacity) noexcept;
   std::size_t cached() const { return stats_.reserved - stats_.allocated; }
   std::size_t trim_to(std::size_t bytes, std::size_t keep_class = kClasses) noexcept;
   [[noreturn]] void fail_out_of_memory(std::size_t bytes, bool injected);
 
   std::mutex mutex_;
   FreeBlock* free_[kClasses] = {};
+  Chunks chunks_;
   AllocatorStats stats_;
   std::size_t cache_limit_;
   std::size_t memory_limit_;
@@ -183,6 +149,25 @@ void Allocator::push(std::size_t index, void* data, std::size_t capacity) noexce
   free_[index] = new (data) FreeBlock{free_[index]};
   // But for the link, which the leak checker follows.
   ASAN_POISON_MEMORY_REGION(free_[index] + 1, capacity - sizeof(FreeBlock));
+}
+
+// nullptr when the system has no more.
+void* Allocator::system_allocate(std::size_t capacity) {
+  if (Chunks::serves(capacity)) return chunks_.take(capacity);
+  if (capacity < kHugePage) return std::aligned_alloc(kAlignment, capacity);
+  if (capacity >= kAskSystem && capacity > system_memory().available) return nullptr;
+  return map_huge(capacity, kHugePage);
+}
+
+void Allocator::system_free(void* data, std::size_t capacity) noexcept {
+  ASAN_UNPOISON_MEMORY_REGION(data, capacity);
+  if (Chunks::serves(capacity)) {
+    chunks_.give_back(data, capacity);
+  } else if (capacity < kHugePage) {
+    std::free(data);
+  } else {
+    munmap(data, capacity);
+  }
 }
 
 // nullptr if the class has no cached block.

@@ -2,8 +2,9 @@
 //
 // Fresh pages are dear (a 64 MiB buffer costs 40 ms in page faults, 1 ms reused), so freed blocks
 // are kept by size class, at most cache_limit() bytes of them. Blocks are 64-byte aligned; those of
-// 2 MiB and more are 2 MiB aligned and ask for huge pages. Contents are undefined. Thread-safe.
-// When the system has no more, the cache is trimmed and the request retried before OutOfMemory.
+// 2 MiB and more are 2 MiB aligned and ask for huge pages, and those from 64 KiB on are cut from
+// chunks of huge pages (see core/chunks.h). Contents are undefined. Thread-safe. When the system
+// has no more, the cache is trimmed and the request retried before OutOfMemory.
 #pragma once
 
 #include <cstddef>

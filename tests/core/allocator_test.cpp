@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <fstream>
 #include <random>
 #include <thread>
 #include <vector>
@@ -32,6 +33,13 @@ class CleanAllocator {
   std::size_t cache_;
   std::size_t memory_;
 };
+
+std::size_t resident_bytes() {
+  std::ifstream statm("/proc/self/statm");
+  std::size_t pages = 0, resident = 0;
+  statm >> pages >> resident;
+  return resident * 4096;
+}
 
 std::uintptr_t address(const Ref<Storage>& storage) {
   return reinterpret_cast<std::uintptr_t>(storage->data());
@@ -66,6 +74,33 @@ TEST_CASE("freed blocks are used again") {
   CHECK(second->data() == data);
   CHECK(allocator_stats().system_allocations == before.system_allocations);
   CHECK(allocator_stats().allocations == before.allocations + 1);
+}
+
+TEST_CASE("medium blocks are cut from huge pages, which go back when none is in use") {
+  const CleanAllocator clean;
+  trim();
+  std::vector<Ref<Storage>> blocks;
+  std::mt19937 random(3);
+  for (int round = 0; round < 4; ++round) {
+    for (int i = 0; i < 200; ++i) {
+      blocks.push_back(allocate((64 << 10) + random() % ((2 << 20) - (64 << 10))));
+      const std::size_t bytes = blocks.back()->bytes();
+      std::memset(blocks.back()->data(), i, bytes);
+      std::swap(blocks[random() % blocks.size()], blocks.back());
+    }
+    for (int i = 0; i < 150; ++i) blocks.pop_back();
+    if (round % 2 == 0) trim();                 // beside blocks that live
+    for (const Ref<Storage>& block : blocks) {  // nobody else writes there
+      const auto* bytes = block->as<unsigned char>();
+      REQUIRE(bytes[0] == bytes[block->bytes() - 1]);
+      REQUIRE(bytes[0] == bytes[block->bytes() / 2]);
+    }
+  }
+  const std::size_t before = resident_bytes();
+  blocks.clear();
+  trim();
+  CHECK(allocator_stats().reserved == allocator_stats().allocated);
+  CHECK(resident_bytes() + (100 << 20) < before);
 }
 
 TEST_CASE("statistics") {

@@ -1,0 +1,115 @@
+#include "core/chunks.h"
+
+#include <sys/mman.h>
+
+#include <bit>
+#include <cstdint>
+#include <new>
+
+#include "core/poison.h"
+
+namespace tenon {
+namespace {
+constexpr std::uintptr_t kPage = 4096;
+}
+
+void* map_huge(std::size_t bytes, std::size_t alignment) {
+  // mmap aligns to 4 KiB: map more and cut off both ends.
+  const std::size_t mapped = bytes + alignment;
+  void* raw = mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (raw == MAP_FAILED) return nullptr;
+  const auto misaligned = reinterpret_cast<std::uintptr_t>(raw) % alignment;
+  const std::size_t before = misaligned ? alignment - misaligned : 0;
+  const std::size_t after = mapped - before - bytes;
+  std::byte* data = static_cast<std::byte*>(raw) + before;
+  if (before) munmap(raw, before);
+  if (after) munmap(data + bytes, after);
+  madvise(data, bytes, MADV_HUGEPAGE);  // only a hint: not all kernels have it
+  return data;
+}
+
+std::size_t Chunks::class_of(std::size_t capacity) {
+  const int power = std::bit_width(capacity) - 1;
+  const int first = std::bit_width(kLeast) - 1;
+  const std::size_t step = (capacity >> (power - 3)) - kSteps;
+  return static_cast<std::size_t>(power - first) * kSteps + step;
+}
+
+std::size_t Chunks::capacity_of(std::size_t index) {
+  return (kSteps + index % kSteps) * (kLeast / kSteps << (index / kSteps));
+}
+
+Chunks::Chunk& Chunks::chunk_of(void* block) {
+  return *reinterpret_cast<Chunk*>(reinterpret_cast<std::uintptr_t>(block) / kBytes * kBytes);
+}
+
+void* Chunks::take(std::size_t capacity) {
+  void* block = holes_[class_of(capacity)];
+  if (block) {
+    ASAN_UNPOISON_MEMORY_REGION(block, capacity);
+    holes_[class_of(capacity)] = static_cast<FreeBlock*>(block)->next;
+  } else {
+    if (static_cast<std::size_t>(end_ - open_) < capacity && !open()) return nullptr;
+    block = open_;
+    open_ += capacity;
+  }
+  ++chunk_of(block).used;
+  return block;
+}
+
+bool Chunks::open() {
+  void* data = map_huge(kBytes, kBytes);
+  if (!data) return false;
+  close();
+  new (data) Chunk{0};
+  open_ = static_cast<std::byte*>(data) + kHeader;
+  end_ = static_cast<std::byte*>(data) + kBytes;
+  return true;
+}
+
+// What is left of the open chunk becomes blocks of smaller classes.
+void Chunks::close() noexcept {
+  for (std::size_t index = kClasses; index-- > 0;) {
+    const std::size_t capacity = capacity_of(index);
+    while (static_cast<std::size_t>(end_ - open_) >= capacity) {
+      put(open_, capacity);
+      open_ += capacity;
+    }
+  }
+}
+
+void Chunks::put(void* block, std::size_t capacity) noexcept {
+  FreeBlock*& list = holes_[class_of(capacity)];
+  list = new (block) FreeBlock{list};
+  ASAN_POISON_MEMORY_REGION(list + 1, capacity - sizeof(FreeBlock));
+}
+
+void Chunks::give_back(void* block, std::size_t capacity) noexcept {
+  Chunk& chunk = chunk_of(block);
+  ASAN_UNPOISON_MEMORY_REGION(block, capacity);
+  if (--chunk.used == 0) return unmap(chunk);
+  const auto begin = reinterpret_cast<std::uintptr_t>(block);
+  // But for the page of the link.
+  const std::uintptr_t from = (begin + sizeof(FreeBlock) + kPage - 1) / kPage * kPage;
+  const std::uintptr_t to = (begin + capacity) / kPage * kPage;
+  madvise(reinterpret_cast<void*>(from), to - from, MADV_DONTNEED);
+  put(block, capacity);
+}
+
+void Chunks::unmap(Chunk& chunk) noexcept {
+  for (FreeBlock*& list : holes_) {
+    for (FreeBlock** at = &list; *at;) {
+      if (&chunk_of(*at) == &chunk) {
+        *at = (*at)->next;
+      } else {
+        at = &(*at)->next;
+      }
+    }
+  }
+  auto* data = reinterpret_cast<std::byte*>(&chunk);
+  if (end_ == data + kBytes) open_ = end_ = nullptr;
+  ASAN_UNPOISON_MEMORY_REGION(data, kBytes);
+  munmap(data, kBytes);
+}
+
+}  // namespace tenon
