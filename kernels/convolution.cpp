@@ -145,10 +145,7 @@ class ByPatches {
 };
 
 template <class T>
-void run(ConvolutionRole role, const Shape& shape, const T* a, const T* b, T* result) {
-  if constexpr (std::is_same_v<T, float>) {
-    if (convolve_directly(role, shape, a, b, result)) return;
-  }
+void run_by_patches(ConvolutionRole role, const Shape& shape, const T* a, const T* b, T* result) {
   ByPatches<T> patches(shape);
   switch (role) {
     case ConvolutionRole::Input:
@@ -158,6 +155,14 @@ void run(ConvolutionRole role, const Shape& shape, const T* a, const T* b, T* re
     case ConvolutionRole::Output:
       return patches.output(a, b, result);
   }
+}
+
+template <class T>
+void run(ConvolutionRole role, const Shape& shape, const T* a, const T* b, T* result) {
+  if constexpr (std::is_same_v<T, float>) {
+    if (convolve_directly(role, shape, a, b, result)) return;
+  }
+  run_by_patches(role, shape, a, b, result);
 }
 
 std::int64_t elements(ConvolutionRole role, const Shape& s) {
@@ -215,6 +220,11 @@ void convolve(ConvolutionRole role, DType dtype, const Shape& shape, const void*
       run(role, shape, x, y, static_cast<T*>(result));
     }
   });
+}
+
+void convolve_by_patches(ConvolutionRole role, const Shape& shape, const float* a, const float* b,
+                         float* result) {
+  if (elements(role, shape) > 0) run_by_patches(role, shape, a, b, result);
 }
 
 }  // namespace tenon::kernels

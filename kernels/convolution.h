@@ -38,4 +38,9 @@ struct ConvolutionShape {
 void convolve(ConvolutionRole role, DType dtype, const ConvolutionShape& shape, const void* a,
               const void* b, void* result);
 
+// The same for float32 by products of weights and patches, whatever the table of
+// direct_convolution.cpp says: what benchmarks/convolution.cpp compares with.
+void convolve_by_patches(ConvolutionRole role, const ConvolutionShape& shape, const float* a,
+                         const float* b, float* result);
+
 }  // namespace tenon::kernels

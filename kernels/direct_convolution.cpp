@@ -2,8 +2,8 @@
 
 #if !TENON_HAVE_ONEDNN
 namespace tenon::kernels {
-bool convolve_directly(ConvolutionRole, const ConvolutionShape&, const float*, const float*,
-                       float*) {
+bool convolve_directly(ConvolutionRole, const ConvolutionShape&, const float*, const float*, float*,
+                       bool) {
   return false;
 }
 }  // namespace tenon::kernels
@@ -32,9 +32,12 @@ namespace {
 using dnnl::memory;
 
 // The table. Small planes multiply faster as one matrix of all images, large weights need no copy
-// in oneDNN's layout there.
+// in oneDNN's layout there. The gradient of an input of few channels has a kernel in oneDNN that is
+// 20 to 40 times slower (0.6 against 23 GFLOP/s for one channel, 2.5 against 61 for three).
+// Figures: `benchmarks/convolution`.
 constexpr std::int64_t kSmallestPlane = 49;
 constexpr std::int64_t kLargestWeight = 1 << 20;
+constexpr std::int64_t kFewestInputChannels = 8;
 constexpr std::int64_t kParts = 8;  // of a batch, which run in parallel
 constexpr std::size_t kCached = 2048;
 
@@ -220,10 +223,12 @@ void run_part(ConvolutionRole role, const Direct& direct, const float* (&data)[3
 }  // namespace
 
 bool convolve_directly(ConvolutionRole role, const ConvolutionShape& s, const float* a,
-                       const float* b, float* result) {
+                       const float* b, float* result, bool by_table) {
   const std::int64_t weight = s.groups * s.out_channels * s.in_channels * product(s.kernel);
-  if (s.batch == 0 || s.in_channels == 0 || product(s.input) == 0 || weight > kLargestWeight ||
-      product(s.output) < kSmallestPlane) {
+  if (s.batch == 0 || s.in_channels == 0 || product(s.input) == 0) return false;
+  if (by_table && (weight > kLargestWeight || product(s.output) < kSmallestPlane)) return false;
+  if (by_table && role == ConvolutionRole::Input && s.groups == 1 &&
+      s.in_channels < kFewestInputChannels) {
     return false;
   }
   const std::int64_t images = (s.batch + kParts - 1) / kParts;

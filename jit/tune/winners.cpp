@@ -16,6 +16,7 @@
 #include "jit/cache/disk_cache.h"
 #include "jit/jit_hash.h"
 #include "jit/llvm/compiler.h"
+#include "jit/plan/counters.h"
 #include "jit/plan/key.h"
 
 namespace tenon::jit {
@@ -157,7 +158,9 @@ class Winners {
 }  // namespace
 
 Hash128 tuning_key(const Program& program) {
-  std::vector<uint64_t> words{static_cast<uint64_t>(num_threads()), disabled_optimizations()};
+  std::vector<uint64_t> words{static_cast<uint64_t>(num_threads()), disabled_optimizations(),
+                              static_cast<uint64_t>(recompute()),
+                              static_cast<uint64_t>(recompute_threshold())};
   for (const ProgramNode& node : program.nodes) {
     const Type& type = type_of(node.type);
     uint64_t word = 0;
