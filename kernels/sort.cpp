@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <type_traits>
 #include <vector>
 
@@ -36,18 +37,30 @@ struct Item {
 };
 
 // Values travel with their indices, so that comparing does not jump about in memory; equal values
-// compare by index, which makes any sort a stable one.
+// compare by index, which makes any sort a stable one. A long row looks for an interrupt now and
+// then: the rows are all that parallel_for sees.
 template <bool kDescending, class T>
 void argsort_rows(const T* values, std::int64_t* indices, std::int64_t rows, std::int64_t n) {
+  constexpr std::int64_t kLongRow = std::int64_t{1} << 18;  // some 20 ms
+  constexpr std::uint32_t kComparisons = std::uint32_t{1} << 20;
+  const auto precedes = [](const Item<T>& a, const Item<T>& b) {
+    const bool before = kDescending ? is_less(b.value, a.value) : is_less(a.value, b.value);
+    if (before) return true;
+    const bool after = kDescending ? is_less(a.value, b.value) : is_less(b.value, a.value);
+    return !after && a.index < b.index;
+  };
   std::vector<Item<T>> items(static_cast<std::size_t>(n));
   for (std::int64_t row = 0; row < rows; ++row, values += n, indices += n) {
     for (std::int64_t i = 0; i < n; ++i) items[static_cast<std::size_t>(i)] = {values[i], i};
-    std::sort(items.begin(), items.end(), [](const Item<T>& a, const Item<T>& b) {
-      const bool before = kDescending ? is_less(b.value, a.value) : is_less(a.value, b.value);
-      if (before) return true;
-      const bool after = kDescending ? is_less(a.value, b.value) : is_less(b.value, a.value);
-      return !after && a.index < b.index;
-    });
+    if (n < kLongRow) {
+      std::sort(items.begin(), items.end(), precedes);
+    } else {
+      std::uint32_t comparisons = 0;
+      std::sort(items.begin(), items.end(), [&](const Item<T>& a, const Item<T>& b) {
+        if (++comparisons % kComparisons == 0) check_interrupt();
+        return precedes(a, b);
+      });
+    }
     for (std::int64_t i = 0; i < n; ++i) indices[i] = items[static_cast<std::size_t>(i)].index;
   }
 }

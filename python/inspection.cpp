@@ -8,6 +8,7 @@
 #include "core/optimizations.h"
 #include "jit/plan/executor.h"
 #include "jit/plan/hot.h"
+#include "jit/plan/narrow.h"
 #include "jit/tune/tuner.h"
 #include "jit/tune/winners.h"
 #include "python/packages.h"
@@ -100,6 +101,7 @@ void add_inspection(nb::module_& m) {
       .value("interpret", jit::Mode::Interpret);
   jit.def("set_mode", &jit::set_mode, "mode"_a);
   jit.def("mode", &jit::mode);
+  jit.def("set_narrow_at_once", &jit::set_narrow_at_once, "on"_a);
   jit.def("optimizations", [] {
     nb::dict result;
     for (const OptimizationInfo& o : optimizations()) {

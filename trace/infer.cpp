@@ -15,6 +15,28 @@ namespace {
 using Types = std::span<const TypeId>;
 using Ints = std::span<const int64_t>;
 
+// Dimensions from the largest stride to the least. An expanded one, of stride 0, is neither larger
+// nor less: it stays where it is, as in TensorIterator, unless others pass it.
+Dims order_of(const Type& type) {
+  Dims order;
+  for (int i = 0; i < type.rank; ++i) order.push_back(i);
+  const auto strides = type.strides();
+  if (std::ranges::find(strides, 0) == strides.end()) {
+    std::ranges::stable_sort(order, [&](int64_t a, int64_t b) { return strides[a] > strides[b]; });
+    return order;
+  }
+  for (int i = type.rank - 2; i >= 0; --i) {  // insertion, from the innermost outwards
+    for (int at = i, inner = i + 1; inner < type.rank; ++inner) {
+      const int64_t stride = strides[order[at]], other = strides[order[inner]];
+      if (stride == 0 || other == 0) continue;
+      if (stride >= other) break;
+      std::swap(order[at], order[inner]);
+      at = inner;
+    }
+  }
+  return order;
+}
+
 // Strides of an elementwise result: those of the first operand that has the result's extents and
 // isn't row-major but dense, as PyTorch's TensorIterator keeps a layout; else row-major.
 TypeId with_operand_layout(DType dtype, Device device, const Dims& dims, Types operands) {
@@ -22,10 +44,7 @@ TypeId with_operand_layout(DType dtype, Device device, const Dims& dims, Types o
     const Type& type = type_of(id);
     if (!std::ranges::equal(type.dims(), dims)) continue;
     if (type.contiguous) break;
-    Dims order;
-    for (int i = 0; i < type.rank; ++i) order.push_back(i);
-    std::ranges::stable_sort(
-        order, [&](int64_t a, int64_t b) { return type.strides()[a] > type.strides()[b]; });
+    const Dims order = order_of(type);
     Dims strides(dims.size());
     int64_t next = 1;
     for (int i = type.rank - 1; i >= 0; --i) {

@@ -130,8 +130,8 @@ RunClock::~RunClock() {
   const int64_t time = begin_ == 0 ? estimate_ : event_clock() - begin_;
   const int64_t before = kernel_.nanoseconds.fetch_add(time, std::memory_order_relaxed);
   if (before >= kHotTime || before + time < kHotTime) return;
-  if (!kernel_.function.load(std::memory_order_acquire) || in_forked_child()) return;
-  if (!is_enabled(Optimization::HotTier)) return;
+  if (in_forked_child() || !is_enabled(Optimization::HotTier)) return;
+  if (!kernel_.later && !kernel_.function.load(std::memory_order_acquire)) return;  // interpreted
   if (kernel_.tier.load(std::memory_order_relaxed) == llvm_jit::Tier::Hot) return;
   try {
     HotCompiler::instance().add(&kernel_);

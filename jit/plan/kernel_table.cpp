@@ -23,7 +23,7 @@ Table& table() {
 
 }  // namespace
 
-std::vector<CompiledKernel*> intern_kernels(std::vector<loop::Kernel> kernels, bool compile,
+std::vector<CompiledKernel*> intern_kernels(std::vector<loop::Kernel> kernels, Compile when,
                                             llvm_jit::Tier tier) {
   std::vector<CompiledKernel*> result;
   std::vector<CompiledKernel*> fresh;
@@ -32,8 +32,8 @@ std::vector<CompiledKernel*> intern_kernels(std::vector<loop::Kernel> kernels, b
   for (loop::Kernel& kernel : kernels) {
     const std::vector<std::byte> form = loop::canonical_form(kernel);
     Hash128 hash = hash128(form);
-    hash.high ^= compile ? 0 : 1;  // kernels for the interpreter are apart
-    hash.high ^= tier == llvm_jit::Tier::Hot ? 2 : 0;
+    hash.high ^= static_cast<uint64_t>(when);  // they are apart
+    hash.high ^= tier == llvm_jit::Tier::Hot ? 4 : 0;
     if (!is_enabled(Optimization::ShareKernels)) hash = combine(hash, {++t.unshared, 0});
     auto& slot = t.kernels[hash];
     if (!slot) {
@@ -43,12 +43,14 @@ std::vector<CompiledKernel*> intern_kernels(std::vector<loop::Kernel> kernels, b
       slot = std::make_unique<CompiledKernel>();
       slot->code = std::move(kernel);
       slot->hash = hash;
+      slot->later = when == Compile::Later;
       fresh.push_back(slot.get());
     }
     result.push_back(slot.get());
   }
+  if (when == Compile::Later) return result;
   uint64_t compiled = 0, from_disk = 0;
-  if (compile && !fresh.empty()) {
+  if (when == Compile::Now && !fresh.empty()) {
     std::vector<const loop::Kernel*> codes;
     for (const CompiledKernel* kernel : fresh) codes.push_back(&kernel->code);
     std::vector<Ref<llvm_jit::CompiledCode>> machine_code;

@@ -6,6 +6,7 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "jit/plan/executor.h"
+#include "jit/plan/narrow.h"
 #include "jit/schedule/access.h"
 #include "jit/simplify/simplify.h"
 #include "trace/region.h"
@@ -296,8 +297,9 @@ void Plan::make_steps(const Program& program) {
     }
   }
   const bool quick = does(Optimization::QuickTier) && !choices_.hot;
-  const auto interned = intern_kernels(std::move(kernels), mode_ != Mode::Interpret,
-                                       quick ? llvm_jit::Tier::Quick : llvm_jit::Tier::Hot);
+  const auto interned =
+      intern_kernels(std::move(kernels), mode_ == Mode::Interpret ? Compile::Never : Compile::Now,
+                     quick ? llvm_jit::Tier::Quick : llvm_jit::Tier::Hot);
   for (size_t i = 0; i < interned.size(); ++i) {
     std::get<KernelStep>(steps_[kernel_steps[i]].what).kernel = interned[i];
   }

@@ -37,7 +37,8 @@ struct PlanBuffer {
   uint32_t shares = kNone;     // lies in that buffer's memory: an update in place
 };
 
-struct NarrowStep;
+struct NarrowStep;  // narrow.h
+struct Variant;
 
 struct KernelStep {
   CompiledKernel* kernel;
@@ -52,14 +53,6 @@ struct KernelStep {
   bool unit_elements;
   uint32_t copy_from = kNone, copy_to = kNone;  // does nothing when these are the same memory
   std::shared_ptr<NarrowStep> narrow;           // see KernelCode::narrow
-};
-
-// The variant of a kernel for short loops, compiled when first bound to such extents.
-struct NarrowStep {
-  KernelStep step;
-  PolyId extent, along;
-  loop::Kernel code;
-  std::once_flag compiled;
 };
 
 // An operand of a library call as a strided view of a buffer.
@@ -179,8 +172,7 @@ class Plan {
   void make_steps(const Program& program);
   KernelStep kernel_step(const KernelCode& code);
   void add_narrow(KernelCode& code, KernelStep& step);
-  // The step as it runs for these extents.
-  const KernelStep& variant_of(const KernelStep& step, const Binding& binding) const;
+  Variant variant_of(const KernelStep& step, const Binding& binding) const;
   void add_gemm(uint32_t group);
   void add_convolution(uint32_t group);
   void add_attention(uint32_t group, std::vector<uint8_t>& is_done);

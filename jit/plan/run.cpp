@@ -11,6 +11,7 @@
 #include "jit/plan/describe.h"
 #include "jit/plan/hot.h"
 #include "jit/plan/library.h"
+#include "jit/plan/narrow.h"
 #include "jit/plan/record.h"
 #include "jit/plan/running.h"
 #include "trace/executor.h"
@@ -60,20 +61,10 @@ void Plan::fail_at(const KernelStep& step, const Running& running) const {
                   node.origin);
 }
 
-const KernelStep& Plan::variant_of(const KernelStep& step, const Binding& binding) const {
-  NarrowStep* const narrow = step.narrow.get();
-  if (!narrow || binding[narrow->extent] > kNarrow || binding[narrow->along] < loop::kLanes) {
-    return step;
-  }
-  std::call_once(narrow->compiled, [&] {
-    narrow->step.kernel = intern_kernels({narrow->code}, mode_ != Mode::Interpret)[0];
-  });
-  return narrow->step;
-}
-
 void Plan::run_kernel(const KernelStep& standard, const Step& info, Running& running) {
   const Binding& binding = *running.binding;
-  const KernelStep& step = variant_of(standard, binding);
+  const Variant variant = variant_of(standard, binding);
+  const KernelStep& step = *variant.step;
   int64_t range = binding[step.range];
   if (step.divide_range != 1) range = (range + step.divide_range - 1) / step.divide_range;
   if (range == 0) return;
@@ -90,7 +81,7 @@ void Plan::run_kernel(const KernelStep& standard, const Step& info, Running& run
     scalars.push_back(
         static_cast<uint64_t>(running.program.attributes[running.program.nodes[source].sizes]));
   }
-  CompiledKernel& kernel = *step.kernel;
+  const CompiledKernel& kernel = *variant.kernel;
   const int64_t scratch = kernel.code.scratch.bytes(ints.data());
   const int64_t work = std::max<int64_t>(binding[step.work], 1);
   const double unit = static_cast<double>(work) / static_cast<double>(range) * step.cost;
@@ -99,7 +90,7 @@ void Plan::run_kernel(const KernelStep& standard, const Step& info, Running& run
   int64_t grain = std::max<int64_t>(1, static_cast<int64_t>(chunk / unit));
   if (step.unit_elements) grain = (grain + 63) / 64 * 64;
   count_launch();
-  const RunClock clock(kernel, work * step.cost);
+  const RunClock clock(*variant.charged, work * step.cost);
   loop::ErrorSlot* error = info.can_fail ? &running.error : nullptr;
   const auto body = [&](int64_t begin, int64_t end) {
     kernel.run(buffers.data(), ints.data(), scalars.data(), scratch_of_worker(scratch), begin, end,
@@ -192,7 +183,7 @@ std::vector<Buffer> Plan::run_here(Program& program, std::shared_ptr<const Bindi
   if (binding.slab_bytes > 0) running.slab = allocate(binding.slab_bytes);
 
   std::vector<Buffer> outputs(outputs_.size());
-  bool writes_inputs = false;
+  uint32_t first_write = kNone;  // step that writes memory which outlives the run
   for (size_t i = 0; i < buffers_.size(); ++i) {
     const PlanBuffer& buffer = buffers_[i];
     const int64_t item = static_cast<int64_t>(size_of(buffer.dtype));
@@ -213,7 +204,7 @@ std::vector<Buffer> Plan::run_here(Program& program, std::shared_ptr<const Bindi
         if (alone && type_of(input.type).numel == type_of(output.type).numel) {
           output.storage = input.storage;
           output.offset = input.offset;
-          writes_inputs = true;
+          first_write = std::min(first_write, buffer.first);
         }
       }
       if (!output.storage) output.storage = allocate(binding.bytes[i]);
@@ -242,7 +233,7 @@ std::vector<Buffer> Plan::run_here(Program& program, std::shared_ptr<const Bindi
   std::optional<InterruptGuard> guard;
   for (size_t s = 0; s < steps_.size(); ++s) {
     const Step& step = steps_[s];
-    if (writes_inputs && !guard && (last_fallible_ == kNone || s > last_fallible_)) {
+    if (!guard && s >= first_write) {
       guard.emplace();
       has_written = true;
     }

@@ -301,3 +301,79 @@ def test_what_is_never_proven_is_left_alone():
     for call in range(100):
         assert f(x).tolist() == [2, 2] and len(LOG) == call + 1
     assert skips(f) == 0 and "no more proofs" in f.explain()
+
+
+def test_an_if_that_depends_on_data():
+    """Fault 19: each call takes its own branch, and explain names the line."""
+
+    def branches(x):
+        if x.sum() > 0:
+            return x * 2
+        return x - 1
+
+    f = tn.compile(branches)
+    for i in range(8):
+        x = tn.full((3,), 1.0 if i % 3 else -1.0)
+        assert f(x).tolist() == branches(x).tolist()
+    assert "reads a" in f.explain() and "test_compile_runs.py:" in f.explain()
+
+    def same_as_where(x):
+        return tn.where(x.sum() > 0, x * 2, x - 1)
+
+    g = tn.compile(same_as_where)
+    for i in range(8):
+        x = tn.full((3,), 1.0 if i % 3 else -1.0)
+        assert g(x).tolist() == branches(x).tolist()
+    assert skips(g) == 6
+
+    strict = tn.compile(branches, fullgraph=True)
+    with pytest.raises(RuntimeError, match=r"test_compile_runs.py:.*tenon.where"):
+        strict(tn.ones(3))
+
+
+def test_what_a_function_changes_besides_tensors():
+    """Fault 42: globals, lists, attributes, closures and defaults are changed on every call."""
+
+    class Counter:
+        count = 0
+
+    state, seen, counter, total = {"n": 0}, [], Counter(), 0
+
+    def in_a_dict(x):
+        state["n"] += 1
+        return x * state["n"]
+
+    def in_a_list(x):
+        seen.append(x.shape[0])
+        return x * len(seen)
+
+    def in_an_attribute(x):
+        counter.count += 1
+        return x * counter.count
+
+    def in_a_class(x):
+        Counter.count += 1
+        return x * Counter.count
+
+    def in_a_closure(x):
+        nonlocal total
+        total += 1
+        return x * total
+
+    def in_a_default(x, calls=[]):  # noqa: B006
+        calls.append(1)
+        return x * len(calls)
+
+    def in_a_global(x):
+        global CALLS
+        CALLS += 1
+        return x * CALLS
+
+    functions = [in_a_dict, in_a_list, in_an_attribute, in_a_closure, in_a_default, in_a_global]
+    for function in [*functions, in_a_class]:
+        f = tn.compile(function)
+        assert [f(tn.ones(1)).item() for _ in range(6)] == [1, 2, 3, 4, 5, 6], function
+        assert skips(f) == 0
+
+
+CALLS = 0

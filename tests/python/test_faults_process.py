@@ -232,6 +232,102 @@ def test_an_interrupt_stops_a_long_kernel(threads):
     assert done.stdout == "done\n", done.stderr
 
 
+KINDS = {
+    "a product": "a = tn.ones(6000, 6000); tn.eval(a); go = lambda: tn.eval(a @ a)",
+    "a sort": "a = tn.rand(20_000_000); tn.eval(a); go = lambda: tn.eval(tn.sort(a)[1])",
+    "long rows": "a = tn.ones(1 << 18).expand(1000, 1 << 18)\n"
+    "go = lambda: (a.sin() * a.cos()).softmax(-1).sum().item()",
+    "a convolution": "a, w = tn.rand(64, 64, 128, 128), tn.rand(64, 64, 3, 3); tn.eval(a, w)\n"
+    "go = lambda: tn.eval(F.conv2d(a, w, padding=1))",
+    "a loop": "a = tn.ones(10)\n"
+    "go = lambda: tn.eval(tn.while_loop(lambda i, v: i < 2**60, lambda i, v: (i + 1, v.sin()),"
+    " (tn.tensor(0), a))[1])",
+    "many kernels": """
+a = tn.ones(100_000)
+def go():
+    x = a
+    for _ in range(20000):
+        x = (x * 1.0001).sin().cumsum(0)
+    x.sum().item()
+""",
+    "compiled": """
+a = tn.ones(1 << 20).expand(4000, 1 << 20)
+f = tn.compile(lambda x: (x.sin() * x.cos()).tanh().sum())
+small = tn.ones(4, 4)
+for _ in range(3):
+    f(small)
+go = lambda: f(a).item()
+""",
+    "a training step": """
+model, a = nn.Linear(3000, 3000), tn.rand(6000, 3000)
+optimizer = tn.optim.AdamW(model.parameters())
+def step(x):
+    optimizer.zero_grad()
+    model(x).square().mean().backward()
+    optimizer.step()
+step = tn.compile(step)
+for _ in range(3):
+    step(a[:8])
+before = [p.clone() for p in model.parameters()]
+tn.eval(*before)
+def go():
+    step(a)
+    for _ in range(20):
+        step(a)
+""",
+}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="signals are tried on Linux")
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_interrupt_stops_whatever_is_long(kind):
+    """Within 0.2 s on an idle machine, and what was there is there still."""
+    done = run(f"""
+import os, signal, threading, time
+import tenon as tn, tenon.nn as nn, tenon.nn.functional as F
+tn.set_num_threads(2)
+{KINDS[kind]}
+probe = lambda: a.narrow(0, 0, 1).flatten()[:1000].tolist()
+expected = probe()
+at = []
+def hit():
+    at.append(time.monotonic())
+    os.kill(os.getpid(), signal.SIGINT)
+threading.Timer(0.4, hit).start()
+try:
+    while True:
+        go()
+except KeyboardInterrupt:
+    waited = time.monotonic() - at[0]
+assert waited < 3, waited
+assert probe() == expected
+assert (tn.ones(100, 100) @ tn.ones(100, 100)).sum().item() == 100**3
+print(waited)
+""")
+    assert float(done.stdout) < 3
+
+
+def test_signals_during_products():
+    """oneDNN keeps values below the stack pointer: handlers need a stack of their own."""
+    done = run("""
+    import signal
+    import tenon as tn
+    seen = []
+    signal.signal(signal.SIGALRM, lambda *_: seen.append(1))
+    a = tn.ones(2000, 2000)
+    tn.eval(a)
+    signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+    for threads in (1, 2):
+        tn.set_num_threads(threads)
+        for _ in range(10):
+            assert (a @ a).sum().item() == 2000**3
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    assert len(seen) > 3
+    print("done")
+    """)
+    assert done.stdout == "done\n"
+
+
 def test_a_handler_of_ones_own_is_called():
     done = run("""
     import signal

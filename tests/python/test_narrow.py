@@ -6,13 +6,23 @@ The same values computed ten rows at a time take the ordinary kernels: fewer row
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
 
 import tenon as tn
+from tenon import _C
 
 ROWS = 100
+
+
+@pytest.fixture(autouse=True)
+def always_narrow() -> Iterator[None]:
+    _C._jit.set_narrow_at_once(True)
+    yield
+    _C._jit.set_narrow_at_once(False)
 
 
 def values(*shape: int, dtype: str = "float32") -> np.ndarray:
@@ -120,3 +130,14 @@ def test_a_bad_index_in_a_short_row_is_found() -> None:
     index[40, 2] = 10
     with pytest.raises(IndexError, match="index 10 is out of bounds"):
         x[index].sum(-1).numpy()
+
+
+def test_becoming_hot_or_switched_off_changes_no_bits() -> None:
+    x = tn.tensor(values(300_000, 3))
+    disabled = list(_C._jit.disabled())
+    _C._jit.set_disabled([*disabled, "narrow_loops"])
+    expected = x.sin().sum(-1).numpy().copy()
+    _C._jit.set_disabled(disabled)
+    _C._jit.set_narrow_at_once(False)
+    for _ in range(40):  # the background compiler takes over somewhere
+        np.testing.assert_array_equal(x.sin().sum(-1).numpy(), expected)

@@ -235,6 +235,22 @@ def test_strided_arrays():
     assert tn.from_numpy(base[:0]).shape == (0, 4)
 
 
+def test_layouts_of_results_of_expanded_tensors():
+    """An expanded dimension stays where it is; the others keep their order in memory."""
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        rank = rng.integers(1, 5)
+        dims = rng.integers(2, 5, rank).tolist()
+        order = rng.permutation(rank).tolist()
+        sizes = [int(rng.choice([d, 1])) for d in dims]
+        back = [order.index(i) for i in range(rank)]
+        strides = [
+            tuple(t.ones([sizes[i] for i in order]).permute(*back).expand(*dims).sin().stride())
+            for t in (tn, torch)
+        ]
+        assert strides[0] == strides[1], (dims, order, sizes)
+
+
 def test_arrays_that_cannot_be_shared():
     base = np.arange(4.0)
     with pytest.raises(ValueError, match="negative"):
