@@ -122,9 +122,11 @@ def updated() -> tn.Tensor:
 def kept_long() -> list[tn.Tensor]:
     """Large values that are cheap, and read again after all else."""
     x = of_fixed(2 << 20, 2 << 20)
-    y = [(x * k).exp() for k in range(1, 4)]
-    total = sum(z.cumsum(0)[-1] for z in y)
-    return [total * z.cumsum(0)[-1] for z in reversed(y)]
+    kept, total = [], tn.tensor(0.5)
+    for _ in range(3):
+        kept.append((x * total).exp())
+        total = kept[-1].cumsum(0)[-1] * 1e-9
+    return [y * total for y in kept]
 
 
 # What records something in whose plan each optimization shows.
