@@ -154,8 +154,8 @@ def compare(kind: str, size: int, peers: list[str], rounds: int) -> list[str]:
                 cache = str(Path(folder) / f"{peer}{round_}")
                 os.mkdir(cache)
                 path = str(Path(folder) / f"{peer}.npy")
-                cold = measure(peer, kind, size, cache, path)
-                costs[peer].append((cold, measure(peer, kind, size, cache, path)))
+                first = measure(peer, kind, size, cache, path)
+                costs[peer].append((first, measure(peer, kind, size, cache, path)))
                 results[peer] = np.load(path)
         reference = results[peers[0]]
         for peer in peers[1:]:

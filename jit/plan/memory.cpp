@@ -36,18 +36,16 @@ Plan* Plan::leaner(const Program& program) {
   return plan.bind(program)->slab_bytes < bind(program)->slab_bytes ? &plan : nullptr;
 }
 
-bool Plan::fits(const Program& program) {
-  constexpr int64_t kSmall = int64_t{1} << 20;  // below, nothing is gained by asking
-  const int64_t bytes = bind(program)->new_bytes;
-  return bytes < kSmall || static_cast<size_t>(bytes) <= memory_room();
-}
-
 std::vector<Buffer> Plan::run(Program& program) {
-  Plan* plan = fits(program) ? nullptr : leaner(program);
+  constexpr int64_t kSmall = int64_t{1} << 20;  // below, nothing is gained by asking
+  std::shared_ptr<const Binding> binding = bind(program);
+  const bool fits =
+      binding->new_bytes < kSmall || static_cast<size_t>(binding->new_bytes) <= memory_room();
+  Plan* plan = fits ? nullptr : leaner(program);
   if (!plan) {
     bool has_written = false;
     try {
-      return run_here(program, has_written);
+      return run_here(program, std::move(binding), has_written);
     } catch (Error& error) {
       if (error.kind() != ErrorKind::OutOfMemory || has_written) throw;
       plan = leaner(program);
@@ -60,7 +58,7 @@ std::vector<Buffer> Plan::run(Program& program) {
   }
   bool has_written = false;
   try {
-    return plan->run_here(program, has_written);
+    return plan->run_here(program, plan->bind(program), has_written);
   } catch (Error& error) {
     if (error.kind() == ErrorKind::OutOfMemory) plan->say_needs(program, error);
     throw;

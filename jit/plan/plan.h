@@ -165,9 +165,9 @@ class Plan {
   class Occupancy;
   void lower_peak(const Program& program, const GroupOptions& options);
   // `has_written`: set before memory that outlives the run is written.
-  std::vector<Buffer> run_here(Program& program, bool& has_written);
+  std::vector<Buffer> run_here(Program& program, std::shared_ptr<const Binding> binding,
+                               bool& has_written);
   Plan* leaner(const Program& program);
-  bool fits(const Program& program);
   void say_needs(const Program& program, Error& error);
   void make_steps(const Program& program);
   KernelStep kernel_step(const KernelCode& code);

@@ -175,8 +175,9 @@ void Plan::run_step(const Step& step, Running& running) {
   }
 }
 
-std::vector<Buffer> Plan::run_here(Program& program, bool& has_written) {
-  Running running{program, bind(program), {}, {}, {}, {}};
+std::vector<Buffer> Plan::run_here(Program& program, std::shared_ptr<const Binding> bound,
+                                   bool& has_written) {
+  Running running{program, std::move(bound), {}, {}, {}, {}};
   const Binding& binding = *running.binding;
   running.pointers.resize(buffers_.size());
   if (binding.slab_bytes > 0) running.slab = allocate(binding.slab_bytes);
