@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <charconv>
 #include <cstring>
+#include <mutex>
 
 #include "core/env.h"
 #include "core/log.h"
@@ -233,9 +234,12 @@ std::optional<fs::path> cache_folder() {
   if (const auto folder = env_value("TENON_CACHE_DIR")) return fs::path(*folder);
   if (const auto folder = env_value("XDG_CACHE_HOME")) return fs::path(*folder) / "tenon";
   if (const auto home = env_value("HOME")) return fs::path(*home) / ".cache" / "tenon";
-  warn(
-      "no folder for the kernel cache: HOME, XDG_CACHE_HOME and TENON_CACHE_DIR are unset; kernels "
-      "won't be kept");
+  static std::once_flag said;
+  std::call_once(said, [] {
+    warn(
+        "no folder for the kernel cache: HOME, XDG_CACHE_HOME and TENON_CACHE_DIR are unset; "
+        "kernels won't be kept");
+  });
   return std::nullopt;
 }
 

@@ -95,9 +95,6 @@ void broadcast(ops::Attention& a) {
 // With one query the weights are a row: its products with keys and values stream them at the speed
 // of memory.
 constexpr int64_t kFewestQueries = 2;
-// With fewer scores a head, fused kernels around the products are quicker (256: by a sixth; 1,024:
-// slower by half).
-constexpr int64_t kFewestScores = 512;
 
 }  // namespace
 
@@ -108,16 +105,14 @@ Value scaled_dot_product_attention(Value query, Value key, Value value, Value at
   const int64_t depth = dims(query)[rank(query) - 1];
   const double factor = scale.value_or(1.0 / std::sqrt(static_cast<double>(depth)));
   ops::Attention a{query, key, value, ops::scalar(factor, DType::Float64), attn_mask, is_causal};
-  Dims shape = batch_of(query);
   if (enable_gqa) group_heads(a);
   broadcast(a);
   const auto last = [](Value x, int64_t from_end) { return dims(x)[rank(x) - from_end]; };
   const bool is_empty =
       last(a.key, 2) == 0 || last(a.value, 1) == 0 || last(a.query, 2) == 0 || depth == 0;
   Value result;
-  const int64_t queries = last(a.query, 2);
-  const bool is_small = queries < kFewestQueries || queries * last(a.key, 2) < kFewestScores;
-  if (is_empty || is_small || dropout_p > 0) {
+  const bool is_row = last(a.query, 2) < kFewestQueries;
+  if (is_empty || is_row || dropout_p > 0) {
     Value weights = ops::attention_weights(a);
     if (dropout_p > 0) weights = dropout(weights, dropout_p, true);
     result = ops::batched_product(weights, a.value);
