@@ -229,9 +229,9 @@ Ref<Storage> Allocator::allocate(std::size_t bytes) {
   const std::size_t capacity = bytes <= kMaxBytes ? class_bytes(bytes) : 0;
   {
     const std::lock_guard lock(mutex_);
-    if (until_failure_ && --until_failure_ == 0) {
+    if (until_failure_ > 0) injected = --until_failure_ == 0;
+    if (injected) {
       until_failure_ = fail_every_;
-      injected = true;
     } else if (capacity) {
       data = take(capacity);
     }

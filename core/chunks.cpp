@@ -40,7 +40,8 @@ std::size_t Chunks::capacity_of(std::size_t index) {
 }
 
 Chunks::Chunk& Chunks::chunk_of(void* block) {
-  return *reinterpret_cast<Chunk*>(reinterpret_cast<std::uintptr_t>(block) / kBytes * kBytes);
+  const std::size_t inside = reinterpret_cast<std::uintptr_t>(block) % kBytes;
+  return *reinterpret_cast<Chunk*>(static_cast<std::byte*>(block) - inside);
 }
 
 void* Chunks::take(std::size_t capacity) {
@@ -92,7 +93,7 @@ void Chunks::give_back(void* block, std::size_t capacity) noexcept {
   // But for the page of the link.
   const std::uintptr_t from = (begin + sizeof(FreeBlock) + kPage - 1) / kPage * kPage;
   const std::uintptr_t to = (begin + capacity) / kPage * kPage;
-  madvise(reinterpret_cast<void*>(from), to - from, MADV_DONTNEED);
+  madvise(static_cast<std::byte*>(block) + (from - begin), to - from, MADV_DONTNEED);
   put(block, capacity);
 }
 

@@ -69,7 +69,7 @@ constexpr bool contains(OptimizationSet set, Optimization o) { return (set & bit
 OptimizationSet disabled_optimizations();
 void set_disabled_optimizations(OptimizationSet set);
 // The set of a list of names. Value error, naming those there are, for any other.
-OptimizationSet optimizations_named(std::span<const std::string_view> names);
+OptimizationSet optimizations_named(std::span<const std::string_view> wanted);
 
 inline bool is_enabled(Optimization o) { return !contains(disabled_optimizations(), o); }
 

@@ -11,20 +11,25 @@ constexpr int kVectors = kPanelColumns / kLanes;
 constexpr int kRows = 8;
 
 using V __attribute__((vector_size(64), aligned(4), may_alias)) = float;
-using Lanes __attribute__((vector_size(64))) = int;
 
 inline V load(const float* from) { return *reinterpret_cast<const V*>(from); }
 inline void store(float* to, V value) { *reinterpret_cast<V*>(to) = value; }
 
+// Lane l of what `exchange` gives: of b where it is 16 or more.
+template <int step, bool low>
+constexpr int source(int l) {
+  const bool second = (l & step) != 0;
+  return low ? (second ? kLanes + l - step : l) : (second ? kLanes + l : l + step);
+}
+
 // Lanes of a and b whose number lacks bit `step` (for `low`), or has it, side by side.
 template <int step, bool low>
 inline V exchange(V a, V b) {
-  Lanes from;
-  for (int l = 0; l < kLanes; ++l) {
-    const bool second = (l & step) != 0;
-    from[l] = low ? (second ? kLanes + l - step : l) : (second ? kLanes + l : l + step);
-  }
-  return __builtin_shuffle(a, b, from);
+#define TENON_FOUR(l)                                                           \
+  source<step, low>(l), source<step, low>((l) + 1), source<step, low>((l) + 2), \
+      source<step, low>((l) + 3)
+  return __builtin_shufflevector(a, b, TENON_FOUR(0), TENON_FOUR(4), TENON_FOUR(8), TENON_FOUR(12));
+#undef TENON_FOUR
 }
 
 template <int step>

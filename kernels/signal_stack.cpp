@@ -1,6 +1,6 @@
 #include "kernels/signal_stack.h"
 
-#include <signal.h>
+#include <signal.h>  // NOLINT(modernize-deprecated-headers): sigaltstack is POSIX, not C++
 #include <sys/mman.h>
 
 #include <cstddef>
