@@ -8,6 +8,7 @@ writes all but the gradient: 28 bytes an element.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,9 @@ def arrays(case: str) -> list[np.ndarray]:
     return [rng.normal(size=(side, side)).astype(np.float32) for _ in range(2 * COUNT)]
 
 
-def runner(t: Any, case: str, **options: Any) -> Runner:
+def runner(
+    t: Any, case: str, finish: Callable[..., Any] = lambda *_: None, **options: Any
+) -> Runner:
     values = [t.from_numpy(a) for a in arrays(case)]
     parameters = [x.clone().requires_grad_() for x in values[:COUNT]]
     for p, g in zip(parameters, values[COUNT:], strict=True):
@@ -33,6 +36,7 @@ def runner(t: Any, case: str, **options: Any) -> Runner:
     def run() -> None:
         nonlocal steps
         optimizer.step()
+        finish(*parameters)
         steps += 1
 
     def result() -> np.ndarray:
@@ -45,7 +49,7 @@ def runner(t: Any, case: str, **options: Any) -> Runner:
 def tenon(case: str) -> Runner:
     import tenon
 
-    return runner(tenon, case)
+    return runner(tenon, case, tenon.eval)
 
 
 def torch(case: str) -> Runner:

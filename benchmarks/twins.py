@@ -58,17 +58,18 @@ def peers(
     gradients: Callable[[str], bool] = lambda case: False,
     compared: Callable[[str, np.ndarray], np.ndarray] = lambda case, values: values,
 ) -> dict[str, Peer]:
-    """Tenon, torch, torch.compile and jax.jit running these programs.
+    """Tenon, tn.compile, torch, torch.compile and jax.jit running these programs.
 
     `compared` makes of a result what has to agree, where single numbers can't.
     """
 
-    def tenon(case: str) -> Runner:
+    def tenon(case: str, *, compiles: bool = False) -> Runner:
         import tenon as tn
 
         tensors = [tn.from_numpy(a).clone() for a in arrays(case)]
         tn.eval(*tensors)
-        once = step(tn, program(tn, case), tensors, gradients(case))
+        f = program(tn, case)
+        once = step(tn, tn.compile(f) if compiles else f, tensors, gradients(case))
 
         def run():
             results = once()
@@ -76,6 +77,9 @@ def peers(
             return results
 
         return Runner(run, lambda: compared(case, flat(run(), lambda x: x.numpy())))
+
+    def tenon_compile(case: str) -> Runner:
+        return tenon(case, compiles=True)
 
     def torch(case: str) -> Runner:
         import torch
@@ -126,4 +130,10 @@ def peers(
 
         return Runner(run, lambda: compared(case, flat(run(), np.asarray)))
 
-    return {"tenon": tenon, "torch": torch, "torch.compile": torch_compile, "jax.jit": jax_jit}
+    return {
+        "tenon": tenon,
+        "tenon.compile": tenon_compile,
+        "torch": torch,
+        "torch.compile": torch_compile,
+        "jax.jit": jax_jit,
+    }
