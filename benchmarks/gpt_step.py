@@ -79,7 +79,7 @@ def main() -> None:
         for _ in range(args.rounds):
             for worker in workers:
                 seconds = worker.ask(f"steps {STEPS_A_ROUND}")["seconds"]
-                rounds[worker.framework].append(statistics.median(seconds))
+                rounds[worker.name].append(statistics.median(seconds))
 
         print(
             f"\n{'':16}{'version':14}{'a step':>9}{'min':>9}{'max':>9}{'ratio':>7}"
@@ -87,16 +87,16 @@ def main() -> None:
         )
         base = rounds[peers[0]]
         for worker in workers:
-            times = rounds[worker.framework]
+            times = rounds[worker.name]
             steady = statistics.median(times)
             ratios = [a / b for a, b in zip(times, base, strict=True)]
             spread = f"{min(ratios):.2f}-{max(ratios):.2f}"
             print(
-                f"{worker.framework:16}{worker.started['version']:14}"
+                f"{worker.name:16}{worker.started['version']:14}"
                 f"{1e3 * steady:>6.0f} ms{1e3 * min(times):>6.0f} ms{1e3 * max(times):>6.0f} ms"
                 f"{statistics.median(ratios):>7.2f}{spread:>12}"
-                f"{cold[worker.framework] - steady:>11.2f} s"
-                f"{warm[worker.framework] - steady:>7.2f} s"
+                f"{cold[worker.name] - steady:>11.2f} s"
+                f"{warm[worker.name] - steady:>7.2f} s"
                 f"{worker.ask('memory')['peak_mb']:>6.0f} MB"
             )
             worker.close()

@@ -12,15 +12,14 @@ compared first; the time of a step is the median, in turns.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
-import subprocess
 import sys
 from pathlib import Path
 
-EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
-sys.path.insert(0, str(EXAMPLES))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "examples"))
+
+from gpt_worker import Served, serve
 
 PEERS = ("tenon", "tenon, half", "torch")
 MODELS = ("gpt", "resnet18")
@@ -28,7 +27,6 @@ STEPS, ROUNDS = 6, 5
 
 
 def work(model_name: str, peer: str) -> None:
-    from gpt_worker import serve
     from task import Config, Text, Training
     from twin import load
 
@@ -59,38 +57,14 @@ def work(model_name: str, peer: str) -> None:
     serve(started, step, lambda: float("nan"))
 
 
-class Process:
-    def __init__(self, model: str, peer: str, **env: str) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, __file__, "--work", model, peer],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, **env},
-        )
-        self.started = self.read()
-
-    def read(self) -> dict:
-        assert self.process.stdout is not None
-        return json.loads(self.process.stdout.readline())
-
-    def ask(self, command: str) -> dict:
-        assert self.process.stdin is not None
-        self.process.stdin.write(command + "\n")
-        self.process.stdin.flush()
-        return self.read()
-
-    def close(self) -> None:
-        self.process.communicate()
-
-
-def start(model: str, peer: str) -> Process:
+def start(model: str, peer: str) -> Served:
+    command = [sys.executable, __file__, "--work", model, peer]
+    started = Served(peer, command)
     if peer != "tenon, half":
-        return Process(model, peer)
-    trial = Process(model, peer)
-    budget = str(trial.started["budget"])
-    trial.close()
-    return Process(model, peer, BUDGET=budget)
+        return started
+    budget = str(started.started["budget"])
+    started.close()
+    return Served(peer, command, {**os.environ, "BUDGET": budget})
 
 
 def measure(model: str, peers: list[str]) -> None:

@@ -9,15 +9,14 @@ ends when its loss has been read and the parameters are updated.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
-import subprocess
 import sys
 import time
 from pathlib import Path
 
-EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
-sys.path.insert(0, str(EXAMPLES))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "examples"))
+
+from gpt_worker import Served, serve
 
 PEERS = ("tenon", "torch", "torch.compile")
 BATCH = {"resnet18": 8, "convnet": 64}
@@ -26,7 +25,6 @@ CHECKED, ROUNDS, STEPS_A_ROUND = 10, 7, 5
 
 def work(model_name: str, peer: str) -> None:
     """The process of one peer: answers the commands of `gpt_worker.serve`."""
-    from gpt_worker import serve
     from twin import load
 
     framework = peer.split(".")[0]
@@ -38,33 +36,8 @@ def work(model_name: str, peer: str) -> None:
     serve({"version": library.__version__}, lambda: next(steps).item(), lambda: float("nan"))
 
 
-class Peer:
-    def __init__(self, model: str, name: str) -> None:
-        self.name = name
-        self.process = subprocess.Popen(
-            [sys.executable, __file__, "--work", model, name],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        self.version = self.read()["version"]
-
-    def read(self) -> dict:
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        if not line:
-            raise SystemExit(f"the process of {self.name} ended: {self.process.wait()}")
-        return json.loads(line)
-
-    def ask(self, command: str) -> dict:
-        assert self.process.stdin is not None
-        self.process.stdin.write(command + "\n")
-        self.process.stdin.flush()
-        return self.read()
-
-
 def measure(model: str, names: list[str], rounds: int) -> None:
-    peers = [Peer(model, name) for name in names]
+    peers = [Served(n, [sys.executable, __file__, "--work", model, n]) for n in names]
     first, losses = {}, {}
     for peer in peers:
         begin = time.perf_counter()
@@ -91,12 +64,12 @@ def measure(model: str, names: list[str], rounds: int) -> None:
     for peer in peers:
         steady = statistics.median(times[peer.name])
         spread = f"{min(times[peer.name]):.0f}-{max(times[peer.name]):.0f}"
-        ratio = steady / base
+        ratio, version = steady / base, peer.started["version"][:9]
         print(
-            f"{peer.name:24}{peer.version[:9]:12}{steady:>7.1f} ms{spread:>14}{ratio:>8.2f}"
+            f"{peer.name:24}{version:12}{steady:>7.1f} ms{spread:>14}{ratio:>8.2f}"
             f"{first[peer.name] - steady / 1e3:>7.2f} s{peer.ask('memory')['peak_mb']:>7.0f} MB"
         )
-        peer.process.communicate()
+        peer.close()
 
 
 def main() -> None:

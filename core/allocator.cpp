@@ -17,35 +17,17 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "core/poison.h"
+#include "core/size_classes.h"
 #include "core/system_memory.h"
 
 namespace tenon {
 
 namespace {
 
-constexpr std::size_t kAlignment = 64;
 constexpr std::size_t kHugePage = std::size_t{2} << 20;
 // Above this, asking the system whether it has so much costs nothing beside the page faults.
 constexpr std::size_t kAskSystem = std::size_t{256} << 20;
 constexpr std::size_t kMaxBytes = std::size_t{1} << 56;
-
-// Eight classes between powers of two, so at most one eighth of a block is wasted.
-constexpr int kStepBits = 3;
-constexpr std::size_t kClasses = (57 - 6) << kStepBits;
-
-std::size_t class_bytes(std::size_t bytes) {
-  if (bytes <= kAlignment) return kAlignment;
-  const int shift = std::max(6, static_cast<int>(std::bit_width(bytes - 1)) - 1 - kStepBits);
-  const std::size_t unit = std::size_t{1} << shift;
-  return (bytes + unit - 1) & ~(unit - 1);
-}
-
-// A distinct small number for each value of class_bytes.
-std::size_t class_index(std::size_t capacity) {
-  const int width = std::bit_width(capacity);
-  const int shift = std::max(6, width - 1 - kStepBits);
-  return (static_cast<std::size_t>(shift - 6) << kStepBits) + (capacity >> shift);
-}
 
 std::int64_t total_memory() {
   return static_cast<std::int64_t>(
@@ -103,9 +85,6 @@ class Allocator {
     const std::lock_guard lock(mutex_);
     return memory_limit_;
   }
-  std::size_t default_memory_limit() {
-    return static_cast<std::size_t>(env_bytes("TENON_MEMORY_LIMIT", total_memory()));
-  }
   std::size_t memory_room() {
     const std::lock_guard lock(mutex_);
     return memory_limit_ - std::min(memory_limit_, stats_.allocated);
@@ -125,11 +104,11 @@ class Allocator {
   void* system_allocate(std::size_t capacity);
   void system_free(void* data, std::size_t capacity) noexcept;
   std::size_t cached() const { return stats_.reserved - stats_.allocated; }
-  std::size_t trim_to(std::size_t bytes, std::size_t keep_class = kClasses) noexcept;
+  std::size_t trim_to(std::size_t bytes, std::size_t keep_class = kSizeClasses) noexcept;
   [[noreturn]] void fail_out_of_memory(std::size_t bytes, bool injected);
 
   std::mutex mutex_;
-  FreeBlock* free_[kClasses] = {};
+  FreeBlock* free_[kSizeClasses] = {};
   Chunks chunks_;
   AllocatorStats stats_;
   std::size_t cache_limit_;
@@ -183,9 +162,7 @@ void* Allocator::pop(std::size_t index, std::size_t capacity) noexcept {
 std::size_t Allocator::trim_to(std::size_t bytes, std::size_t keep_class) noexcept {
   std::size_t freed = 0;
   const auto empty_class = [&](std::size_t index) {
-    // The inverse of class_index.
-    const std::size_t shift = index >> kStepBits ? (index >> kStepBits) - 1 : 0;
-    const std::size_t capacity = (index - (shift << kStepBits)) << (shift + 6);
+    const std::size_t capacity = class_capacity(index);
     while (cached() > bytes) {
       void* data = pop(index, capacity);
       if (!data) return;
@@ -194,10 +171,10 @@ std::size_t Allocator::trim_to(std::size_t bytes, std::size_t keep_class) noexce
       freed += capacity;
     }
   };
-  for (std::size_t index = kClasses; index-- > 0 && cached() > bytes;) {
+  for (std::size_t index = kSizeClasses; index-- > 0 && cached() > bytes;) {
     if (index != keep_class) empty_class(index);
   }
-  if (keep_class < kClasses) empty_class(keep_class);
+  if (keep_class < kSizeClasses) empty_class(keep_class);
   return freed;
 }
 

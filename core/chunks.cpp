@@ -2,7 +2,6 @@
 
 #include <sys/mman.h>
 
-#include <bit>
 #include <cstdint>
 #include <new>
 
@@ -28,27 +27,17 @@ void* map_huge(std::size_t bytes, std::size_t alignment) {
   return data;
 }
 
-std::size_t Chunks::class_of(std::size_t capacity) {
-  const int power = std::bit_width(capacity) - 1;
-  const int first = std::bit_width(kLeast) - 1;
-  const std::size_t step = (capacity >> (power - 3)) - kSteps;
-  return static_cast<std::size_t>(power - first) * kSteps + step;
-}
-
-std::size_t Chunks::capacity_of(std::size_t index) {
-  return (kSteps + index % kSteps) * (kLeast / kSteps << (index / kSteps));
-}
-
 Chunks::Chunk& Chunks::chunk_of(void* block) {
   const std::size_t inside = reinterpret_cast<std::uintptr_t>(block) % kBytes;
   return *reinterpret_cast<Chunk*>(static_cast<std::byte*>(block) - inside);
 }
 
 void* Chunks::take(std::size_t capacity) {
-  void* block = holes_[class_of(capacity)];
+  FreeBlock*& holes = holes_of(capacity);
+  void* block = holes;
   if (block) {
     ASAN_UNPOISON_MEMORY_REGION(block, capacity);
-    holes_[class_of(capacity)] = static_cast<FreeBlock*>(block)->next;
+    holes = holes->next;
   } else {
     if (static_cast<std::size_t>(end_ - open_) < capacity && !open()) return nullptr;
     block = open_;
@@ -71,7 +60,7 @@ bool Chunks::open() {
 // What is left of the open chunk becomes blocks of smaller classes.
 void Chunks::close() noexcept {
   for (std::size_t index = kClasses; index-- > 0;) {
-    const std::size_t capacity = capacity_of(index);
+    const std::size_t capacity = class_capacity(kFirst + index);
     while (static_cast<std::size_t>(end_ - open_) >= capacity) {
       put(open_, capacity);
       open_ += capacity;
@@ -80,7 +69,7 @@ void Chunks::close() noexcept {
 }
 
 void Chunks::put(void* block, std::size_t capacity) noexcept {
-  FreeBlock*& list = holes_[class_of(capacity)];
+  FreeBlock*& list = holes_of(capacity);
   list = new (block) FreeBlock{list};
   ASAN_POISON_MEMORY_REGION(list + 1, capacity - sizeof(FreeBlock));
 }

@@ -9,6 +9,8 @@
 #include <array>
 #include <cstddef>
 
+#include "core/size_classes.h"
+
 namespace tenon {
 
 // A block that is in no one's use; lists run through the blocks themselves, so that putting one
@@ -35,11 +37,10 @@ class Chunks {
     std::size_t used;  // blocks taken
   };
   static constexpr std::size_t kHeader = 64;
-  static constexpr int kSteps = 8;  // classes between powers of two
-  static constexpr std::size_t kClasses = 5 * kSteps;
-  static std::size_t class_of(std::size_t capacity);
-  static std::size_t capacity_of(std::size_t index);
+  static constexpr std::size_t kFirst = class_index(kLeast);
+  static constexpr std::size_t kClasses = class_index(kMost) - kFirst;
   static Chunk& chunk_of(void* block);
+  FreeBlock*& holes_of(std::size_t capacity) { return holes_[class_index(capacity) - kFirst]; }
   void put(void* block, std::size_t capacity) noexcept;
   bool open();
   void close() noexcept;

@@ -12,10 +12,10 @@ import dataclasses
 import importlib.util
 import json
 import statistics
-import subprocess
 import sys
 from pathlib import Path
 
+from gpt_worker import Served
 from task import Training
 
 FRAMEWORKS = ("tenon", "torch", "torch.compile")
@@ -24,7 +24,7 @@ CHECKED = 50  # Steps whose losses are compared.
 ROUNDS, STEPS_A_ROUND = 5, 6
 
 
-class Worker:
+class Worker(Served):
     """A running `gpt_worker.py`, or another script that answers the same commands."""
 
     def __init__(
@@ -34,31 +34,8 @@ class Worker:
         environment: dict[str, str] | None = None,
         script: Path = WORKER,
     ) -> None:
-        self.framework = framework
-        self.process = subprocess.Popen(
-            [sys.executable, str(script), framework, json.dumps(dataclasses.asdict(options))],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=environment,
-        )
-        self.started = self.read()
-
-    def read(self) -> dict:
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        if not line:
-            raise SystemExit(f"the process of {self.framework} ended: {self.process.wait()}")
-        return json.loads(line)
-
-    def ask(self, command: str) -> dict:
-        assert self.process.stdin is not None
-        self.process.stdin.write(command + "\n")
-        self.process.stdin.flush()
-        return self.read()
-
-    def close(self) -> None:
-        self.process.communicate()
+        fields = json.dumps(dataclasses.asdict(options))
+        super().__init__(framework, [sys.executable, str(script), framework, fields], environment)
 
 
 def compare(options: Training, held_out: float | None = None) -> None:
@@ -70,8 +47,8 @@ def compare(options: Training, held_out: float | None = None) -> None:
     first, losses = {}, {}
     for w in workers:
         answer = w.ask("steps 1")
-        first[w.framework] = answer["seconds"][0]
-        losses[w.framework] = answer["losses"] + w.ask(f"steps {CHECKED - 1}")["losses"]
+        first[w.name] = answer["seconds"][0]
+        losses[w.name] = answer["losses"] + w.ask(f"steps {CHECKED - 1}")["losses"]
     for framework in FRAMEWORKS[:1] + FRAMEWORKS[2:]:
         differences = [abs(a - b) for a, b in zip(losses[framework], losses["torch"], strict=True)]
         print(f"{framework}: losses of {CHECKED} steps within {max(differences):.1e} of torch's")
@@ -81,17 +58,17 @@ def compare(options: Training, held_out: float | None = None) -> None:
     seconds: dict[str, list[float]] = {framework: [] for framework in FRAMEWORKS}
     for _ in range(ROUNDS):
         for w in workers:
-            seconds[w.framework] += w.ask(f"steps {STEPS_A_ROUND}")["seconds"]
+            seconds[w.name] += w.ask(f"steps {STEPS_A_ROUND}")["seconds"]
 
     print(f"\n{'':16}{'import':>10}{'first step':>12}{'a step':>22}{'peak memory':>14}")
     for w in workers:
-        times = [1e3 * s for s in seconds[w.framework]]
+        times = [1e3 * s for s in seconds[w.name]]
         step = f"{statistics.median(times):.0f} ms ({min(times):.0f}-{max(times):.0f})"
         print(
-            f"{w.framework:16}{w.started['import_seconds']:>8.2f} s{first[w.framework]:>10.2f} s"
+            f"{w.name:16}{w.started['import_seconds']:>8.2f} s{first[w.name]:>10.2f} s"
             f"{step:>22}{w.ask('memory')['peak_mb']:>11.0f} MB"
         )
-    print("versions: " + ", ".join(f"{w.framework} {w.started['version']}" for w in workers[:2]))
+    print("versions: " + ", ".join(f"{w.name} {w.started['version']}" for w in workers[:2]))
 
     if held_out is not None:
         torch_worker = workers[1]

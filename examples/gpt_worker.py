@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import json
 import resource
+import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 
 def resident_mb() -> float:
@@ -47,6 +48,35 @@ def serve(started: dict, step: Callable[[], float], held_out: Callable[[], float
             answer(peak_mb=peak_mb())
         else:
             raise SystemExit(f"no such command: {command}")
+
+
+class Served:
+    """The other end of `serve`: a process that answers commands."""
+
+    def __init__(
+        self, name: str, command: Sequence[str], environment: Mapping[str, str] | None = None
+    ) -> None:
+        self.name = name
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        )
+        self.started = self.read()
+
+    def read(self) -> dict:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            raise SystemExit(f"the process of {self.name} ended: {self.process.wait()}")
+        return json.loads(line)
+
+    def ask(self, command: str) -> dict:
+        assert self.process.stdin is not None
+        self.process.stdin.write(command + "\n")
+        self.process.stdin.flush()
+        return self.read()
+
+    def close(self) -> None:
+        self.process.communicate()
 
 
 def main() -> None:

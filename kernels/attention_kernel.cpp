@@ -6,7 +6,7 @@
 // order of every sum is a function of the shape alone.
 #include "kernels/attention_kernel.h"
 
-#include "kernels/attention_vector.h"
+#include "kernels/vector.h"
 
 namespace tenon::kernels {
 
@@ -325,7 +325,7 @@ void add_mask(T* scores, long count, T factor, Element kind, const void* mask, l
 template <class T, bool Whole>
 inline void transpose_block(const T* from, long row, long rows, long columns, T* to, long to_row) {
   constexpr long lanes = Vector<T>::lanes;
-  V<T> v[lanes], turned[lanes];
+  V<T> v[lanes];
 #pragma GCC unroll 16
   for (long r = 0; r < lanes; ++r) {
     if constexpr (Whole) {
@@ -335,17 +335,7 @@ inline void transpose_block(const T* from, long row, long rows, long columns, T*
       for (long c = 0; r < rows && c < columns; ++c) v[r][c] = from[r * row + c];
     }
   }
-  // A perfect shuffle of the elements, as often as there are bits in a lane's number.
-#pragma GCC unroll 4
-  for (long stage = 1; stage < lanes; stage *= 2) {
-#pragma GCC unroll 8
-    for (long r = 0; r < lanes / 2; ++r) {
-      turned[2 * r] = Shuffle<T>::lower(v[r], v[r + lanes / 2]);
-      turned[2 * r + 1] = Shuffle<T>::upper(v[r], v[r + lanes / 2]);
-    }
-#pragma GCC unroll 16
-    for (long r = 0; r < lanes; ++r) v[r] = turned[r];
-  }
+  transpose_vectors<T>(v);
 #pragma GCC unroll 16
   for (long c = 0; c < lanes; ++c) {
     if (Whole || c < columns) store(to + c * to_row, v[c]);

@@ -2,56 +2,23 @@
 // function of any header (see gemv_kernel.cpp).
 #include "kernels/panel_kernel.h"
 
+#include "kernels/vector.h"
+
 namespace tenon::kernels {
 
 namespace {
 
-constexpr long kLanes = 16;
+using Floats = V<float>;
+constexpr long kLanes = Vector<float>::lanes;
 constexpr int kVectors = kPanelColumns / kLanes;
 constexpr int kRows = 8;
 
-using V __attribute__((vector_size(64), aligned(4), may_alias)) = float;
-
-inline V load(const float* from) { return *reinterpret_cast<const V*>(from); }
-inline void store(float* to, V value) { *reinterpret_cast<V*>(to) = value; }
-
-// Lane l of what `exchange` gives: of b where it is 16 or more.
-template <int step, bool low>
-constexpr int source(int l) {
-  const bool second = (l & step) != 0;
-  return low ? (second ? kLanes + l - step : l) : (second ? kLanes + l : l + step);
-}
-
-// Lanes of a and b whose number lacks bit `step` (for `low`), or has it, side by side.
-template <int step, bool low>
-inline V exchange(V a, V b) {
-#define TENON_FOUR(l)                                                           \
-  source<step, low>(l), source<step, low>((l) + 1), source<step, low>((l) + 2), \
-      source<step, low>((l) + 3)
-  return __builtin_shufflevector(a, b, TENON_FOUR(0), TENON_FOUR(4), TENON_FOUR(8), TENON_FOUR(12));
-#undef TENON_FOUR
-}
-
-template <int step>
-inline void exchange_all(V* rows) {
-#pragma GCC unroll 16
-  for (int i = 0; i < kLanes; ++i) {
-    if (i & step) continue;
-    const V a = rows[i], b = rows[i + step];
-    rows[i] = exchange<step, true>(a, b);
-    rows[i + step] = exchange<step, false>(a, b);
-  }
-}
-
 // 16 x 16: to[i][j] = from[j][i].
 inline void transpose(const float* from, long ld, float* to) {
-  V rows[kLanes];
+  Floats rows[kLanes];
 #pragma GCC unroll 16
   for (int i = 0; i < kLanes; ++i) rows[i] = load(from + i * ld);
-  exchange_all<1>(rows);
-  exchange_all<2>(rows);
-  exchange_all<4>(rows);
-  exchange_all<8>(rows);
+  transpose_vectors<float>(rows);
 #pragma GCC unroll 16
   for (int i = 0; i < kLanes; ++i) store(to + i * kPanelColumns, rows[i]);
 }
@@ -59,14 +26,14 @@ inline void transpose(const float* from, long ld, float* to) {
 template <int Rows>
 inline void multiply_rows(const float* a, long lda, const float* panel, float* c, long ldc, long k,
                           long count, bool adds) {
-  V sums[Rows][kVectors] = {};
+  Floats sums[Rows][kVectors] = {};
   for (long i = 0; i < k; ++i) {
-    V b[kVectors];
+    Floats b[kVectors];
 #pragma GCC unroll 3
     for (int v = 0; v < kVectors; ++v) b[v] = load(panel + i * kPanelColumns + v * kLanes);
 #pragma GCC unroll 8
     for (int r = 0; r < Rows; ++r) {
-      const V factor = a[r * lda + i] - V{};
+      const Floats factor = a[r * lda + i] - Floats{};
 #pragma GCC unroll 3
       for (int v = 0; v < kVectors; ++v) sums[r][v] += factor * b[v];
     }
@@ -75,7 +42,7 @@ inline void multiply_rows(const float* a, long lda, const float* panel, float* c
     float* row = c + r * ldc;
     if (count == kPanelColumns) {
       for (int v = 0; v < kVectors; ++v) {
-        V value = sums[r][v];
+        Floats value = sums[r][v];
         if (adds) value += load(row + v * kLanes);
         store(row + v * kLanes, value);
       }

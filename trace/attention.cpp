@@ -49,9 +49,9 @@ void check_attention(Types operands, size_t first) {
   expect(std::ranges::equal(mask.dims(), scores), "the mask's dimensions");
 }
 
-Dims with_last(const Type& like, std::initializer_list<int64_t> last) {
-  Dims dims = batch_of(like);
-  dims.append(last.begin(), last.end());
+Dims dims_of_result(const Type& q, const Type& v) {
+  Dims dims(q.dims());
+  dims[q.rank - 1] = v.dims()[v.rank - 1];
   return dims;
 }
 
@@ -60,8 +60,7 @@ Dims with_last(const Type& like, std::initializer_list<int64_t> last) {
 TypeId infer_Attention(Op, Types operands, Ints, Ints) {
   check_attention(operands, kFirst);
   const Type &q = type_of(operands[0]), &v = type_of(operands[2]);
-  return intern_contiguous(q.dtype, q.device,
-                           with_last(q, {q.dims()[q.rank - 2], v.dims()[v.rank - 1]}));
+  return intern_contiguous(q.dtype, q.device, dims_of_result(q, v));
 }
 
 TypeId infer_AttentionNormalizer(Op, Types operands, Ints, Ints) {
@@ -72,13 +71,9 @@ TypeId infer_AttentionNormalizer(Op, Types operands, Ints, Ints) {
 
 TypeId infer_AttentionGradient(Op, Types operands, Ints axes, Ints) {
   check_attention(operands, kGradientFirst);
-  const Types first = operands.first(kFirst);
-  expect(operands[4] == infer_Attention(Op::Attention, first, {}, {}) ||
-             std::ranges::equal(type_of(operands[4]).dims(),
-                                type_of(infer_Attention(Op::Attention, first, {}, {})).dims()),
-         "the result's dimensions");
-  expect(std::ranges::equal(type_of(operands[4]).dims(), type_of(operands[6]).dims()),
-         "the gradient's dimensions");
+  const Dims result = dims_of_result(type_of(operands[0]), type_of(operands[2]));
+  expect(std::ranges::equal(type_of(operands[4]).dims(), result), "the result's dimensions");
+  expect(std::ranges::equal(type_of(operands[6]).dims(), result), "the gradient's dimensions");
   const Type& which = type_of(operands[static_cast<size_t>(axes[1])]);
   return intern_contiguous(which.dtype, which.device, which.dims());
 }

@@ -42,6 +42,10 @@ struct Heads {
     }
     return true;
   }
+  bool is_dense() const {
+    int64_t found = 0;
+    return stride(0, extents.size(), 1, found) && found == 1;
+  }
   void make_dense(DType dtype) {
     copy = dense_copy(dtype, data, extents, strides);
     data = copy->data();
@@ -79,24 +83,11 @@ struct Heads {
 }  // namespace
 
 void Plan::run_attention(const AttentionStep& step, Running& running) {
-  const Binding& binding = *running.binding;
   const Program& program = running.program;
-  const DType scores = kernels::accumulation_dtype(step.dtype);
   std::vector<Heads> heads;
   for (const AttentionStep::Operand& operand : step.operands) {
-    const StridedOperand& view = operand.view;
-    const DType dtype = buffers_[view.buffer].dtype;
-    Heads x{static_cast<const std::byte*>(running.pointers[view.buffer]) +
-                binding[view.offset] * static_cast<int64_t>(size_of(dtype)),
-            {},
-            {},
-            operand.rows,
-            operand.columns,
-            {},
-            {}};
-    for (PolyId p : view.extents) x.extents.push_back(binding[p]);
-    for (PolyId p : view.strides) x.strides.push_back(binding[p]);
-    heads.push_back(std::move(x));
+    const MatrixOperand x = bound(operand.view, running);
+    heads.push_back({x.data, x.extents, x.strides, operand.rows, operand.columns, {}, {}});
   }
   kernels::AttentionInputs inputs;
   inputs.dtype = step.dtype;
@@ -128,7 +119,7 @@ void Plan::run_attention(const AttentionStep& step, Running& running) {
   kernels::AttentionGradients gradients;
   gradients.out = heads[3].matrix(step.dtype);
   Heads& normalizer = heads[4];
-  normalizer.make_dense(scores);
+  if (!normalizer.is_dense()) normalizer.make_dense(kernels::accumulation_dtype(step.dtype));
   gradients.normalizer = normalizer.data;
   gradients.gradient = heads[5].matrix(step.dtype);
   gradients.query = result(0), gradients.key = result(1), gradients.value = result(2);

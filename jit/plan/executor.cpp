@@ -131,23 +131,29 @@ Recompute recompute() { return current_recompute(); }
 void set_recompute_threshold(int64_t bytes) { threshold = bytes; }
 int64_t recompute_threshold() { return threshold; }
 
-Plan& plan_for(const Program& program) {
-  const BusySection busy;
+// What is forced upon all plans, was tuned, or else the default.
+static Choices choices_for(const Program& program) {
   Choices choices;
   choices.off = disabled_optimizations();
-  if (forced().version > 0) {
-    std::unique_lock lock(forced().mutex);
-    if (forced().choices) {
-      Choices all = *forced().choices;
-      all.off |= choices.off;
-      lock.unlock();  // regions ask for the plans of their bodies
-      return plan_with(program, all, recompute());
-    }
-  }
-  if (mode() == Mode::Fused && is_enabled(Optimization::TunedPlans)) {
+  const auto find_forced = [&] {
+    if (forced().version == 0) return false;
+    const std::lock_guard lock(forced().mutex);
+    if (!forced().choices) return false;
+    const OptimizationSet off = choices.off;
+    choices = *forced().choices;
+    choices.off |= off;
+    return true;
+  };
+  if (!find_forced() && mode() == Mode::Fused && is_enabled(Optimization::TunedPlans)) {
     if (auto winner = find_winner(program)) choices = std::move(winner->choices);
   }
-  return plan_with(program, choices, recompute());
+  choices.recompute = recompute();
+  return choices;
+}
+
+Plan& plan_for(const Program& program) {
+  const BusySection busy;
+  return plan_with(program, choices_for(program));
 }
 
 void force_choices(std::optional<Choices> choices) {
@@ -156,12 +162,12 @@ void force_choices(std::optional<Choices> choices) {
   ++forced().version;
 }
 
-Plan& plan_with(const Program& program, const Choices& choices, Recompute level) {
+Plan& plan_with(const Program& program, const Choices& choices) {
   const BusySection busy;
   const Mode how = mode();
   Hash128 key = key_of(program);
   if (const Hash128 chosen = hash_of(choices); chosen != Hash128{}) key = combine(key, chosen);
-  key.low += static_cast<uint64_t>(level) | static_cast<uint64_t>(recompute_threshold()) << 8;
+  key = combine(key, {static_cast<uint64_t>(recompute_threshold()), 0});
   Table& t = table();
   auto& plans = t.plans[static_cast<int>(how)];
   const bool is_shared = !contains(choices.off, Optimization::PlanCache);
@@ -172,7 +178,7 @@ Plan& plan_with(const Program& program, const Choices& choices, Recompute level)
   std::unique_ptr<Plan> plan;
   {
     ProfileSpan span(ProfileEvent::Kind::Plan, "make a plan");
-    plan = std::make_unique<Plan>(program, how, choices, level);
+    plan = std::make_unique<Plan>(program, how, choices);
   }
   count_plan();
   log(Category::Plan, "plan {}: {} nodes, {} kernels, {} of {} outputs may take an input's memory",

@@ -15,7 +15,7 @@ void install();
 // The plan of a program, made if it is not known; lives as long as the process.
 Plan& plan_for(const Program& program);
 // The same with given choices, in the present mode.
-Plan& plan_with(const Program& program, const Choices& choices, Recompute level);
+Plan& plan_with(const Program& program, const Choices& choices);
 
 // Makes all plans with these choices (tests), whatever was tuned; nullopt: as ever.
 void force_choices(std::optional<Choices> choices);

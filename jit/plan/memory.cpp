@@ -12,7 +12,7 @@ namespace tenon::jit {
 void Plan::lower_peak(const Program& program, const GroupOptions& options) {
   constexpr int kRounds = 4;
   RematerializeOptions how;
-  how.level = level_;
+  how.level = choices_.recompute;
   how.least_bytes = recompute_threshold();
   for (int round = 0; round < kRounds; ++round) {
     Graph graph = graph_;
@@ -30,8 +30,10 @@ void Plan::lower_peak(const Program& program, const GroupOptions& options) {
 
 // The plan of the same program that computes everything again, if that takes less memory.
 Plan* Plan::leaner(const Program& program) {
-  if (mode_ != Mode::Fused || level_ == Recompute::All || level_ == Recompute::None) return nullptr;
-  Plan& plan = plan_with(program, choices_, Recompute::All);
+  if (mode_ != Mode::Fused || choices_.recompute != Recompute::Cheap) return nullptr;
+  Choices choices = choices_;
+  choices.recompute = Recompute::All;
+  Plan& plan = plan_with(program, choices);
   if (plan.mode_ != mode_) return nullptr;  // switched meanwhile
   return plan.bind(program)->slab_bytes < bind(program)->slab_bytes ? &plan : nullptr;
 }
@@ -66,9 +68,9 @@ std::vector<Buffer> Plan::run(Program& program) {
 }
 
 void Plan::say_needs(const Program& program, Error& error) {
-  error.append(fmt::format(". This program takes {} bytes of temporaries and new results{}",
-                           bind(program)->new_bytes,
-                           level_ == Recompute::All ? ", whatever can be computed again" : ""));
+  error.append(fmt::format(
+      ". This program takes {} bytes of temporaries and new results{}", bind(program)->new_bytes,
+      choices_.recompute == Recompute::All ? ", whatever can be computed again" : ""));
 }
 
 }  // namespace tenon::jit

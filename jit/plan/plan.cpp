@@ -13,8 +13,8 @@
 
 namespace tenon::jit {
 
-Plan::Plan(const Program& program, Mode mode, Choices choices, Recompute level)
-    : mode_(mode), choices_(std::move(choices)), level_(level), graph_(make_graph(program)) {
+Plan::Plan(const Program& program, Mode mode, Choices choices)
+    : mode_(mode), choices_(std::move(choices)), graph_(make_graph(program)) {
   simplify(graph_, choices_.off);
   GroupOptions options;
   options.fuse = mode == Mode::Fused;

@@ -21,6 +21,7 @@
 
 namespace tenon::jit {
 
+struct MatrixOperand;  // library.h
 struct StepInfo;
 
 // A value in memory while a plan runs.
@@ -143,7 +144,7 @@ void for_each_buffer(const Step& step, Visit visit) {
 
 class Plan {
  public:
-  Plan(const Program& program, Mode mode, Choices choices, Recompute level);
+  Plan(const Program& program, Mode mode, Choices choices = {});
   // Where memory is short, by a plan that computes more again.
   std::vector<Buffer> run(Program& program);
   std::string explain() const;
@@ -190,6 +191,7 @@ class Plan {
   StepRecord record_of(const Step& step, const Program& program, const Binding& binding,
                        int64_t start) const;
   void run_kernel(const KernelStep& step, const Step& info, Running& running);
+  MatrixOperand bound(const StridedOperand& from, const Running& running) const;
   void run_gemm(const GemmStep& step, Running& running);
   void run_convolution(const ConvolutionStep& step, Running& running);
   void run_attention(const AttentionStep& step, Running& running);
@@ -206,7 +208,6 @@ class Plan {
 
   Mode mode_;
   Choices choices_;
-  Recompute level_;
   Graph graph_;
   Algebra algebra_;
   Grouping grouping_;

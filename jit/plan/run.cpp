@@ -104,17 +104,19 @@ void Plan::run_kernel(const KernelStep& standard, const Step& info, Running& run
   if (error && error->failed()) fail_at(step, running);
 }
 
-void Plan::run_gemm(const GemmStep& step, Running& running) {
+MatrixOperand Plan::bound(const StridedOperand& from, const Running& running) const {
   const Binding& binding = *running.binding;
-  const auto operand = [&](const StridedOperand& from) {
-    MatrixOperand x;
-    x.data = static_cast<const std::byte*>(running.pointers[from.buffer]) +
-             binding[from.offset] * static_cast<int64_t>(size_of(step.dtype));
-    for (PolyId p : from.strides) x.strides.push_back(binding[p]);
-    for (PolyId p : from.extents) x.extents.push_back(binding[p]);
-    return x;
-  };
-  MatrixOperand a = operand(step.a), b = operand(step.b);
+  const auto item = static_cast<int64_t>(size_of(buffers_[from.buffer].dtype));
+  MatrixOperand x;
+  x.data =
+      static_cast<const std::byte*>(running.pointers[from.buffer]) + binding[from.offset] * item;
+  for (PolyId p : from.strides) x.strides.push_back(binding[p]);
+  for (PolyId p : from.extents) x.extents.push_back(binding[p]);
+  return x;
+}
+
+void Plan::run_gemm(const GemmStep& step, Running& running) {
+  MatrixOperand a = bound(step.a, running), b = bound(step.b, running);
   a.batch = step.batch_a, a.free = step.free_a, a.contract = step.contract_a;
   b.batch = step.batch_b, b.free = step.free_b, b.contract = step.contract_b;
   a.recorded = step.recorded_a, b.recorded = step.recorded_b;

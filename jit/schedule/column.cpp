@@ -256,6 +256,7 @@ KernelCode schedule_scatter(const Placement& placement, Algebra& algebra, uint32
 
 std::vector<KernelCode> schedule(const Placement& placement, Algebra& algebra, uint32_t group) {
   const Group& g = placement.grouping.groups[group];
+  const bool narrows = !contains(placement.grouping.off, Optimization::NarrowLoops);
   std::vector<KernelCode> kernels;
   switch (g.kind) {
     case GroupKind::Map:
@@ -263,15 +264,11 @@ std::vector<KernelCode> schedule(const Placement& placement, Algebra& algebra, u
       break;
     case GroupKind::Row:
       kernels.push_back(schedule_row(placement, algebra, group));
-      if (!contains(placement.grouping.off, Optimization::NarrowLoops)) {
-        add_narrow_row(placement, algebra, group, kernels.back());
-      }
+      if (narrows) add_narrow_row(placement, algebra, group, kernels.back());
       break;
     case GroupKind::Column:
       kernels.push_back(schedule_column(placement, algebra, group));
-      if (!contains(placement.grouping.off, Optimization::NarrowLoops)) {
-        add_narrow_column(placement, algebra, group, kernels.back());
-      }
+      if (narrows) add_narrow_column(placement, algebra, group, kernels.back());
       break;
     case GroupKind::Full:
       kernels.push_back(schedule_full_chunks(placement, algebra, group));

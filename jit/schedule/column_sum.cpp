@@ -43,13 +43,7 @@ class Columns {
   // The columns in the lanes of `vectors` vectors.
   void emit(int vectors) {
     loop::Builder& b = e_.b;
-    identities_.clear();
-    for (const Reducer& reducer : reducers_) {
-      Pack one = identity_of(b, reducer, kLanes);
-      std::array<loop::Value, loop::kMaxUnroll> members;
-      members.fill(one[0]);
-      identities_.push_back(b.pack(std::span<const loop::Value>(members.data(), vectors)));
-    }
+    identities_ = identities_of(b, reducers_, vectors);
     const Packs sums = accumulate(b.i64(0), e_.int_param(extent_), 0);
     for (size_t i = 0; i < reductions_.size(); ++i) {
       e_.define(reductions_[i], {nest_.index_of(reductions_[i]), 0},
@@ -79,21 +73,12 @@ class Columns {
  private:
   void refresh() {
     roots_.clear();
-    addresses_.clear();
     for (NodeIndex r : reductions_) {
       roots_.push_back({e_.graph[r].operands[0], {nest_.operand_index_of(r), 0}});
     }
-    for (NodeIndex s : e_.group.stores) {
-      addresses_.push_back(address_of(e_.algebra, e_.graph[s], nest_.index_of(s)));
-    }
+    addresses_ = addresses_of(e_, nest_, e_.group.stores);
   }
-  Packs add(const Packs& sums, const Packs& more) {
-    Packs next;
-    for (size_t i = 0; i < reducers_.size(); ++i) {
-      next.push_back(e_.b.binary(reducers_[i].combine, sums[i], more[i]));
-    }
-    return next;
-  }
+  Packs add(const Packs& sums, const Packs& more) { return combined(e_.b, reducers_, sums, more); }
   // Chunks of chunks, as PyTorch sums: the error grows with the longest of the loops alone.
   Packs accumulate(Pack lo, Pack hi, size_t level) {
     loop::Builder& b = e_.b;
@@ -126,8 +111,7 @@ class Columns {
   Packs identities_;
 };
 
-constexpr uint32_t kMaxCost = 200;  // of what is emitted once more for narrow ones
-constexpr int kRows = 4;            // side by side, where they can't be in the lanes
+constexpr int kRows = 4;  // side by side, where they can't be in the lanes
 
 }  // namespace
 
@@ -144,7 +128,7 @@ KernelCode schedule_column(const Placement& placement, Algebra& algebra, uint32_
 // memory like that; else they stay, and several rows are computed side by side.
 void add_narrow_column(const Placement& placement, Algebra& algebra, uint32_t group,
                        KernelCode& code) {
-  if (code.cost > kMaxCost) return;
+  if (code.cost > kMaxNarrowCost) return;
   Emitter e(placement, algebra, group);
   Nest nest(e);
   Columns columns(e, nest);

@@ -13,8 +13,6 @@ using Packs = loop::Builder::Packs;
 
 namespace {
 
-constexpr uint32_t kMaxCost = 200;  // of what is emitted once more for this
-
 class NarrowRow {
  public:
   NarrowRow(Emitter& e, Nest& nest, const Runs& outer, const std::vector<uint32_t>& inner)
@@ -30,15 +28,8 @@ class NarrowRow {
   Packs run(const Pass& pass, std::span<const Root> roots, std::span<const ExprId> addresses) {
     pass_ = &pass, roots_ = roots, addresses_ = addresses;
     reducers_.clear();
-    identities_.clear();
-    for (NodeIndex r : pass.reductions) {
-      reducers_.push_back(reducer_of(e_.graph, r));
-      const Pack one = identity_of(e_.b, reducers_.back(), kLanes);
-      std::array<loop::Value, loop::kMaxUnroll> members;
-      members.fill(one[0]);
-      identities_.push_back(
-          e_.b.pack(std::span<const loop::Value>(members.data(), e_.vector_count())));
-    }
+    for (NodeIndex r : pass.reductions) reducers_.push_back(reducer_of(e_.graph, r));
+    identities_ = identities_of(e_.b, reducers_, e_.vector_count());
     Packs results = halves(e_.b.i64(0), 1);
     for (size_t r = 0; r < results.size(); ++r) {
       results[r] = e_.b.cast(reducers_[r].result, results[r]);
@@ -53,7 +44,7 @@ class NarrowRow {
     loop::Builder& b = e_.b;
     const Pack end = b.min(e_.int_param(n_), b.add(first, b.i64(2 * step)));
     return b.for_loop(first, end, b.i64(step), identities_, [&](Pack i, const Packs& sums) {
-      return combine(sums, halves(i, 2 * step));
+      return combined(b, reducers_, sums, halves(i, 2 * step));
     });
   }
 
@@ -86,14 +77,7 @@ class NarrowRow {
     for (size_t s = 0; s < stored.size(); ++s) {
       e_.store(pass_->stores[s], addresses_[s], stored[s]);
     }
-    return combine(carried, values);
-  }
-  Packs combine(const Packs& a, const Packs& b) {
-    Packs next;
-    for (size_t r = 0; r < reducers_.size(); ++r) {
-      next.push_back(e_.b.binary(reducers_[r].combine, a[r], b[r]));
-    }
-    return next;
+    return combined(e_.b, reducers_, carried, values);
   }
 
   Emitter& e_;
@@ -114,18 +98,11 @@ void add_narrow_row(const Placement& placement, Algebra& algebra, uint32_t group
                     KernelCode& code) {
   Emitter e(placement, algebra, group_index);
   const Group& group = e.group;
-  if (group.kept == 0 || code.cost > kMaxCost) return;
+  if (group.kept == 0 || code.cost > kMaxNarrowCost) return;
   loop::Builder& b = e.b;
   Nest nest(e);
   const uint32_t count = static_cast<uint32_t>(group.loops.size());
   const auto [passes, row_stores] = passes_of_row(e);
-  const auto addresses_of = [&](std::span<const NodeIndex> stores) {
-    std::vector<ExprId> addresses;
-    for (NodeIndex n : stores) {
-      addresses.push_back(address_of(algebra, e.graph[n], nest.index_of(n)));
-    }
-    return addresses;
-  };
   const auto all_roots = [&] {
     std::vector<Root> roots;
     for (const Pass& pass : passes) {
@@ -134,7 +111,7 @@ void add_narrow_row(const Placement& placement, Algebra& algebra, uint32_t group
     for (NodeIndex n : row_stores) roots.push_back({n, {nest.index_of(n), 0}});
     return roots;
   };
-  std::vector<ExprId> exprs = addresses_of(group.stores);
+  std::vector<ExprId> exprs = addresses_of(e, nest, group.stores);
   e.collect(all_roots(), exprs);
   const Runs kept = nest.merge(0, group.kept, exprs);
   const Runs outer = nest.merge(group.kept, group.inner_begin, exprs);
@@ -150,7 +127,7 @@ void add_narrow_row(const Placement& placement, Algebra& algebra, uint32_t group
   uint64_t kept_loops = 0;
   for (const auto& run : kept) kept_loops |= uint64_t{1} << run.back();
   const std::vector<Root> roots = all_roots();
-  const std::vector<ExprId> addresses = addresses_of(group.stores);
+  const std::vector<ExprId> addresses = addresses_of(e, nest, group.stores);
   const int usual = code.cost > 60 ? 1 : code.cost > 25 ? 2 : 4;
   const int unroll = e.does(Optimization::Unroll) ? usual : 1;
   e.hoist(roots, addresses, kept_loops | row.loops());
@@ -164,7 +141,7 @@ void add_narrow_row(const Placement& placement, Algebra& algebra, uint32_t group
       for (size_t p = 0; p < passes.size(); ++p) {
         e.pass = static_cast<int>(p);
         const std::vector<Root> asked = roots_of_pass(e, nest, passes[p]);
-        const std::vector<ExprId> places = addresses_of(passes[p].stores);
+        const std::vector<ExprId> places = addresses_of(e, nest, passes[p].stores);
         e.hoist(asked, places, row.loops());
         const Packs results = row.run(passes[p], asked, places);
         for (size_t r = 0; r < results.size(); ++r) {
@@ -175,7 +152,7 @@ void add_narrow_row(const Placement& placement, Algebra& algebra, uint32_t group
       e.pass = static_cast<int>(passes.size());
       std::vector<Pack> values;
       for (NodeIndex s : row_stores) values.push_back(e.value(s, {nest.index_of(s), 0}));
-      const std::vector<ExprId> places = addresses_of(row_stores);
+      const std::vector<ExprId> places = addresses_of(e, nest, row_stores);
       for (size_t i = 0; i < values.size(); ++i) e.store(row_stores[i], places[i], values[i]);
     });
     e.clear_vector();

@@ -1,6 +1,7 @@
 #include "jit/schedule/passes.h"
 
 #include <algorithm>
+#include <array>
 #include <tuple>
 
 namespace tenon::jit {
@@ -165,6 +166,36 @@ std::vector<Root> roots_of_pass(const Emitter& e, const Nest& nest, const Pass& 
   }
   for (NodeIndex n : pass.stores) roots.push_back({n, {nest.index_of(n), 0}});
   return roots;
+}
+
+std::vector<ExprId> addresses_of(Emitter& e, const Nest& nest, std::span<const NodeIndex> stores) {
+  std::vector<ExprId> addresses;
+  for (NodeIndex n : stores) {
+    addresses.push_back(address_of(e.algebra, e.graph[n], nest.index_of(n)));
+  }
+  return addresses;
+}
+
+loop::Builder::Packs identities_of(loop::Builder& b, std::span<const Reducer> reducers,
+                                   int vectors) {
+  loop::Builder::Packs identities;
+  for (const Reducer& reducer : reducers) {
+    const loop::Pack one = identity_of(b, reducer, loop::kLanes);
+    std::array<loop::Value, loop::kMaxUnroll> members;
+    members.fill(one[0]);
+    identities.push_back(b.pack(std::span<const loop::Value>(members.data(), vectors)));
+  }
+  return identities;
+}
+
+loop::Builder::Packs combined(loop::Builder& b, std::span<const Reducer> reducers,
+                              const loop::Builder::Packs& first,
+                              const loop::Builder::Packs& second) {
+  loop::Builder::Packs next;
+  for (size_t i = 0; i < reducers.size(); ++i) {
+    next.push_back(b.binary(reducers[i].combine, first[i], second[i]));
+  }
+  return next;
 }
 
 void keep_dear_values(Emitter& e, uint64_t row_loops, const std::vector<std::vector<Root>>& passes,

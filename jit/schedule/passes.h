@@ -24,6 +24,17 @@ RowPasses passes_of_row(const Emitter& e);
 // What a pass asks for: operands of its reductions, then its stores.
 std::vector<Root> roots_of_pass(const Emitter& e, const Nest& nest, const Pass& pass);
 
+std::vector<ExprId> addresses_of(Emitter& e, const Nest& nest, std::span<const NodeIndex> stores);
+
+// What is emitted once more, for short loops, may cost this at most.
+inline constexpr uint32_t kMaxNarrowCost = 200;
+// Of several reductions at once, in vectors: what they begin with, and what two parts make.
+loop::Builder::Packs identities_of(loop::Builder& b, std::span<const Reducer> reducers,
+                                   int vectors);
+loop::Builder::Packs combined(loop::Builder& b, std::span<const Reducer> reducers,
+                              const loop::Builder::Packs& first,
+                              const loop::Builder::Packs& second);
+
 // Finds values of the row that a later pass needs again and that are dear to compute: the first
 // pass keeps them in scratch (`row_elements` of each), or they are read back from the output they
 // are stored to. passes: what each computes; stored: values with an output, by the pass that

@@ -141,15 +141,8 @@ KernelCode schedule_row(const Placement& placement, Algebra& algebra, uint32_t g
   const auto [passes, row_stores] = passes_of_row(e);
 
   const auto roots_of = [&](const Pass& pass) { return roots_of_pass(e, nest, pass); };
-  const auto addresses_of = [&](std::span<const NodeIndex> stores) {
-    std::vector<ExprId> addresses;
-    for (NodeIndex n : stores) {
-      addresses.push_back(address_of(algebra, e.graph[n], nest.index_of(n)));
-    }
-    return addresses;
-  };
 
-  std::vector<ExprId> exprs = addresses_of(group.stores);
+  std::vector<ExprId> exprs = addresses_of(e, nest, group.stores);
   {
     std::vector<Root> roots;
     for (const Pass& pass : passes) {
@@ -193,14 +186,14 @@ KernelCode schedule_row(const Placement& placement, Algebra& algebra, uint32_t g
 
   std::vector<Root> all_roots;
   for (const auto& list : roots) all_roots.insert(all_roots.end(), list.begin(), list.end());
-  e.hoist(all_roots, addresses_of(group.stores), kept_loops | row_loops);
+  e.hoist(all_roots, addresses_of(e, nest, group.stores), kept_loops | row_loops);
 
   const Pack n = e.int_param(inner_extent);
   nest.for_each(kept, b.range_begin(), b.range_end(), [&](Pack) {
     for (size_t p = 0; p < passes.size(); ++p) {
       e.pass = static_cast<int>(p);
       const Pass& pass = passes[p];
-      const std::vector<ExprId> addresses = addresses_of(pass.stores);
+      const std::vector<ExprId> addresses = addresses_of(e, nest, pass.stores);
       e.hoist(roots[p], addresses, row_loops);
       RowLoop loop(e, pass.reductions, roots[p], true);
       const auto stores = [&] {
@@ -234,7 +227,7 @@ KernelCode schedule_row(const Placement& placement, Algebra& algebra, uint32_t g
     e.pass = static_cast<int>(passes.size());
     std::vector<Pack> values;
     for (NodeIndex s : row_stores) values.push_back(e.value(s, {nest.index_of(s), 0}));
-    const std::vector<ExprId> addresses = addresses_of(row_stores);
+    const std::vector<ExprId> addresses = addresses_of(e, nest, row_stores);
     for (size_t i = 0; i < values.size(); ++i) e.store(row_stores[i], addresses[i], values[i]);
   });
   return std::move(e.code);

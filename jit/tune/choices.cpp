@@ -32,7 +32,8 @@ bool is_sane(const KernelChoice& kernel) {
 }  // namespace
 
 Hash128 hash_of(const Choices& choices) {
-  return choices == Choices{} ? Hash128{} : hash128(write(choices));
+  if (choices == Choices{}) return {};
+  return combine(hash128(write(choices)), {static_cast<uint64_t>(choices.recompute), 0});
 }
 
 std::string describe(const Choices& choices) {

@@ -6,14 +6,16 @@
 
 #include "core/hash.h"
 #include "jit/group/group.h"
+#include "jit/plan/counters.h"
 
 namespace tenon::jit {
 
 struct Choices {
   OptimizationSet off = 0;
-  uint16_t kernel_size = 100;         // percent of the caps on fused kernels
-  bool hot = false;                   // the better instruction selector at once
-  std::vector<KernelChoice> kernels;  // by group; the last one for all that follow
+  uint16_t kernel_size = 100;              // percent of the caps on fused kernels
+  bool hot = false;                        // the better instruction selector at once
+  Recompute recompute = Recompute::Cheap;  // not written: choices are tuned at the level at hand
+  std::vector<KernelChoice> kernels;       // by group; the last one for all that follow
 
   bool operator==(const Choices&) const = default;
 };

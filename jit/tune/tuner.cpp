@@ -53,6 +53,7 @@ class Tuner {
     std::fill(program_.donatable.begin(), program_.donatable.end(), uint8_t{0});
     default_.off = disabled_optimizations();
     default_.hot = true;
+    default_.recompute = recompute();
   }
 
   // Nothing if the budget is too small to measure the program at all.
@@ -78,7 +79,7 @@ class Tuner {
 
  private:
   std::unique_ptr<Plan> make(const Choices& choices) {
-    return std::make_unique<Plan>(program_, Mode::Fused, choices, recompute());
+    return std::make_unique<Plan>(program_, Mode::Fused, choices);
   }
 
   // Room for one more plan that takes as long as the longest so far, and for the comparison.

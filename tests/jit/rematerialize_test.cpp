@@ -33,6 +33,15 @@ Outcome rematerialized(ProgramBuilder& p, jit::Recompute level) {
   return outcome;
 }
 
+// A program with two matrices to begin with.
+struct Products {
+  ProgramBuilder p;
+  uint32_t x = p.input(random_array({64, 64}, 1));
+  uint32_t w = p.input(random_array({64, 64}, 2));
+
+  uint32_t product(uint32_t a, uint32_t b) { return p.node(Op::DotGeneral, {a, b}, {0, 1, 1, 0}); }
+};
+
 }  // namespace
 
 TEST_CASE("a minimum cut takes the narrow edges, the nearest to the sink of equal ones") {
@@ -48,12 +57,9 @@ TEST_CASE("a minimum cut takes the narrow edges, the nearest to the sink of equa
 }
 
 TEST_CASE("of an elementwise chain that is read early and late its one operand is kept") {
-  ProgramBuilder p;
-  const auto x = p.input(random_array({64, 64}, 1));
-  const auto w = p.input(random_array({64, 64}, 2));
-  const auto product = [&](uint32_t a, uint32_t b) {
-    return p.node(Op::DotGeneral, {a, b}, {0, 1, 1, 0});
-  };
+  Products made;
+  auto& [p, x, w] = made;
+  const auto product = [&](uint32_t a, uint32_t b) { return made.product(a, b); };
   const auto h = product(x, w);
   // As GELU's derivative does: values of h alone, computed by the first kernel that reads h.
   const auto a = p.unary(Op::Exp, h), b = p.unary(Op::Sin, h), c = p.unary(Op::Tanh, h);
@@ -70,12 +76,9 @@ TEST_CASE("of an elementwise chain that is read early and late its one operand i
 }
 
 TEST_CASE("what is dear, or can fail, is kept") {
-  ProgramBuilder p;
-  const auto x = p.input(random_array({64, 64}, 1));
-  const auto w = p.input(random_array({64, 64}, 2));
-  const auto product = [&](uint32_t a, uint32_t b) {
-    return p.node(Op::DotGeneral, {a, b}, {0, 1, 1, 0});
-  };
+  Products made;
+  auto& [p, x, w] = made;
+  const auto product = [&](uint32_t a, uint32_t b) { return made.product(a, b); };
   const auto h = product(x, w);
   const auto y = product(product(product(h, w), w), w);
   p.output(p.binary(Op::Add, y, h));

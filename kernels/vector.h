@@ -116,6 +116,24 @@ struct Shuffles<T, 0, Lanes...> {
 template <class T>
 using Shuffle = Shuffles<T, Vector<T>::lanes>;
 
+// As many vectors as each has lanes, as a matrix, become its transpose: a perfect shuffle of the
+// elements, as often as there are bits in a lane's number.
+template <class T>
+inline void transpose_vectors(V<T>* v) {
+  constexpr long lanes = Vector<T>::lanes;
+  V<T> turned[lanes];
+#pragma GCC unroll 4
+  for (long stage = 1; stage < lanes; stage *= 2) {
+#pragma GCC unroll 8
+    for (long r = 0; r < lanes / 2; ++r) {
+      turned[2 * r] = Shuffle<T>::lower(v[r], v[r + lanes / 2]);
+      turned[2 * r + 1] = Shuffle<T>::upper(v[r], v[r + lanes / 2]);
+    }
+#pragma GCC unroll 16
+    for (long r = 0; r < lanes; ++r) v[r] = turned[r];
+  }
+}
+
 template <class T, int distance = Vector<T>::lanes / 2>
 inline T sum_of(V<T> v) {
   v += Shuffle<T>::template exchange<distance>(v);
