@@ -3,7 +3,10 @@
 // frame.
 #include "python/nn_module.h"
 
+#include <algorithm>
+
 #include "core/small_vector.h"
+#include "python/module_reads.h"
 
 namespace tenon::python {
 namespace {
@@ -25,8 +28,6 @@ const Names& names() {
   return all;
 }
 
-constexpr Py_ssize_t kMostDirect = 12;  // inputs and attributes of a forward
-
 // What the type says of `__getattr__` and `__getattribute__` as long as no class overrides them.
 PyTypeObject* base_type = nullptr;
 PyObject* base_getattr = nullptr;
@@ -35,6 +36,12 @@ PyObject* base_getattribute = nullptr;
 // A new reference to the instance's dictionary; null with an error if it has none.
 PyObject* fields_of(PyObject* self) { return PyObject_GenericGetDict(self, nullptr); }
 
+// A dictionary of the instance's; null if it has none of this name, or with an error.
+PyObject* dictionary_of(PyObject* fields, PyObject* kind) {
+  PyObject* found = PyDict_GetItemWithError(fields, kind);
+  return found != nullptr && PyDict_Check(found) ? found : nullptr;
+}
+
 // The registered parameter, module or buffer of this name: a new reference, or null, with an error
 // set only if looking failed.
 PyObject* find_member(PyObject* self, PyObject* name) {
@@ -42,8 +49,8 @@ PyObject* find_member(PyObject* self, PyObject* name) {
   if (fields == nullptr) return nullptr;
   PyObject* found = nullptr;
   for (PyObject* kind : {names().parameters, names().modules, names().buffers}) {
-    PyObject* members = PyDict_GetItemWithError(fields, kind);
-    if (members == nullptr || !PyDict_Check(members)) break;
+    PyObject* members = dictionary_of(fields, kind);
+    if (members == nullptr) break;
     found = PyDict_GetItemWithError(members, name);
     if (found != nullptr || PyErr_Occurred() != nullptr) break;
   }
@@ -62,18 +69,44 @@ PyObject* get_member(PyObject* self, PyObject* name) {
   return found;
 }
 
+// Notes a member that neither the class nor the instance's own dictionary holds.
+void remember_member(KnownMember& known, PyObject* self, PyObject* fields, PyObject* name,
+                     PyObject* value) {
+  PyObject* parameters = dictionary_of(fields, names().parameters);
+  PyObject* modules = parameters != nullptr ? dictionary_of(fields, names().modules) : nullptr;
+  if (modules == nullptr || PyUnicode_CHECK_INTERNED(name) == 0) return;
+  PyObject* found = PyDict_GetItemWithError(parameters, name);
+  if (found == nullptr) found = PyDict_GetItemWithError(modules, name);
+  if (found != value) return;  // a buffer
+  known = {.fields = state_of(fields),
+           .parameters_state = state_of(parameters),
+           .modules_state = state_of(modules),
+           .parameters = parameters,
+           .modules = modules,
+           .name = name,
+           .value = value,
+           .type = state_of_type(Py_TYPE(self))};
+}
+
 PyObject* get_attribute(PyObject* self, PyObject* name) {
+  PyObject** fields = _PyObject_GetDictPtr(self);
+  const std::uint64_t state = fields != nullptr && *fields != nullptr ? state_of(*fields) : 0;
+  KnownMember& known = known_member(state, name);
+  if (holds(known, state, Py_TYPE(self), name)) return Py_NewRef(known.value);
   // Without an AttributeError when nothing is found.
   PyObject* found = _PyObject_GenericGetAttrWithDict(self, name, nullptr, 1);
   if (found != nullptr || PyErr_Occurred() != nullptr) return found;
-  return get_member(self, name);
+  found = get_member(self, name);
+  if (found != nullptr && state != 0 && state == state_of(*fields)) {
+    remember_member(known, self, *fields, name, found);
+  }
+  return found;
 }
 
-// Whether the instance has hooks, in its own dictionary; -1 with an error.
-int has_hooks(PyObject* fields) {
-  for (PyObject* kind : {names().pre_hooks, names().hooks}) {
-    PyObject* hooks = PyDict_GetItemWithError(fields, kind);
-    if (hooks == nullptr) return PyErr_Occurred() != nullptr ? -1 : 0;
+// Whether there are hooks; -1 with an error.
+int has_hooks(const KnownCall& known) {
+  for (PyObject* hooks : {known.pre_hooks, known.hooks}) {
+    if (hooks == nullptr) return 0;
     if (PyDict_CheckExact(hooks) && PyDict_GET_SIZE(hooks) == 0) continue;
     const int any = PyObject_IsTrue(hooks);
     if (any != 0) return any;
@@ -105,67 +138,98 @@ PyObject* call_with_self(PyObject* function, PyObject* self, PyObject* args, PyO
   return result;
 }
 
-// The attributes of one instance, read several times: what get_attribute says, with the
-// dictionaries at hand.
-class Fields {
- public:
-  Fields(PyObject* self, PyObject* fields) : self_(self), fields_(fields) {
-    if (Py_TYPE(self)->tp_getattro != get_attribute) return;
-    PyObject* parameters = PyDict_GetItemWithError(fields, names().parameters);
-    if (parameters != nullptr && PyDict_Check(parameters)) parameters_ = Py_NewRef(parameters);
-  }
-  ~Fields() { Py_XDECREF(parameters_); }
-  Fields(const Fields&) = delete;
-  Fields& operator=(const Fields&) = delete;
-
-  // A new reference; null with an error.
-  PyObject* read(PyObject* name) {
-    if (parameters_ != nullptr && _PyType_Lookup(Py_TYPE(self_), name) == nullptr) {
-      PyObject* found = PyDict_GetItemWithError(fields_, name);
-      if (found == nullptr && PyErr_Occurred() == nullptr) {
-        found = PyDict_GetItemWithError(parameters_, name);
-      }
-      if (found != nullptr) return Py_NewRef(found);
-      if (PyErr_Occurred() != nullptr) return nullptr;
+// An attribute as get_attribute reads it, with the dictionaries at hand: a new reference; null with
+// an error. `plain` becomes false if the class had a say in it.
+PyObject* read_attribute(PyObject* self, PyObject* fields, PyObject* parameters, PyObject* name,
+                         bool& plain) {
+  if (plain && _PyType_Lookup(Py_TYPE(self), name) == nullptr) {
+    PyObject* found = PyDict_GetItemWithError(fields, name);
+    if (found == nullptr && PyErr_Occurred() == nullptr) {
+      found = PyDict_GetItemWithError(parameters, name);
     }
-    return PyObject_GetAttr(self_, name);
+    if (found != nullptr) return Py_NewRef(found);
+    if (PyErr_Occurred() != nullptr) return nullptr;
   }
+  plain = false;
+  return PyObject_GetAttr(self, name);
+}
 
- private:
-  PyObject* self_;
-  PyObject* fields_;
-  PyObject* parameters_ = nullptr;  // null: read as any object
+// What a direct forward calls and passes after its inputs, all owned.
+struct DirectReads {
+  DirectReads() = default;
+  ~DirectReads() {
+    Py_XDECREF(function);
+    for (Py_ssize_t i = 0; i < count; ++i) Py_DECREF(attributes[i]);
+  }
+  DirectReads(const DirectReads&) = delete;
+  DirectReads& operator=(const DirectReads&) = delete;
+
+  PyObject* function = nullptr;
+  Py_ssize_t count = 0;
+  PyObject* attributes[kMostDirect];
 };
+
+void recall_direct(DirectReads& reads, const KnownCall& known, Py_ssize_t count) {
+  reads.function = Py_NewRef(known.function);
+  for (; reads.count < count; ++reads.count) {
+    reads.attributes[reads.count] = Py_NewRef(known.attributes[reads.count]);
+  }
+}
+
+// False with a Python error.
+bool read_direct(DirectReads& reads, PyObject* direct, PyObject* self, PyObject* fields) {
+  PyObject* functions = PyTuple_GET_ITEM(direct, 0);
+  PyObject* function_name = PyTuple_GET_ITEM(direct, 1);
+  PyObject* names_held = PyTuple_GET_ITEM(direct, 3);
+  reads.function = PyObject_GetAttr(functions, function_name);
+  if (reads.function == nullptr) return false;
+  const std::uint64_t state = state_of(fields);
+  PyObject* parameters = dictionary_of(fields, names().parameters);
+  bool plain = parameters != nullptr && Py_TYPE(self)->tp_getattro == get_attribute;
+  for (; reads.count < PyTuple_GET_SIZE(names_held); ++reads.count) {
+    PyObject* name = PyTuple_GET_ITEM(names_held, reads.count);
+    PyObject* value = read_attribute(self, fields, parameters, name, plain);
+    if (value == nullptr) return false;
+    reads.attributes[reads.count] = value;
+  }
+  // An attribute of the class may have run anything.
+  if (!plain || state == 0 || !PyModule_CheckExact(functions)) return true;
+  KnownCall& known = known_call(state);
+  PyObject* dictionary = PyModule_GetDict(functions);
+  if (known.fields != state ||
+      PyDict_GetItemWithError(dictionary, function_name) != reads.function) {
+    return true;
+  }
+  known.direct = direct;
+  known.function = reads.function;
+  known.functions = dictionary;
+  known.functions_state = state_of(dictionary);
+  known.parameters = parameters;
+  known.parameters_state = state_of(parameters);
+  known.type = state_of_type(Py_TYPE(self));
+  std::copy_n(reads.attributes, reads.count, known.attributes);
+  return true;
+}
 
 // A forward of one call that a generated layer describes: (module of the function, its name, how
 // many inputs, the attributes that follow them, the names of those that are keywords). The same as
 // to run it, also if the module's function or the layer's attributes have been replaced.
-PyObject* call_direct(PyObject* direct, PyObject* self, PyObject* dictionary, PyObject* args) {
-  Fields fields(self, dictionary);
-  PyObject* held = PyTuple_GET_ITEM(direct, 3);
+PyObject* call_direct(PyObject* direct, PyObject* self, PyObject* fields, const KnownCall& known,
+                      PyObject* args) {
   PyObject* keywords = PyTuple_GET_ITEM(direct, 4);
-  const Py_ssize_t inputs = PyTuple_GET_SIZE(args), attributes = PyTuple_GET_SIZE(held);
-  PyObject* stack[kMostDirect] = {};
-  for (Py_ssize_t i = 0; i < inputs; ++i) stack[i] = PyTuple_GET_ITEM(args, i);
-  PyObject* function = PyObject_GetAttr(PyTuple_GET_ITEM(direct, 0), PyTuple_GET_ITEM(direct, 1));
-  PyObject* result = nullptr;
-  Py_ssize_t found = 0;
-  if (function != nullptr) {
-    for (; found < attributes; ++found) {
-      PyObject* value = fields.read(PyTuple_GET_ITEM(held, found));
-      if (value == nullptr) break;
-      stack[inputs + found] = value;
-    }
-    if (found == attributes) {
-      const Py_ssize_t named = PyTuple_GET_SIZE(keywords);
-      result =
-          PyObject_Vectorcall(function, stack, static_cast<size_t>(inputs + attributes - named),
-                              named > 0 ? keywords : nullptr);
-    }
+  const Py_ssize_t inputs = PyTuple_GET_SIZE(args), named = PyTuple_GET_SIZE(keywords);
+  DirectReads reads;
+  if (holds(known, Py_TYPE(self), direct)) {
+    recall_direct(reads, known, PyTuple_GET_SIZE(PyTuple_GET_ITEM(direct, 3)));
+  } else if (!read_direct(reads, direct, self, fields)) {
+    return nullptr;
   }
-  for (Py_ssize_t i = 0; i < found; ++i) Py_DECREF(stack[inputs + i]);
-  Py_XDECREF(function);
-  return result;
+  PyObject* stack[kMostDirect];
+  for (Py_ssize_t i = 0; i < inputs; ++i) stack[i] = PyTuple_GET_ITEM(args, i);
+  std::copy_n(reads.attributes, reads.count, stack + inputs);
+  return PyObject_Vectorcall(reads.function, stack,
+                             static_cast<size_t>(inputs + reads.count - named),
+                             named > 0 ? keywords : nullptr);
 }
 
 // The description, if this call fits it (borrowed).
@@ -182,16 +246,15 @@ PyObject* direct_of(PyObject* function, PyObject* args, PyObject* kwargs) {
 }
 
 // A function found in the class is called without a bound method in between.
-PyObject* call_forward(PyObject* self, PyObject* fields, PyObject* args, PyObject* kwargs) {
-  PyObject* own = PyDict_GetItemWithError(fields, names().forward);
-  if (own == nullptr && PyErr_Occurred() != nullptr) return nullptr;
-  if (own == nullptr && Py_TYPE(self)->tp_getattro == get_attribute) {
+PyObject* call_forward(PyObject* self, PyObject* fields, const KnownCall& known, PyObject* args,
+                       PyObject* kwargs) {
+  if (!known.own_forward && Py_TYPE(self)->tp_getattro == get_attribute) {
     // As the class holds it: a static method is not a function here.
     PyObject* function = _PyType_Lookup(Py_TYPE(self), names().forward);
     if (function != nullptr && PyFunction_Check(function)) {
       Py_INCREF(function);
       PyObject* direct = direct_of(function, args, kwargs);
-      PyObject* result = direct != nullptr ? call_direct(direct, self, fields, args)
+      PyObject* result = direct != nullptr ? call_direct(direct, self, fields, known, args)
                                            : call_with_self(function, self, args, kwargs);
       Py_DECREF(function);
       return result;
@@ -204,13 +267,26 @@ PyObject* call_forward(PyObject* self, PyObject* fields, PyObject* args, PyObjec
   return result;
 }
 
+// What a call reads of the instance's own dictionary; null with a Python error.
+KnownCall* known_of(PyObject* fields) {
+  const std::uint64_t state = state_of(fields);
+  KnownCall& known = known_call(state);
+  if (known.fields == state && state != 0) return &known;
+  known = {.fields = state};
+  known.pre_hooks = PyDict_GetItemWithError(fields, names().pre_hooks);
+  known.hooks = PyDict_GetItemWithError(fields, names().hooks);
+  known.own_forward = PyDict_GetItemWithError(fields, names().forward) != nullptr;
+  return PyErr_Occurred() == nullptr ? &known : nullptr;
+}
+
 PyObject* call(PyObject* self, PyObject* args, PyObject* kwargs) {
   PyObject* fields = fields_of(self);
   if (fields == nullptr) return nullptr;
-  const int hooks = has_hooks(fields);
+  const KnownCall* known = known_of(fields);
+  const int hooks = known == nullptr ? -1 : has_hooks(*known);
   PyObject* result = nullptr;
   if (hooks == 0) {
-    result = call_forward(self, fields, args, kwargs);
+    result = call_forward(self, fields, *known, args, kwargs);
   } else if (hooks > 0) {
     PyObject* given = kwargs != nullptr ? Py_NewRef(kwargs) : PyDict_New();
     if (given != nullptr) {

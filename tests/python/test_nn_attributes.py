@@ -2,11 +2,15 @@
 
 import copy
 import pickle
+from random import Random
 
 import pytest
 
 import tenon as tn
+import tenon.nn.functional as F
 from tenon import nn
+
+MISSING = object()
 
 
 class Scaled(nn.Module):
@@ -151,3 +155,58 @@ def test_errors_of_a_layer_of_one_call():
     del layer.weight
     with pytest.raises(AttributeError, match="'Linear' object has no attribute 'weight'"):
         layer(tn.ones(4, 2))
+
+
+def read_by_the_rules(module, name):
+    """What an attribute is: the object's own, else a member in the order of the dictionaries."""
+    try:
+        return object.__getattribute__(module, name)
+    except AttributeError:
+        fields = vars(module)
+        for kind in ("_parameters", "_modules", "_buffers"):
+            if name in fields[kind]:
+                return fields[kind][name]
+        return MISSING
+
+
+def change(random, module, names):
+    fields, cls = vars(module), type(module)
+    name = random.choice(names)
+    kind = random.choice(["_parameters", "_modules", "_buffers"])
+    match random.randrange(8):
+        case 0:
+            fields[kind][name] = object()
+        case 1:
+            fields[kind].pop(name, None)
+        case 2:
+            fields[name] = object()
+        case 3:
+            fields.pop(name, None)
+        case 4:
+            fields[kind] = dict(fields[kind])
+        case 5:
+            setattr(cls, name, random.choice([object(), property(lambda self: 7)]))
+        case 6:
+            if name in vars(cls):
+                delattr(cls, name)
+        case 7:
+            fields["_parameters"]["weight"] = nn.Parameter(tn.randn(2, 2))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_reads_repeated_see_every_change(seed):
+    random, x = Random(seed), tn.randn(3, 2)
+    names = ["weight", "bias", "inner", "noise", "kept"]
+    runs = 0
+    for _ in range(40):
+        module = type("Sub", (nn.Linear,), {})(2, 2)
+        for _ in range(8):
+            for name in names * 2:
+                assert getattr(module, name, MISSING) is read_by_the_rules(module, name)
+            weight, bias = (read_by_the_rules(module, name) for name in ("weight", "bias"))
+            if isinstance(weight, tn.Tensor) and isinstance(bias, tn.Tensor):
+                for _ in range(2):
+                    assert tn.equal(module(x), F.linear(x, weight, bias))
+                    runs += 1
+            change(random, module, names)
+    assert runs > 100
