@@ -16,6 +16,7 @@ namespace {
 constexpr std::size_t kCount = static_cast<std::size_t>(Optimization::Count);
 
 constexpr std::array<OptimizationInfo, kCount> kInfo{{
+    {"outer_products", "products that contract nothing are multiplications"},
     {"cse", "nodes that compute the same are computed once"},
     {"algebra", "x * 1, x + (-0), casts to the same type and the like are x"},
     {"compose_movement", "chains of permutations, reshapes and broadcasts become one"},

@@ -11,6 +11,7 @@ namespace tenon {
 
 enum class Optimization : std::uint8_t {
   // jit/simplify
+  OuterProducts,
   Cse,
   Algebra,
   ComposeMovement,

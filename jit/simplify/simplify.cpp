@@ -1,5 +1,6 @@
 #include "jit/simplify/simplify.h"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <string>
@@ -26,11 +27,11 @@ class Simplifier {
       same_as_[n] = n;
       drop_trivial_reduction(node);
       if (does(Optimization::ComposeMovement)) compose(node);
-      if (is_output_[n]) {
-        know(n);
-        continue;  // has its own buffer and layout
-      }
       NodeIndex other = does(Optimization::Algebra) ? identity(node) : kNone;
+      if (is_output_[n]) {  // has a buffer and layout of its own
+        if (other == kNone || !become_output(other, n)) know(n);
+        continue;
+      }
       if (other == kNone) other = know(n);
       if (other != kNone) same_as_[n] = other;
     }
@@ -40,6 +41,16 @@ class Simplifier {
  private:
   const GraphNode& at(NodeIndex n) const { return graph_.nodes[n]; }
   bool does(Optimization o) const { return !contains(off_, o); }
+
+  // The node that an output is equal to takes its place, unless it has another already.
+  bool become_output(NodeIndex other, NodeIndex output) {
+    if (is_output_[other] || at(other).op == Op::Input) return false;
+    is_output_[other] = 1;
+    is_output_[output] = 0;
+    same_as_[output] = other;
+    std::ranges::replace(graph_.outputs, output, other);
+    return true;
+  }
 
   // Reductions over dimensions that are all 1 combine nothing.
   void drop_trivial_reduction(GraphNode& node) {
@@ -187,6 +198,9 @@ class Simplifier {
 
 }  // namespace
 
-void simplify(Graph& graph, OptimizationSet off) { Simplifier(graph, off).run(); }
+void simplify(Graph& graph, OptimizationSet off) {
+  if (!contains(off, Optimization::OuterProducts)) multiply_outer_products(graph);
+  Simplifier(graph, off).run();
+}
 
 }  // namespace tenon::jit

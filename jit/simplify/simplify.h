@@ -10,7 +10,10 @@
 
 namespace tenon::jit {
 
-// `off`: what of cse, algebra and compose_movement is left out.
+// `off`: what of outer_products, cse, algebra and compose_movement is left out.
 void simplify(Graph& graph, OptimizationSet off = 0);
+
+// Its first part: products without a contraction become multiplications.
+void multiply_outer_products(Graph& graph);
 
 }  // namespace tenon::jit
