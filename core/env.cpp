@@ -123,11 +123,11 @@ int env_choice(const char* name, std::span<const std::string_view> choices, int 
   return fallback;
 }
 
-std::uint32_t env_set(const char* name, std::span<const std::string_view> choices,
-                      std::uint32_t fallback) {
+std::uint64_t env_set(const char* name, std::span<const std::string_view> choices,
+                      std::uint64_t fallback) {
   const auto value = env_value(name);
   if (!value) return fallback;
-  std::uint32_t bits = 0;
+  std::uint64_t bits = 0;
   std::string_view rest = *value;
   while (!rest.empty()) {
     const std::size_t comma = rest.find(',');
@@ -135,9 +135,9 @@ std::uint32_t env_set(const char* name, std::span<const std::string_view> choice
     rest.remove_prefix(comma == std::string_view::npos ? rest.size() : comma + 1);
     const auto found = std::ranges::find(choices, item);
     if (item == "all") {
-      bits |= static_cast<std::uint32_t>((std::uint64_t{1} << choices.size()) - 1);
+      bits |= (std::uint64_t{1} << choices.size()) - 1;
     } else if (found != choices.end()) {
-      bits |= 1u << (found - choices.begin());
+      bits |= std::uint64_t{1} << (found - choices.begin());
     } else {
       warn_once(name, *value, fmt::format("all, or a list of {}", fmt::join(choices, ",")),
                 "the default");

@@ -20,7 +20,7 @@ std::int64_t env_bytes(const char* name, std::int64_t fallback);
 // The index of the value in `choices`.
 int env_choice(const char* name, std::span<const std::string_view> choices, int fallback);
 // A comma-separated set of `choices`, as bits; "all" sets each.
-std::uint32_t env_set(const char* name, std::span<const std::string_view> choices,
-                      std::uint32_t fallback);
+std::uint64_t env_set(const char* name, std::span<const std::string_view> choices,
+                      std::uint64_t fallback);
 
 }  // namespace tenon

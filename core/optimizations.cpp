@@ -38,6 +38,7 @@ constexpr std::array<OptimizationInfo, kCount> kInfo{{
     {"donation", "a result may take the memory of an input that nobody needs any more"},
     {"update_in_place", "a temporary that is updated is updated where it lies"},
     {"slab_reuse", "temporaries share memory when they don't live at once"},
+    {"batch_launches", "neighbouring kernels that don't depend on each other are launched at once"},
     {"share_kernels", "equal kernels are compiled once"},
     {"quick_tier", "kernels are first compiled by the quick instruction selector"},
     {"hot_tier", "kernels that cost are compiled again, better, in the background"},

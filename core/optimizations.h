@@ -36,6 +36,7 @@ enum class Optimization : std::uint8_t {
   Donation,
   UpdateInPlace,
   SlabReuse,
+  BatchLaunches,
   ShareKernels,
   QuickTier,
   HotTier,
@@ -50,7 +51,7 @@ enum class Optimization : std::uint8_t {
   SkipPython,
   Count,
 };
-static_assert(static_cast<int>(Optimization::Count) <= 32);
+static_assert(static_cast<int>(Optimization::Count) < 64);
 
 // By Optimization.
 struct OptimizationInfo {
@@ -60,7 +61,7 @@ struct OptimizationInfo {
 std::span<const OptimizationInfo> optimizations();
 
 // A set of optimizations, as bits.
-using OptimizationSet = std::uint32_t;
+using OptimizationSet = std::uint64_t;
 constexpr OptimizationSet bit_of(Optimization o) {
   return OptimizationSet{1} << static_cast<int>(o);
 }

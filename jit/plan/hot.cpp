@@ -127,17 +127,20 @@ RunClock::RunClock(CompiledKernel& kernel, int64_t operations) : kernel_(kernel)
 }
 
 RunClock::~RunClock() {
-  if (!counts_) return;
-  const int64_t time = begin_ == 0 ? estimate_ : event_clock() - begin_;
-  const int64_t before = kernel_.nanoseconds.fetch_add(time, std::memory_order_relaxed);
+  if (counts_) charge(kernel_, begin_ == 0 ? estimate_ : event_clock() - begin_);
+}
+
+void charge(CompiledKernel& kernel, int64_t time) {
+  if (kernel.nanoseconds.load(std::memory_order_relaxed) >= kHotTime) return;
+  const int64_t before = kernel.nanoseconds.fetch_add(time, std::memory_order_relaxed);
   if (before >= kHotTime || before + time < kHotTime) return;
   if (in_forked_child() || !is_enabled(Optimization::HotTier)) return;
-  if (!kernel_.later && !kernel_.function.load(std::memory_order_acquire)) return;  // interpreted
-  if (kernel_.tier.load(std::memory_order_relaxed) == llvm_jit::Tier::Hot) return;
+  if (!kernel.later && !kernel.function.load(std::memory_order_acquire)) return;  // interpreted
+  if (kernel.tier.load(std::memory_order_relaxed) == llvm_jit::Tier::Hot) return;
   try {
-    HotCompiler::instance().add(&kernel_);
+    HotCompiler::instance().add(&kernel);
   } catch (const std::exception& error) {  // no thread to be had
-    warn("{} keeps its quickly compiled code: {}", kernel_.code.name, error.what());
+    warn("{} keeps its quickly compiled code: {}", kernel.code.name, error.what());
   }
 }
 

@@ -23,6 +23,9 @@ class RunClock {
   bool counts_ = false;
 };
 
+// Counts time that a kernel ran without a clock of its own, in nanoseconds.
+void charge(CompiledKernel& kernel, int64_t time);
+
 // Waits until nothing is being compiled in the background (tests).
 void wait_for_hot_kernels();
 

@@ -31,6 +31,7 @@ Plan::Plan(const Program& program, Mode mode, Choices choices)
   }
   make_steps(program);
   find_lifetimes();
+  find_batches();
 }
 
 uint32_t Plan::buffer_of(NodeIndex n, bool partial) {
@@ -428,7 +429,9 @@ std::string Plan::explain() const {
     text += "\n";
   }
   text += "\nsteps\n";
-  for (const Step& step : steps_) {
+  for (size_t s = 0; s < steps_.size(); ++s) {
+    const Step& step = steps_[s];
+    if (batch_ends_[s] > s + 1) text += fmt::format("launched at once: {}\n", batch_ends_[s] - s);
     if (const auto* kernel = std::get_if<KernelStep>(&step.what)) {
       text += fmt::format("{} over {}: buffers", step.name, algebra_.print(kernel->range));
       for (uint32_t b : kernel->buffers) text += fmt::format(" b{}", b);

@@ -183,6 +183,7 @@ class Plan {
   StridedOperand strided(NodeIndex n);
   void find_lifetimes();
   void find_reuse();
+  void find_batches();
   void share_copies();
   uint32_t memory_of(uint32_t buffer) const;
   std::shared_ptr<const Binding> bind(const Program& program);
@@ -190,7 +191,10 @@ class Plan {
   void fill_slab(std::span<const uint32_t> order, Binding& binding) const;
   StepRecord record_of(const Step& step, const Program& program, const Binding& binding,
                        int64_t start) const;
+  struct Launch;
+  bool prepare(const KernelStep& step, const Running& running, Launch& launch) const;
   void run_kernel(const KernelStep& step, const Step& info, Running& running);
+  void run_batch(size_t begin, size_t end, Running& running);
   MatrixOperand bound(const StridedOperand& from, const Running& running) const;
   void run_gemm(const GemmStep& step, Running& running);
   void run_convolution(const ConvolutionStep& step, Running& running);
@@ -215,6 +219,7 @@ class Plan {
   std::vector<uint32_t> buffer_ids_;  // node * 2 + partial -> position
   std::vector<Step> steps_;
   std::vector<std::vector<KernelCode::Touch>> loads_, stores_;  // by step
+  std::vector<size_t> batch_ends_;  // by step: past the last one that is launched with it
   std::vector<OutputPlace> outputs_;
   std::vector<Param> params_;
   uint32_t last_fallible_ = kNone;

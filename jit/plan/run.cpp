@@ -1,7 +1,5 @@
-// Running plans: launches, library calls, errors.
-#include <atomic>
-#include <cmath>
-#include <memory>
+// Running plans: memory, library calls, errors. Kernels are launched in launch.cpp.
+#include <algorithm>
 
 #include "core/allocator.h"
 #include "core/error.h"
@@ -9,37 +7,13 @@
 #include "core/threads.h"
 #include "jit/plan/bind.h"
 #include "jit/plan/describe.h"
-#include "jit/plan/hot.h"
 #include "jit/plan/library.h"
-#include "jit/plan/narrow.h"
 #include "jit/plan/record.h"
 #include "jit/plan/running.h"
 #include "trace/executor.h"
 #include "trace/origin.h"
 
 namespace tenon::jit {
-
-namespace {
-
-// Work of one chunk, in operations: below it a launch costs more than it brings.
-std::atomic<int64_t> chunk_work{1 << 16};
-
-// Scratch of the calling worker.
-void* scratch_of_worker(int64_t bytes) {
-  if (bytes == 0) return nullptr;
-  thread_local std::unique_ptr<std::byte[]> memory;
-  thread_local int64_t size = 0;
-  if (size < bytes) {
-    memory = std::make_unique_for_overwrite<std::byte[]>(bytes + 64);
-    size = bytes;
-  }
-  const auto address = reinterpret_cast<uintptr_t>(memory.get());
-  return reinterpret_cast<void*>((address + 63) / 64 * 64);
-}
-
-}  // namespace
-
-void set_chunk_work(int64_t operations) { chunk_work = operations; }
 
 void Plan::fail_at(const KernelStep& step, const Running& running) const {
   const uint32_t source = step.sites[running.error.site];
@@ -59,49 +33,6 @@ void Plan::fail_at(const KernelStep& step, const Running& running) const {
   throw DataError(ErrorKind::ZeroDivision,
                   fmt::format("{}: integer division by zero{}", tenon::name_of(node.op), where),
                   node.origin);
-}
-
-void Plan::run_kernel(const KernelStep& standard, const Step& info, Running& running) {
-  const Binding& binding = *running.binding;
-  const Variant variant = variant_of(standard, binding);
-  const KernelStep& step = *variant.step;
-  int64_t range = binding[step.range];
-  if (step.divide_range != 1) range = (range + step.divide_range - 1) / step.divide_range;
-  if (range == 0) return;
-  if (step.copy_from != kNone &&
-      running.pointers[step.copy_from] == running.pointers[step.copy_to]) {
-    return;
-  }
-  SmallVector<void*, 32> buffers;
-  SmallVector<int64_t, 32> ints;
-  SmallVector<uint64_t, 8> scalars;
-  for (uint32_t id : step.buffers) buffers.push_back(running.pointers[id]);
-  for (PolyId p : step.ints) ints.push_back(binding[p]);
-  for (uint32_t source : step.scalars) {
-    scalars.push_back(
-        static_cast<uint64_t>(running.program.attributes[running.program.nodes[source].sizes]));
-  }
-  const CompiledKernel& kernel = *variant.kernel;
-  const int64_t scratch = kernel.code.scratch.bytes(ints.data());
-  const int64_t work = std::max<int64_t>(binding[step.work], 1);
-  const double unit = static_cast<double>(work) / static_cast<double>(range) * step.cost;
-  const double chunk =
-      std::ldexp(static_cast<double>(chunk_work.load(std::memory_order_relaxed)), step.grain_shift);
-  int64_t grain = std::max<int64_t>(1, static_cast<int64_t>(chunk / unit));
-  if (step.unit_elements) grain = (grain + 63) / 64 * 64;
-  count_launch();
-  const RunClock clock(*variant.charged, work * step.cost);
-  loop::ErrorSlot* error = info.can_fail ? &running.error : nullptr;
-  const auto body = [&](int64_t begin, int64_t end) {
-    kernel.run(buffers.data(), ints.data(), scalars.data(), scratch_of_worker(scratch), begin, end,
-               error);
-  };
-  if (range <= grain) {
-    body(0, range);
-  } else {
-    parallel_for(range, grain, body);
-  }
-  if (error && error->failed()) fail_at(step, running);
 }
 
 MatrixOperand Plan::bound(const StridedOperand& from, const Running& running) const {
@@ -177,6 +108,27 @@ void Plan::run_step(const Step& step, Running& running) {
   }
 }
 
+namespace {
+
+// Which inputs share their storage with another one; worked out when first asked.
+class InputStorages {
+ public:
+  explicit InputStorages(const Program& program) : program_(program) {}
+  bool is_alone(const Buffer& input) {
+    if (all_.empty()) {
+      for (const Buffer& each : program_.inputs) all_.push_back(each.storage.get());
+      std::ranges::sort(all_);
+    }
+    return std::ranges::equal_range(all_, input.storage.get()).size() == 1;
+  }
+
+ private:
+  const Program& program_;
+  std::vector<const Storage*> all_;
+};
+
+}  // namespace
+
 std::vector<Buffer> Plan::run_here(Program& program, std::shared_ptr<const Binding> bound,
                                    bool& has_written) {
   Running running{program, std::move(bound), {}, {}, {}, {}};
@@ -185,6 +137,7 @@ std::vector<Buffer> Plan::run_here(Program& program, std::shared_ptr<const Bindi
   if (binding.slab_bytes > 0) running.slab = allocate(binding.slab_bytes);
 
   std::vector<Buffer> outputs(outputs_.size());
+  InputStorages storages(program);
   uint32_t first_write = kNone;  // step that writes memory which outlives the run
   for (size_t i = 0; i < buffers_.size(); ++i) {
     const PlanBuffer& buffer = buffers_[i];
@@ -199,11 +152,8 @@ std::vector<Buffer> Plan::run_here(Program& program, std::shared_ptr<const Bindi
       if (buffer.may_reuse != kNone) {
         const uint32_t from = buffers_[buffer.may_reuse].input;
         const Buffer& input = program.inputs[from];
-        bool alone = program.donatable[from];
-        for (size_t k = 0; alone && k < program.inputs.size(); ++k) {
-          alone = k == from || program.inputs[k].storage.get() != input.storage.get();
-        }
-        if (alone && type_of(input.type).numel == type_of(output.type).numel) {
+        if (program.donatable[from] && storages.is_alone(input) &&
+            type_of(input.type).numel == type_of(output.type).numel) {
           output.storage = input.storage;
           output.offset = input.offset;
           first_write = std::min(first_write, buffer.first);
@@ -233,16 +183,20 @@ std::vector<Buffer> Plan::run_here(Program& program, std::shared_ptr<const Bindi
   const bool profiling = is_profiling() || is_recording_events();
   std::vector<StepRecord>& record = begin_record(steps_.size());
   std::optional<InterruptGuard> guard;
-  for (size_t s = 0; s < steps_.size(); ++s) {
-    const Step& step = steps_[s];
-    if (!guard && s >= first_write) {
+  for (size_t s = 0, end = 0; s < steps_.size(); s = end) {
+    end = profiling ? s + 1 : batch_ends_[s];  // each by itself where its time is asked for
+    if (!guard && end > first_write) {
       guard.emplace();
       has_written = true;
     }
     if (!guard) check_interrupt();
+    if (end - s > 1) {
+      run_batch(s, end, running);
+      continue;
+    }
     const int64_t start = profiling ? event_clock() : 0;
-    run_step(step, running);
-    if (profiling) record.push_back(record_of(step, program, binding, start));
+    run_step(steps_[s], running);
+    if (profiling) record.push_back(record_of(steps_[s], program, binding, start));
   }
   return outputs;
 }

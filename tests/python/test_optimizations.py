@@ -140,6 +140,7 @@ IN_PLANS: dict[str, Callable[[], object]] = {
     "unroll": lambda: X.exp(),
     "donation": lambda: X.exp(),
     "update_in_place": updated,
+    "batch_launches": lambda: (X.sin(), of_fixed(30, 30).cos()),
 }
 
 
@@ -181,6 +182,44 @@ def test_without_shared_kernels_or_plans() -> None:
     with tn.jit.disable("matching"):
         assert counted(work)["segments_matched"] == 0
     assert counted(work)["segments_matched"] == 3
+
+
+def launched_at_once(record: Callable[[], object]) -> list[int]:
+    lines = plan_text(record).splitlines()
+    return [int(line.split(": ")[1]) for line in lines if line.startswith("launched at once")]
+
+
+def test_an_update_of_each_parameter_is_one_launch() -> None:
+    weights = [of_fixed(n * n, n, n) for n in (3, 40, 7, 64, 64)]
+    gradients = [w + 1 for w in weights]
+    tn.eval(*weights, *gradients)
+    before = [w.numpy().copy() for w in weights]
+
+    def step() -> None:
+        for w, gradient in zip(weights, gradients):
+            w.sub_(gradient, alpha=0.5)
+
+    assert launched_at_once(step) == [5]
+    for w, old in zip(weights, before):
+        np.testing.assert_array_equal(w.numpy(), old - 0.5 * (old + 1))
+
+
+def test_what_another_kernel_reads_is_not_written_beside_it() -> None:
+    x, apart = of_fixed(35 * 48, 35, 48), of_fixed(99, 99)
+    tn.eval(x, apart)
+
+    def record() -> object:
+        nonlocal x
+        results = [x.cumsum(0), apart.sin()]  # a scan of the old x, then its update in place
+        x.mul_(2)
+        return [*results, x.T.cumsum(0)]
+
+    old = x.numpy().copy()
+    results: list[tn.Tensor] = []
+    counts = launched_at_once(lambda: results.extend(record()))
+    assert sum(counts) < 4  # never all of them
+    np.testing.assert_allclose(results[0].numpy(), old.cumsum(0), rtol=1e-5)
+    np.testing.assert_allclose(x.numpy(), old * 2)
 
 
 def test_without_narrow_loops() -> None:
