@@ -119,24 +119,62 @@ llvm::Value* Lowering::scale(V x, V y) {
   return b_.CreateSelect(is_nan, y, scaled);
 }
 
+// 64 bits, 16 lanes. Indices and most data are below 2^51 and divided in f64, exactly as below
+// (1 / |x| >= 2^-51); if a lane is not, or divides by zero, a helper of the host divides all.
+// Adding 1.5 * 2^52 puts such an integer into the low bits of an f64: no machine before AVX-512
+// converts vectors of 64-bit integers.
+llvm::Value* Lowering::divide_wide(BinaryOp op, Scalar type, V x, V y) {
+  llvm::Type* t = x->getType();
+  llvm::Type* f64 = shaped(llvm::Type::getDoubleTy(context_), loop::kLanes);
+  constexpr int64_t kLimit = int64_t{1} << 51;
+  V shift = integer(t, std::bit_cast<int64_t>(0x1.8p52));
+  V large = number(f64, 0x1.8p52);
+  const auto is_small = [&](V v) {
+    if (!loop::is_signed(type)) return b_.CreateICmpULT(v, integer(t, kLimit));
+    return b_.CreateICmpULT(b_.CreateAdd(v, integer(t, kLimit)), integer(t, 2 * kLimit));
+  };
+  const auto wide = [&](V v) {
+    return b_.CreateFSub(b_.CreateBitCast(b_.CreateAdd(v, shift), f64), large);
+  };
+  V fits = b_.CreateAnd(is_small(x), b_.CreateAnd(is_small(y), b_.CreateICmpNE(y, integer(t, 0))));
+  auto* fast = block("small");
+  auto* slow = block("large");
+  auto* end = block("divided");
+  b_.CreateCondBr(b_.CreateAndReduce(fits), fast, slow);
+
+  b_.SetInsertPoint(fast);
+  V dividend = wide(x), divisor = wide(y);
+  V whole = b_.CreateUnaryIntrinsic(llvm::Intrinsic::trunc, b_.CreateFDiv(dividend, divisor));
+  V result = op == BinaryOp::Div ? whole : b_.CreateFSub(dividend, b_.CreateFMul(whole, divisor));
+  V in_f64 = b_.CreateSub(b_.CreateBitCast(b_.CreateFAdd(result, large), t), shift);
+  b_.CreateBr(end);
+
+  b_.SetInsertPoint(slow);
+  llvm::Type* pointer = llvm::PointerType::get(context_, 0);
+  const auto helper = module_.getOrInsertFunction(
+      division_symbol(op, type), llvm::Type::getVoidTy(context_), pointer, pointer, pointer);
+  const std::array<V, 3> slots{call_slot(0, type, t), call_slot(1, type, t), call_slot(2, type, t)};
+  b_.CreateStore(x, slots[0]);
+  b_.CreateStore(y, slots[1]);
+  b_.CreateCall(helper, slots);
+  V by_host = b_.CreateLoad(t, slots[2]);
+  b_.CreateBr(end);
+
+  b_.SetInsertPoint(end);
+  auto* phi = b_.CreatePHI(t, 2);
+  phi->addIncoming(in_f64, fast);
+  phi->addIncoming(by_host, slow);
+  return phi;
+}
+
 // Machines divide no vectors of integers. Up to 32 bits the quotient is taken in f64: where x / y
 // is no integer it is at least 1 / |y| away from one, which is 1 / |x| >= 2^-32 of it, far more
-// than rounding moves it (2^-53); so it truncates right. 64 bits go to a helper of the host.
+// than rounding moves it (2^-53); so it truncates right.
 llvm::Value* Lowering::integer_divide(BinaryOp op, Scalar type, V x, V y) {
   llvm::Type* t = x->getType();
   const bool is_signed = loop::is_signed(type);
   const bool is_vector = t->isVectorTy();
-  if (is_vector && loop::size_of(type) == 8) {
-    llvm::Type* pointer = llvm::PointerType::get(context_, 0);
-    const auto helper = module_.getOrInsertFunction(
-        division_symbol(op, type), llvm::Type::getVoidTy(context_), pointer, pointer, pointer);
-    const std::array<V, 3> slots{call_slot(0, type, t), call_slot(1, type, t),
-                                 call_slot(2, type, t)};
-    b_.CreateStore(x, slots[0]);
-    b_.CreateStore(y, slots[1]);
-    b_.CreateCall(helper, slots);
-    return b_.CreateLoad(t, slots[2]);
-  }
+  if (is_vector && loop::size_of(type) == 8) return divide_wide(op, type, x, y);
   // The divisors that trap or overflow are replaced by 1, and their results put in.
   V zero = integer(t, 0);
   V is_zero = b_.CreateICmpEQ(y, zero);

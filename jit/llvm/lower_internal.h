@@ -43,6 +43,7 @@ class Lowering {
   V scale(V x, V y);
   V integer_binary(loop::BinaryOp op, loop::Scalar type, V x, V y);
   V integer_divide(loop::BinaryOp op, loop::Scalar type, V x, V y);
+  V divide_wide(loop::BinaryOp op, loop::Scalar type, V x, V y);
   V call_slot(size_t number, loop::Scalar scalar, llvm::Type* type);  // memory of vector calls
   V compare(const loop::Node& node);
   V reduce(const loop::Node& node);

@@ -87,6 +87,28 @@ TEST_CASE("binary") {
   }
 }
 
+TEST_CASE("64-bit division of numbers below 2^51, next to multiples of the divisor") {
+  for (Scalar type : {Scalar::I64, Scalar::U64}) {
+    for (auto op : {BinaryOp::Div, BinaryOp::Rem}) {
+      for (int64_t bits : {13, 26, 39, 60}) {  // that quotients and divisors lack
+        for (int64_t beside : {-1, 0, 1}) {
+          check_same(fmt::format("{} {} {}", label("divide", type), bits, beside), {type, type},
+                     type, [&](Builder& b, const std::vector<Pack>& x) {
+                       const auto number = [&](int64_t n) { return b.constant_int(type, n); };
+                       Pack divisor = b.binary(BinaryOp::Shr, x[1], number(bits));
+                       divisor = b.binary(BinaryOp::Or, divisor, number(1));
+                       Pack quotient = b.binary(BinaryOp::Shr, x[0], number(78 - bits));
+                       if (bits == 13) quotient = number(1);
+                       Pack dividend = b.binary(BinaryOp::Mul, quotient, divisor);
+                       dividend = b.binary(BinaryOp::Add, dividend, number(beside));
+                       return b.binary(op, dividend, divisor);
+                     });
+        }
+      }
+    }
+  }
+}
+
 TEST_CASE("comparisons and select") {
   constexpr const char* kNames[] = {"eq", "ne", "lt", "le", "gt", "ge"};
   for (Scalar type : kAll) {
