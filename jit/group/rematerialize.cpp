@@ -141,8 +141,11 @@ class Rematerializer {
   bool is_early(NodeIndex n) const { return is_placed(n) && grouping_.group_of[n] <= turn_; }
   bool is_late(NodeIndex n) const { return is_placed(n) && grouping_.group_of[n] > turn_; }
 
+  bool is_attention(NodeIndex n) const {
+    return graph_[n].op == Op::Attention || graph_[n].op == Op::AttentionNormalizer;
+  }
   bool is_library(NodeIndex n) const {
-    return graph_[n].op == Op::DotGeneral || graph_[n].op == Op::Convolution;
+    return graph_[n].op == Op::DotGeneral || graph_[n].op == Op::Convolution || is_attention(n);
   }
 
   // Values at some depths, counted in library calls, are kept rather than computed again. Else all
@@ -270,6 +273,11 @@ class Rematerializer {
     if (options_.level != Recompute::All) return FlowNetwork::kInfinite;
     if (info(node.op).group == PrimitiveClass::Reduction) {
       return 1 + elements_in(program_, graph_[node.operands[0]]) / 8;
+    }
+    if (is_attention(n)) {  // each query by all keys, and all values by that
+      const GraphNode& keys = graph_[node.operands[1]];
+      const auto extents = type_of(program_.nodes[keys.source].type).dims();
+      return 1 + elements_in(program_, graph_[node.operands[0]]) * extents[keys.rank() - 2] / 32;
     }
     if (is_library(n)) {
       const double a = static_cast<double>(elements_in(program_, graph_[node.operands[0]]));

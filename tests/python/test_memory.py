@@ -72,6 +72,35 @@ def test_recomputing_changes_the_peak_and_no_bit(dropout):
     assert peaks["all"] < 0.95 * peaks["cheap"]
 
 
+def attend(x, weight):
+    """Residual causal attention of four heads."""
+    q, k, v = (x @ weight).view(4, 128, 3, 4, 16).permute(2, 0, 3, 1, 4).unbind(0)
+    y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+    return x + y.transpose(1, 2).reshape(4, 128, 64)
+
+
+def test_attention_is_computed_again():
+    tn.manual_seed(5)
+    weights = [(tn.randn(64, 192) / 8).requires_grad_() for _ in range(9)]
+    x = tn.randn(4, 128, 64)
+    tn.eval(x, *weights)
+    peaks, results = {}, {}
+    for level in ("none", "cheap", "all"):
+        _C._jit.set_recompute(getattr(_C._jit.Recompute, level))
+        before = tn.jit.memory_stats()["allocated"]
+        tn.jit.reset_peak_memory_stats()
+        y = x
+        for weight in weights:
+            y = attend(y, weight)
+        results[level] = tn.autograd.grad(y.square().mean(), weights)
+        tn.eval(*results[level])
+        peaks[level] = tn.jit.memory_stats()["peak"] - before
+        del y
+    assert is_equal(results["none"], results["cheap"])
+    assert is_equal(results["none"], results["all"])
+    assert peaks["all"] < 0.8 * peaks["cheap"], peaks
+
+
 def test_a_plan_tells_its_peak_before_it_runs():
     weights = parameters(2, 128)
     x = tn.randn(1024, 128)
