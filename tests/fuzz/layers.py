@@ -1,7 +1,7 @@
-"""Convolutions, pooling and norms: drawn and applied here, as the instructions `layer.*`.
+"""Convolutions, pooling, norms and attention, drawn and applied here: instructions `layer.*`.
 
-A convolution's weight and a norm's scale are made of a second tensor of the program, so that their
-gradients are compared too. Pooling looks for a maximum among different elements only.
+A convolution's weight, a norm's scale, keys and values are made of a second tensor of the program,
+so that their gradients are compared too. Pooling looks for a maximum among different elements only.
 """
 
 from __future__ import annotations
@@ -49,9 +49,32 @@ def composed(name: str, x: Any, scale: Any, o: dict[str, Any]) -> Any:
     return x.reshape(shape) * scale + scale * 0.5
 
 
+def attend(m: Any, query: Any, y: Any, o: dict[str, Any]) -> Any:
+    """Attention; the judge's composed, since PyTorch's own has no forward derivative."""
+    key, value = of_size(m, y, o["key"]), of_size(m, y.flip(0) * 0.7, o["value"])
+    rows, columns = query.shape[-2], key.shape[-2]
+    row, column = m.arange(rows).reshape(-1, 1), m.arange(columns)
+    mask = {
+        "none": None,
+        "causal": column <= row,
+        "mask": (row * 3 + column * 2) % 5 != 1,  # two neighbours are never both out of sight
+    }[o["mask"]]
+    if m.__name__ == "torch":
+        logits = query @ key.transpose(-1, -2) * o["scale"]
+        if mask is not None:
+            logits = logits.masked_fill(~mask, -float("inf"))
+        return logits.softmax(-1) @ value
+    options = {"is_causal": True} if o["mask"] == "causal" else {"attn_mask": mask}
+    return m.nn.functional.scaled_dot_product_attention(
+        query, key, value, scale=o["scale"], **options
+    )
+
+
 def apply(m: Any, name: str, operands: list[Any], o: dict[str, Any]) -> Any:
     functional = m.nn.functional
     x = operands[0].reshape(o["shape"])
+    if name == "attention":
+        return attend(m, x, operands[1], o)
     if name in CONVOLUTIONS:
         weight = of_size(m, operands[1], o["weight"]) * 0.3
         options = {k: o[k] for k in ("stride", "padding", "dilation", "groups")}
@@ -102,7 +125,7 @@ def draw(drawer: Any) -> tuple[Instruction, Any] | None:
     shape = image_of(r, x.shape)
     if shape is None:
         return None
-    name = r.choice([*CONVOLUTIONS * 3, *POOLS, *NORMS])
+    name = r.choice([*CONVOLUTIONS * 3, *POOLS, *NORMS, *["attention"] * 3])
     rank = len(shape) - 2
     options: dict[str, Any] = {"shape": shape, "rank": rank}
     bound = x.storage.bound + SPREAD
@@ -114,6 +137,9 @@ def draw(drawer: Any) -> tuple[Instruction, Any] | None:
         bound = 0.3 * (taps * x.storage.bound + taps) * y.storage.bound
     elif name in POOLS:
         result = draw_pool(r, name, shape, options)
+    elif name == "attention":
+        result = draw_attention(r, shape, options)
+        bound = y.storage.bound
     else:
         result = draw_norm(r, name, shape, options)
         bound = (prod(shape) ** 0.5 + 0.5) * y.storage.bound
@@ -173,6 +199,16 @@ def draw_pool(r: Any, name: str, shape: Shape, options: dict[str, Any]) -> Shape
             values.append(value)
     options |= {"window": window, "stride": stride, "padding": padding, "ceil_mode": ceil_mode}
     return (*shape[:2], *space)
+
+
+def draw_attention(r: Any, shape: Shape, options: dict[str, Any]) -> Shape | None:
+    *batch, _, width = shape
+    keys, channels = r.choice([2, 3, 5, 17]), r.choice([1, 2, 4, 9])
+    options |= {"key": (*batch, keys, width), "value": (*batch, keys, channels)}
+    if max(prod(options["key"]), prod(options["value"])) > LARGEST_WEIGHT:
+        return None
+    options |= {"mask": r.choice(["none", "causal", "mask"]), "scale": 0.3 / width**0.5}
+    return (*shape[:-1], channels)
 
 
 def draw_norm(r: Any, name: str, shape: Shape, options: dict[str, Any]) -> Shape | None:
