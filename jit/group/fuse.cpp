@@ -8,6 +8,7 @@
 
 #include "jit/group/chain.h"
 #include "jit/group/place.h"
+#include "jit/group/stores.h"
 #include "jit/schedule/access.h"
 #include "jit/schedule/cost.h"
 
@@ -39,7 +40,7 @@ class Fuser {
   Grouping run() {
     want_buffers();
     for (NodeIndex n = 0; n < graph_.nodes.size(); ++n) visit(n);
-    choose_stores();
+    choose_stores(graph_, chains_, wanted_, does(Optimization::Recompute), out_);
     return std::move(out_);
   }
 
@@ -268,6 +269,12 @@ class Fuser {
     // For each loop of the reduction as it would be alone, the group's loop.
     SmallVector<uint8_t, 8> order(shape.loops.size());
     for (size_t i = 0; i < loops.size(); ++i) order[shape.operand[i]] = loops[i];
+    if (c != ReductionClass::Row && group.kind == GroupKind::Map) {
+      if (!is_read_only_by(n, group)) return refuse("others read what it computes");
+      if (!uses_fit(g, uses, loops)) return refuse("reads at another place, or what comes later");
+      absorb(g, n);
+      return true;
+    }
     if (c == ReductionClass::Row && group.kind == GroupKind::Map) {
       if (!uses_fit(g, uses, loops)) return refuse("reads at another place, or what comes later");
       make_row(group, order, shape);
@@ -299,6 +306,42 @@ class Fuser {
     for (uint32_t i = 0; i < shape.kept; ++i) out_.loops_of[n][i] = order[i];
     add(g, n);
     return true;
+  }
+
+  // Whether nobody but n reads what the group computes, through whatever is computed on the way.
+  bool is_read_only_by(NodeIndex n, const Group& group) {
+    if (readers_of_.empty()) {
+      readers_of_.resize(graph_.nodes.size());
+      for (NodeIndex reader = 0; reader < graph_.nodes.size(); ++reader) {
+        for (NodeIndex operand : graph_[reader].operands) add_once(readers_of_[operand], reader);
+      }
+    }
+    std::vector<NodeIndex> stack(group.members.begin(), group.members.end());
+    while (!stack.empty()) {
+      const NodeIndex m = stack.back();
+      stack.pop_back();
+      if (wanted_[m]) return false;
+      for (NodeIndex reader : readers_of_[m]) {
+        if (reader == n || (is_placed(reader) && out_.group_of[reader] == out_.group_of[m])) {
+          continue;
+        }
+        if (reader > n || is_placed(reader)) return false;
+        stack.push_back(reader);
+      }
+    }
+    return true;
+  }
+
+  // A map that one reduction reads is computed inside that, each element once as before.
+  void absorb(uint32_t g, NodeIndex n) {
+    const Group map = std::move(out_.groups[g]);
+    for (NodeIndex m : map.members) out_.group_of[m] = Grouping::kUnplaced;
+    place_alone(graph_, out_, n);
+    Group& group = out_.groups[g] = std::move(out_.groups.back());
+    out_.groups.pop_back();
+    out_.group_of[n] = g;
+    group.cost = map.cost + cost_of(graph_[n].op);
+    group.note = map.note;
   }
 
   // Loops of a map in the order that a row reduction wants.
@@ -362,7 +405,7 @@ class Fuser {
         refusal_ = nullptr;
         if (out_.groups[*it].members[0] < node.not_before) continue;
         if (is_reduction ? join_reduction(*it, n, uses) : join_pointwise(*it, n, uses)) {
-          note_readers(n, uses);
+          note_readers(n, uses_of(n));  // anew: a map may have been taken in
           return;
         }
         if (it == candidates.begin() && refusal_)
@@ -386,70 +429,6 @@ class Fuser {
     }
   }
 
-  // ---- stores ----
-
-  using Groups = SmallVector<uint32_t, 4>;
-  static void add_group(Groups& groups, uint32_t g) { add_once(groups, g); }
-
-  // From the last node back: which groups compute each value, and which load it.
-  void choose_stores() {
-    std::vector<Groups> demand(graph_.nodes.size());
-    for (NodeIndex n = static_cast<NodeIndex>(graph_.nodes.size()); n-- > 0;) {
-      if (graph_[n].op == Op::Input || (graph_[n].op == Op::Constant && !is_placed(n))) continue;
-      Groups computing;
-      if (is_placed(n)) {
-        const uint32_t own = out_.group_of[n];
-        Groups others;
-        bool own_needs = false;
-        for (uint32_t g : demand[n]) {
-          if (g == own)
-            own_needs = true;
-          else if (g < own)
-            add_group(computing, g);  // it runs earlier: computes its own
-          else
-            add_group(others, g);
-        }
-        if (wanted_[n] ||
-            (!others.empty() && !is_worth_computing_again(n, others.size(), demand))) {
-          out_.stored[n] = 1;
-          own_needs = true;
-        } else {
-          for (uint32_t g : others) add_group(computing, g);
-        }
-        if (own_needs) add_group(computing, own);
-      } else {
-        computing = demand[n];
-      }
-      if (needs_buffers(graph_, n)) continue;  // their operands are wanted already
-      for (NodeIndex operand : graph_[n].operands) {
-        for (uint32_t g : computing) add_group(demand[operand], g);
-      }
-    }
-  }
-
-  // Bytes read by each reader and written for it, against those of storing the value itself.
-  bool is_worth_computing_again(NodeIndex n, size_t readers,
-                                const std::vector<Groups>& demand) const {
-    const Chain& chain = chains_[n];
-    if (chain.dear || !is_pointwise(graph_, n) || !does(Optimization::Recompute)) return false;
-    size_t read = 0, written = 0;
-    bool stores_more = false;
-    for (NodeIndex leaf : chain.leaves) {
-      const bool large =
-          graph_[leaf].atoms.size() >= graph_[n].atoms.size() && !graph_[n].atoms.empty();
-      const bool has_buffer = graph_[leaf].op == Op::Input || wanted_[leaf] ||
-                              std::any_of(demand[leaf].begin(), demand[leaf].end(),
-                                          [&](uint32_t g) { return g != out_.group_of[leaf]; });
-      if (large) read += readers;
-      if (!has_buffer) {
-        stores_more = true;
-        written += large;
-      }
-    }
-    const size_t again = read + written, stored = 1 + readers;
-    return stores_more ? again < stored : again <= stored;
-  }
-
   const Graph& graph_;
   Algebra& algebra_;
   const GroupOptions& options_;
@@ -457,8 +436,9 @@ class Fuser {
   std::vector<uint8_t> wanted_;
   Chains chains_;
   std::vector<uint32_t> depth_;
-  std::unordered_map<NodeIndex, uint32_t> readers_;  // last group that reads a value
-  std::vector<SmallVector<NodeIndex, 8>> reads_;     // by group: what it reads of others
+  std::unordered_map<NodeIndex, uint32_t> readers_;    // last group that reads a value
+  std::vector<SmallVector<NodeIndex, 8>> reads_;       // by group: what it reads of others
+  std::vector<SmallVector<NodeIndex, 4>> readers_of_;  // by node; made when first asked for
   std::unordered_set<uint64_t> seen_;
   const char* refusal_ = nullptr;
 };

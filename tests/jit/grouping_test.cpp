@@ -79,8 +79,27 @@ TEST_CASE("cheap chains are computed again rather than stored") {
   p.output(p.reduce(Op::ReduceSum, doubled, {0}));
   CHECK(groups_of(p) == R"(
 0 map [s2 s1]: %4=sin!
-1 column [s2 | s1]: %5=reduce_sum! (not in 0: reduces other loops)
+1 column [s2 | s1]: %5=reduce_sum! (not in 0: others read what it computes)
 )");
+}
+
+TEST_CASE("what one column or full reduction reads is computed inside it") {
+  for (const std::vector<int64_t>& axes : {std::vector<int64_t>{0}, {0, 1}}) {
+    ProgramBuilder p;
+    const uint32_t x = p.input(random_array({4, 8}, 1));
+    const uint32_t mean = p.reduce_keep(Op::ReduceSum, x, axes);
+    const uint32_t apart = p.unary(Op::Tanh, p.unary(Op::Exp, p.binary(Op::Sub, x, mean)));
+    p.output(p.reduce(Op::ReduceSum, p.binary(Op::Mul, apart, apart), axes));
+    const std::string text = groups_of(p);
+    CHECK(text.find("map") == std::string::npos);
+    CHECK(text.find("\n1 ") != std::string::npos);
+    CHECK(text.find("\n2 ") == std::string::npos);
+  }
+  ProgramBuilder p;
+  const uint32_t e = p.unary(Op::Exp, p.input(random_array({4, 8}, 1)));
+  p.output(p.reduce(Op::ReduceSum, e, {0}));
+  p.output(p.unary(Op::Neg, p.reduce(Op::ReduceSum, e, {0, 1})));  // a second reader
+  CHECK(groups_of(p).substr(0, 25) == "\n0 map [s1 s2]: %1=exp!\n1");
 }
 
 TEST_CASE("matrix products read through views; their results start new kernels") {
