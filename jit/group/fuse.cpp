@@ -22,6 +22,9 @@ struct Use {
   SmallVector<uint8_t, 8> loops;  // same_place: for each atom of `node`, the reader's atom
 };
 
+// Of a map that a column reduction takes in: where columns are few, most lanes compute nothing, and
+// only what is cheap costs less than to store it and load it.
+constexpr uint32_t kMaxColumnMapCost = 24;
 constexpr uint32_t kMaxMovementDepth = 12;
 constexpr size_t kMaxSelectedParts = 4;  // operands of a concatenate that is computed by selects
 
@@ -270,6 +273,9 @@ class Fuser {
     SmallVector<uint8_t, 8> order(shape.loops.size());
     for (size_t i = 0; i < loops.size(); ++i) order[shape.operand[i]] = loops[i];
     if (c != ReductionClass::Row && group.kind == GroupKind::Map) {
+      if (c == ReductionClass::Column && group.cost > kMaxColumnMapCost) {
+        return refuse("too dear for few columns");
+      }
       if (!is_read_only_by(n, group)) return refuse("others read what it computes");
       if (!uses_fit(g, uses, loops)) return refuse("reads at another place, or what comes later");
       absorb(g, n);
