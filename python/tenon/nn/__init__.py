@@ -1,11 +1,24 @@
 """Neural networks: modules, layers, losses, initial values. See `torch.nn`."""
 
+import importlib as _importlib
+from typing import Any as _Any
+
 from . import functional, init, utils
 from ._layers import *  # noqa: F403
 from ._layers import __all__ as _layer_names
 from .bilinear import Bilinear, Softmax2d
 from .containers import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
 from .embedding_bag import EmbeddingBag
+from .lazy import (
+    LazyConv1d,
+    LazyConv2d,
+    LazyConv3d,
+    LazyConvTranspose1d,
+    LazyConvTranspose2d,
+    LazyConvTranspose3d,
+    LazyLinear,
+    UninitializedParameter,
+)
 from .losses import CTCLoss, TripletMarginWithDistanceLoss
 from .module import Module
 from .multi_head import MultiheadAttention
@@ -55,8 +68,22 @@ __all__ = [
     "Upsample",
     "UpsamplingBilinear2d",
     "UpsamplingNearest2d",
+    "LazyConv1d",
+    "LazyConv2d",
+    "LazyConv3d",
+    "LazyConvTranspose1d",
+    "LazyConvTranspose2d",
+    "LazyConvTranspose3d",
+    "LazyLinear",
+    "UninitializedParameter",
     "functional",
     "init",
     "utils",
     *_layer_names,
 ]
+
+
+def __getattr__(name: str) -> _Any:
+    if name in ("attention", "modules"):  # imported when they are first asked for
+        return _importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
