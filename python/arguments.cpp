@@ -66,7 +66,7 @@ bool accepts(Kind kind, PyObject* object, bool lenient) {
     case Kind::Ints:
       return is_sequence(object) ? all_ints(object, lenient) : is_int(object, lenient);
     case Kind::Floats:
-      return is_sequence(object);
+      return is_sequence(object) || is_number(object);
     case Kind::Tensors:
       return is_sequence(object) && all_tensors(object);
   }
@@ -323,6 +323,7 @@ IntList to_ints(PyObject* object) {
 
 FloatList to_floats(PyObject* object) {
   FloatList list;
+  if (!is_sequence(object)) return {to_float(object)};
   const Py_ssize_t count = PySequence_Fast_GET_SIZE(object);
   for (Py_ssize_t i = 0; i < count; ++i) list.push_back(to_float(PySequence_Fast_ITEMS(object)[i]));
   return list;

@@ -112,6 +112,7 @@ if _typing.TYPE_CHECKING:
         autograd,
         bisect,
         cuda,
+        distributions,
         func,
         jit,
         linalg,
@@ -127,7 +128,18 @@ if _typing.TYPE_CHECKING:
     from .jit import explain
     from .serialization import load, load_safetensors, save, save_safetensors
 _LAZY = (
-    *("autograd", "bisect", "cuda", "func", "jit", "linalg", "nn", "optim", "profiler"),
+    *(
+        "autograd",
+        "bisect",
+        "cuda",
+        "distributions",
+        "func",
+        "jit",
+        "linalg",
+        "nn",
+        "optim",
+        "profiler",
+    ),
     *("special", "tuning", "utils"),
 )
 _OF_PARTS = {

@@ -111,6 +111,10 @@ HELPERS: dict[str, tuple[tuple[str, ...], str, str]] = {
     "in_groups": ((VALUE, INT), VALUE, "in_groups({0}, {1})"),
     "channel_vector": ((VALUE, INT), VALUE, "channel_vector({0}, {1})"),
     "is_half": ((DTYPE,), BOOL, "is_half({0})"),
+    "feature_dims": ((VALUE,), INTS, "feature_dims({0})"),
+    "index_of_pairs": ((INT, BOOL), VALUE, "index_of_pairs({0}, {1})"),
+    "fit_variance": ((VALUE, VALUE), VALUE, "fit_variance({0}, {1})"),
+    "identity_then": ((INT, INTS), INTS, "identity_then({0}, {1})"),
 }
 
 

@@ -174,8 +174,9 @@ def _direct(layer: Layer, value: str) -> list[str]:
 def _held(layer: Layer, o: Parameter) -> str:
     if not o.type.is_list:
         return o.type.python()
+    absent = " | None" if o.type.optional and o.name not in layer.fallback else ""
     if layer.as_given:
-        return f"{o.type.base} | Sequence[{o.type.base}]"
+        return f"{o.type.base} | Sequence[{o.type.base}]{absent}"
     if o.name in layer.named:
         return f"tuple[{o.type.base}, ...] | str"
     return f"tuple[{o.type.base}, ...]" + (" | None" if o.type.optional else "")

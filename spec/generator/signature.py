@@ -30,7 +30,7 @@ BASES: dict[str, tuple[str, str, str]] = {
 }
 LISTS: dict[str, tuple[str, str, str]] = {
     "int": ("const IntList&", "const IntList&", "int | Sequence[int]"),
-    "float": ("const FloatList&", "const FloatList&", "Sequence[float]"),
+    "float": ("const FloatList&", "const FloatList&", "float | Sequence[float]"),
     "Tensor": ("const TensorList&", "std::span<const Value>", "Sequence[Tensor]"),
 }
 RETURNS = {"Tensor", "Tensor[]", "bool", "int", "None", "Scalar"}

@@ -16,6 +16,7 @@ from tenon import nn
 NAMESPACES = {
     "tn": tn,
     "tn.autograd": tn.autograd,
+    "tn.distributions": tn.distributions,
     "tn.func": tn.func,
     "tn.bisect": tn.bisect,
     "tn.jit": tn.jit,

@@ -10,7 +10,7 @@ from tenon.nn import _layers
 
 torch = pytest.importorskip("torch")
 
-FLOAT, INDEX = "float", "index"  # kinds of inputs
+FLOAT, INDEX, SIGN = "float", "index", "sign"  # kinds of inputs
 
 # name, constructor's arguments, inputs: (kind, shape) or (kind, shape, below)
 CASES = [
@@ -99,6 +99,47 @@ CASES = [
     ("BCEWithLogitsLoss", (), [(FLOAT, (5, 3)), ("unit", (5, 3))]),
     ("BCELoss", (), [("unit", (5, 3)), ("unit", (5, 3))]),
     ("KLDivLoss", (None, None, "batchmean"), [(FLOAT, (5, 3)), ("unit", (5, 3))]),
+    ("Dropout1d", (0.0,), [(FLOAT, (2, 3, 4))]),
+    ("Dropout2d", (0.0, True), [(FLOAT, (2, 3, 4, 2))]),
+    ("Dropout3d", (0.0,), [(FLOAT, (2, 3, 4, 2, 2))]),
+    ("AlphaDropout", (0.0,), [(FLOAT, (2, 3))]),
+    ("FeatureAlphaDropout", (0.0,), [(FLOAT, (2, 3))]),
+    ("PReLU", (), [(FLOAT, (3, 4))]),
+    ("PReLU", (3, 0.1), [(FLOAT, (2, 3, 4))]),
+    ("RReLU", (0.3, 0.3, True), [(FLOAT, (3, 4))]),
+    ("Threshold", (0.1, 20.0), [(FLOAT, (3, 4))]),
+    ("Hardshrink", (0.3,), [(FLOAT, (3, 4))]),
+    ("Softshrink", (0.3,), [(FLOAT, (3, 4))]),
+    ("PairwiseDistance", (3.0,), [(FLOAT, (3, 4)), (FLOAT, (3, 4))]),
+    ("LocalResponseNorm", (3, 0.1, 0.5, 2.0), [(FLOAT, (2, 5, 3))]),
+    ("LPPool1d", (2, 3, 2), [("unit", (2, 3, 7))]),
+    ("LPPool2d", (1.5, (2, 3)), [("unit", (2, 3, 6, 7))]),
+    ("LPPool3d", (2, 2), [("unit", (2, 4, 4, 4))]),
+    *(
+        (
+            f"{kind}Pad{n}d",
+            (1, 0.5) if kind == "Constant" else (1,),
+            [(FLOAT, (1, 2, 4, 3, 5)[: n + 2])],
+        )
+        for kind in ("Constant", "Zero", "Reflection", "Replication", "Circular")
+        for n in (1, 2, 3)
+    ),
+    ("ConstantPad2d", ((1, 2, -1, 0), 0.5), [(FLOAT, (2, 3, 4))]),
+    ("PixelShuffle", (2,), [(FLOAT, (2, 8, 3, 4))]),
+    ("PixelUnshuffle", (2,), [(FLOAT, (2, 2, 4, 6))]),
+    ("ChannelShuffle", (2,), [(FLOAT, (2, 6, 4))]),
+    ("Unfold", ((2, 3), 1, 1, 2), [(FLOAT, (2, 3, 5, 6))]),
+    ("Fold", ((4, 5), 2), [(FLOAT, (2, 12, 12))]),
+    ("CosineEmbeddingLoss", (0.2,), [(FLOAT, (5, 3)), (FLOAT, (5, 3)), (SIGN, (5,))]),
+    ("MarginRankingLoss", (0.2,), [(FLOAT, (5,)), (FLOAT, (5,)), (SIGN, (5,))]),
+    ("HingeEmbeddingLoss", (0.7,), [(FLOAT, (5,)), (SIGN, (5,))]),
+    ("SoftMarginLoss", (None, None, "sum"), [(FLOAT, (5,)), (SIGN, (5,))]),
+    ("MultiLabelSoftMarginLoss", (), [(FLOAT, (5, 3)), ("unit", (5, 3))]),
+    ("MultiLabelMarginLoss", (), [(FLOAT, (5, 3)), (INDEX, (5, 3), 3)]),
+    ("MultiMarginLoss", (2, 0.5), [(FLOAT, (5, 3)), (INDEX, (5,), 3)]),
+    ("TripletMarginLoss", (1.0, 2.0, 1e-6, True), [(FLOAT, (5, 3))] * 3),
+    ("GaussianNLLLoss", (), [(FLOAT, (5, 3)), (FLOAT, (5, 3)), ("unit", (5, 3))]),
+    ("PoissonNLLLoss", (False, True), [("unit", (5, 3)), ("unit", (5, 3))]),
 ]
 
 
@@ -107,6 +148,8 @@ def make_inputs(kinds, rng):
     for kind, shape, *below in kinds:
         if kind == INDEX:
             arrays.append(rng.integers(0, below[0], shape))
+        elif kind == SIGN:
+            arrays.append(rng.integers(0, 2, shape) * 2 - 1)
         elif kind == "unit":
             arrays.append(rng.uniform(0.05, 0.95, shape).astype(np.float32))
         else:

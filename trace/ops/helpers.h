@@ -59,6 +59,12 @@ int64_t softmax_dim(int64_t rank);                          // PyTorch's choice 
 Dims trailing_axes(Value x, const IntList& normalized_shape);
 Value in_groups(Value x, int64_t groups);          // [N, C, ...] as [N, groups, rest]
 Value channel_vector(Value vector, int64_t rank);  // (C) as (1, C, 1, ...)
+Dims feature_dims(Value x);                        // extents of a mask of features: (N, C, 1, ...)
+// The first (second) row of each pair of n rows, in the order of pdist.
+Value index_of_pairs(int64_t n, bool first);
+Value fit_variance(Value variance, Value input);  // of gaussian_nll_loss: with the input's rank
+// The permutation that leaves the first dimensions and goes on with `rest`.
+Dims identity_then(int64_t first, std::span<const int64_t> rest);
 Value arange_of(const Scalar& start, const Scalar& end, const Scalar& step,
                 std::optional<DType> dtype);
 void check_device(std::optional<Device> device);

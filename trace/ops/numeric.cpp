@@ -152,6 +152,47 @@ Dims trailing_axes(Value x, const IntList& normalized_shape) {
   return axes;
 }
 
+Dims feature_dims(Value x) {
+  Dims shape(rank(x), 1);
+  shape[0] = dims(x)[0];
+  shape[1] = dims(x)[1];
+  return shape;
+}
+
+Value index_of_pairs(int64_t n, bool first) {
+  // Pairs that begin with row i are from i (2 n - i - 1) / 2 on; whole numbers below 2^53 are
+  // exact.
+  const auto whole = [](int64_t x) { return ops::scalar(x, DType::Int64); };
+  const Value k = ops::iota({{n * (n - 1) / 2}}, 0);
+  const DType wide = DType::Float64;
+  const Value rows = ops::scalar(static_cast<double>(2 * n - 1), wide);
+  const Value root = ops::unary(Op::Sqrt, rows * rows - ops::cast(k, wide) * 8.0);
+  const Value i = ops::cast(ops::unary(Op::Floor, (rows - root) * 0.5), DType::Int64);
+  if (first) return i;
+  const Value begin = ops::binary(Op::FloorDiv, i * (whole(2 * n - 1) - i), whole(2));
+  return k - begin + i + whole(1);
+}
+
+Value fit_variance(Value variance, Value input) {
+  const auto from = dims(variance), to = dims(input);
+  if (rank(variance) == 0 || std::ranges::equal(from, to)) return variance;
+  if (std::ranges::equal(from, to.first(to.size() - 1))) {
+    return ops::unsqueeze(variance, rank(variance));
+  }
+  bool fits = from.size() == to.size();
+  for (size_t d = 0; fits && d < to.size(); ++d) fits = from[d] == to[d] || from[d] == 1;
+  check(fits, ErrorKind::Value, "var is of incorrect size: {} for an input {}", shown(from),
+        shown(to));
+  return variance;
+}
+
+Dims identity_then(int64_t first, std::span<const int64_t> rest) {
+  Dims order;
+  for (int64_t d = 0; d < first; ++d) order.push_back(d);
+  order.append(rest.begin(), rest.end());
+  return order;
+}
+
 void check_device(std::optional<Device> device) {
   check(!device || device->is_cpu(), ErrorKind::NotImplemented,
         "{}: tensors on the device {}; only the cpu computes", current_operation(),

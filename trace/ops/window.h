@@ -2,6 +2,7 @@
 // and windows as shifted slices, which fuse and differentiate like any other movement.
 #pragma once
 
+#include <array>
 #include <optional>
 #include <string_view>
 #include <vector>
@@ -74,5 +75,9 @@ struct AdaptiveWindows {
                           // the window's last one where it is shorter
   AdaptiveWindows(int64_t n, int64_t m);
 };
+
+// Weights of the four elements around a place, t beyond the second of them (Keys' cubic, a =
+// -0.75).
+std::array<Value, 4> cubic_weights(Value t);
 
 }  // namespace tenon::values

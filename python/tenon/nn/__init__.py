@@ -1,30 +1,89 @@
 """Neural networks: modules, layers, losses, initial values. See `torch.nn`."""
 
+import importlib as _importlib
+from typing import Any as _Any
+
 from . import functional, init, utils
 from ._layers import *  # noqa: F403
 from ._layers import __all__ as _layer_names
+from .bilinear import Bilinear, Softmax2d
 from .containers import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
+from .embedding_bag import EmbeddingBag
+from .lazy import (
+    LazyConv1d,
+    LazyConv2d,
+    LazyConv3d,
+    LazyConvTranspose1d,
+    LazyConvTranspose2d,
+    LazyConvTranspose3d,
+    LazyLinear,
+    UninitializedParameter,
+)
+from .losses import CTCLoss, TripletMarginWithDistanceLoss
 from .module import Module
+from .multi_head import MultiheadAttention
 from .parameter import Buffer, Parameter
-from .recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
+from .recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNBase, RNNCell, RNNCellBase
+from .transformer import (
+    Transformer,
+    TransformerDecoder,
+    TransformerDecoderLayer,
+    TransformerEncoder,
+    TransformerEncoderLayer,
+)
+from .unpooling import MaxUnpool1d, MaxUnpool2d, MaxUnpool3d
+from .upsampling import Upsample, UpsamplingBilinear2d, UpsamplingNearest2d
 
 __all__ = [
     "GRU",
     "LSTM",
     "RNN",
+    "Bilinear",
     "Buffer",
+    "CTCLoss",
+    "EmbeddingBag",
     "GRUCell",
     "LSTMCell",
+    "MaxUnpool1d",
+    "MaxUnpool2d",
+    "MaxUnpool3d",
     "Module",
     "ModuleDict",
     "ModuleList",
+    "MultiheadAttention",
     "Parameter",
     "ParameterDict",
     "ParameterList",
+    "RNNBase",
     "RNNCell",
+    "RNNCellBase",
     "Sequential",
+    "Softmax2d",
+    "Transformer",
+    "TransformerDecoder",
+    "TransformerDecoderLayer",
+    "TransformerEncoder",
+    "TransformerEncoderLayer",
+    "TripletMarginWithDistanceLoss",
+    "Upsample",
+    "UpsamplingBilinear2d",
+    "UpsamplingNearest2d",
+    "LazyConv1d",
+    "LazyConv2d",
+    "LazyConv3d",
+    "LazyConvTranspose1d",
+    "LazyConvTranspose2d",
+    "LazyConvTranspose3d",
+    "LazyLinear",
+    "UninitializedParameter",
     "functional",
     "init",
     "utils",
     *_layer_names,
 ]
+
+
+def __getattr__(name: str) -> _Any:
+    if name in ("attention", "modules"):  # imported when they are first asked for
+        return _importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")

@@ -35,5 +35,39 @@ for _kind in ("max_pool", "adaptive_max_pool"):
         globals()[_name] = _with_indices(_name)
 
 
+def _in_place(name: str) -> Any:
+    """A functional that stores its result in its input."""
+    function = globals()[name]
+
+    def write(input: Any, *args: Any, **kwargs: Any) -> Any:
+        return function(input, *args, **kwargs, inplace=True)
+
+    write.__name__ = write.__qualname__ = f"{name}_"
+    arguments = "x, 0.0, 1.0" if name == "threshold" else "x"
+    write.__doc__ = f"""{name}, stored in the input. See `{name}`.
+
+    Example::
+
+        >>> x = tn.tensor([-1.0, 2.0])
+        >>> F.{name}_({arguments}) is x
+        True
+    """
+    return write
+
+
+for _name in ("celu", "elu", "hardtanh", "leaky_relu", "relu", "rrelu", "selu", "threshold"):
+    globals()[f"{_name}_"] = _in_place(_name)
+
+from ._ctc import ctc_loss as ctc_loss  # noqa: E402
+from ._functions import linear_cross_entropy as linear_cross_entropy  # noqa: E402
+from ._functions import (  # noqa: E402
+    triplet_margin_with_distance_loss as triplet_margin_with_distance_loss,
+)
+from ._functions import upsample as upsample  # noqa: E402
+from ._functions import upsample_bilinear as upsample_bilinear  # noqa: E402
+from ._functions import upsample_nearest as upsample_nearest  # noqa: E402
+from ._multi_head import multi_head_attention_forward as multi_head_attention_forward  # noqa: E402
+
+
 def __getattr__(name: str) -> Any:
     raise AttributeError(f"module '{__name__}' has no attribute '{name}'")

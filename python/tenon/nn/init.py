@@ -6,6 +6,8 @@ program as every later one.
 
 from __future__ import annotations
 
+import functools
+import math
 import warnings
 from typing import Any
 
@@ -238,3 +240,132 @@ def zero_row_(tensor: Tensor, row: int) -> Tensor:
                 [1., 1.]])
     """
     return _fill("zero_row", tensor, row)
+
+
+# ---- written in Python: matrices and patterns ----------------------------------------------------
+
+
+def _store(tensor: Tensor, value: Tensor) -> Tensor:
+    """The value in the tensor, computed at once."""
+    with _tn.no_grad():
+        tensor.copy_(value)
+    _tn.eval(tensor)
+    return tensor
+
+
+def orthogonal_(tensor: Tensor, gain: float = 1, generator: Any = None) -> Tensor:
+    """A random matrix with orthogonal rows or columns, whichever are fewer, times gain.
+
+    Further dimensions count as columns. The distribution is Haar's: Q of normal numbers by
+    Householder reflections, with the signs of R's diagonal.
+    Errors: ValueError for fewer than two dimensions.
+    Source: Saxe, McClelland, Ganguli, "Exact solutions to the nonlinear dynamics of learning in
+    deep linear neural networks", ICLR 2014; Mezzadri, "How to generate random matrices from the
+    classical compact groups", 2007.
+
+    Example::
+
+        >>> w = nn.init.orthogonal_(tn.empty(2, 3))
+        >>> tn.allclose(w @ w.T, tn.eye(2), atol=1e-6)
+        True
+    """
+    if tensor.ndim < 2:
+        raise ValueError("Only tensors with 2 or more dimensions are supported")
+    if tensor.numel() == 0:
+        return tensor
+    rows, columns = tensor.shape[0], tensor.numel() // tensor.shape[0]
+    tall, thin = max(rows, columns), min(rows, columns)
+    from ..func._regions import scan
+
+    with _tn.no_grad():
+        matrix = _tn.randn(tall, thin, dtype=_tn.float64, generator=generator)
+        places, across = _tn.arange(tall), _tn.arange(thin)
+
+        def reflect(r: Tensor, k: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+            column = _tn.where(places >= k, (r * (across == k)).sum(1), 0.0)
+            head = (column * (places == k)).sum()
+            sign = _tn.where(head < 0, -1.0, 1.0).to(r.dtype)
+            v = column + sign * column.norm() * (places == k)
+            v = v / v.norm()
+            return r - 2 * v.unsqueeze(1) * (v @ r), (v, -sign)
+
+        def apply(q: Tensor, v: Tensor) -> tuple[Tensor, None]:
+            return q - 2 * v.unsqueeze(1) * (v @ q), None
+
+        _, (reflections, signs) = scan(reflect, matrix, across)
+        begin = _tn.eye(tall, thin, dtype=_tn.float64)
+        q, _ = scan(apply, begin, reflections, reverse=True)
+        q = q * signs * gain
+        return _store(tensor, (q.T if rows < columns else q).reshape(tensor.shape))
+
+
+def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
+    """The weight of a convolution that passes its channels on, in each of its groups.
+
+    Errors: ValueError unless the tensor has 3, 4 or 5 dimensions, the first divisible by groups.
+
+    Example::
+
+        >>> nn.init.dirac_(tn.empty(2, 2, 3))
+        tensor([[[0., 1., 0.],
+                 [0., 0., 0.]],
+        <BLANKLINE>
+                [[0., 0., 0.],
+                 [0., 1., 0.]]])
+    """
+    if tensor.ndim not in (3, 4, 5):
+        raise ValueError("Only tensors with 3, 4, or 5 dimensions are supported")
+    if tensor.shape[0] % groups != 0:
+        raise ValueError("dim 0 must be divisible by groups")
+    per_group = tensor.shape[0] // groups
+    rest = [1] * (tensor.ndim - 2)
+    output = _tn.arange(tensor.shape[0]).reshape(-1, 1, *rest) % per_group
+    passes = output == _tn.arange(tensor.shape[1]).reshape(1, -1, *rest)
+    for dim, extent in enumerate(tensor.shape[2:]):
+        shape = [1] * tensor.ndim
+        shape[2 + dim] = extent
+        passes = passes & (_tn.arange(extent) == extent // 2).reshape(shape)
+    return _store(tensor, passes.to(tensor.dtype).expand(tensor.shape))
+
+
+def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Any = None) -> Tensor:
+    """A matrix whose columns have that fraction of zeros, rounded up; the others are normal.
+
+    Errors: ValueError unless the tensor has two dimensions.
+    Source: Martens, "Deep learning via Hessian-free optimization", ICML 2010.
+
+    Example::
+
+        >>> (nn.init.sparse_(tn.empty(10, 3), sparsity=0.2) == 0).sum(0)
+        tensor([2, 2, 2])
+    """
+    if tensor.ndim != 2:
+        raise ValueError("Only tensors with 2 dimensions are supported")
+    zeros = math.ceil(sparsity * tensor.shape[0])
+    with _tn.no_grad():
+        order = _tn.rand(tensor.shape, generator=generator).argsort(0).argsort(0)
+        normal = _tn.randn(tensor.shape, dtype=tensor.dtype, generator=generator) * std
+        return _store(tensor, normal * (order >= zeros))
+
+
+def _deprecated(name: str) -> Any:
+    """The name before those with an underscore: warns."""
+    function = globals()[f"{name}_"]
+
+    @functools.wraps(function)
+    def old(*args: Any, **kwargs: Any) -> Any:
+        warnings.warn(
+            f"`nn.init.{name}` is now deprecated in favor of `nn.init.{name}_`.",
+            FutureWarning,
+            stacklevel=2,
+        )
+        return function(*args, **kwargs)
+
+    old.__name__ = old.__qualname__ = name
+    return old
+
+
+uniform, normal, constant, eye = map(_deprecated, ("uniform", "normal", "constant", "eye"))
+dirac, orthogonal, sparse = map(_deprecated, ("dirac", "orthogonal", "sparse"))
+xavier_uniform, xavier_normal = map(_deprecated, ("xavier_uniform", "xavier_normal"))
+kaiming_uniform, kaiming_normal = map(_deprecated, ("kaiming_uniform", "kaiming_normal"))

@@ -15,6 +15,7 @@ import tenon as _tn
 from tenon._C import Tensor, _ModuleBase
 
 from ..utils.hooks import RemovableHandle, add_hook
+from ._backward_hooks import add_backward_hook
 from ._members import Members
 from ._state import State
 from .parameter import Buffer, Parameter
@@ -146,6 +147,33 @@ class Module(_ModuleBase, Members, State):
         if always_call:
             always_flags[handle.id] = True
         return handle
+
+    def register_full_backward_hook(
+        self, hook: Callable[..., Any], prepend: bool = False
+    ) -> RemovableHandle:
+        """hook(module, grad_input, grad_output) when the gradients of the inputs are complete; what
+        it returns, if anything, replaces grad_input.
+
+        grad_input has the gradients of the positional inputs that require them, grad_output those
+        of such outputs. Inputs and outputs are new tensors, not to be changed in place.
+        """
+        return add_backward_hook(self, hook, prepend, before=False)
+
+    def register_full_backward_pre_hook(
+        self, hook: Callable[..., Any], prepend: bool = False
+    ) -> RemovableHandle:
+        """hook(module, grad_output) when the gradients of the outputs are complete; what it
+        returns, if anything, replaces them.
+        """
+        return add_backward_hook(self, hook, prepend, before=True)
+
+    def register_backward_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """The old name of register_full_backward_hook."""
+        return self.register_full_backward_hook(hook)
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """`tn.compile` of this module's forward, in place; the arguments are tn.compile's."""
+        self.__dict__["forward"] = _tn.compile(self.forward, *args, **kwargs)
 
     # ---- attributes -----------------------------------------------------------------------------
 
@@ -373,6 +401,10 @@ class Module(_ModuleBase, Members, State):
 
     def bfloat16(self: M) -> M:
         return self._to_floating(_tn.bfloat16)
+
+    def to_empty(self: M, *, device: Any, recurse: bool = True) -> M:
+        """Parameters and buffers on a device, with no particular values."""
+        return self._apply(lambda t: _tn.empty_like(t, device=device), recurse)
 
     def cpu(self: M) -> M:
         return self._apply(lambda t: t.to("cpu"))

@@ -16,7 +16,7 @@ from . import init
 from .module import Module
 from .parameter import Parameter
 
-__all__ = ["GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "RNNCell"]
+__all__ = ["GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "RNNBase", "RNNCell", "RNNCellBase"]
 
 State = tuple[Tensor, ...]
 
@@ -65,8 +65,14 @@ class _Gated(Module):
             init.uniform_(parameter, -bound, bound)
 
 
-class _Recurrent(_Gated):
-    """What the layers over sequences share."""
+class RNNBase(_Gated):
+    """What the layers over sequences share: LSTM, GRU and RNN are the ones to make.
+
+    Example::
+
+        >>> isinstance(nn.GRU(10, 20), nn.RNNBase)
+        True
+    """
 
     gates: ClassVar[int]
     states: ClassVar[int]
@@ -239,7 +245,7 @@ class _Recurrent(_Gated):
         return (x.transpose(0, 1) if self.batch_first else x), states
 
 
-class _Single(_Recurrent):
+class _Single(RNNBase):
     """Layers whose state is one tensor."""
 
     states = 1
@@ -249,7 +255,7 @@ class _Single(_Recurrent):
         return output, h
 
 
-class LSTM(_Recurrent):
+class LSTM(RNNBase):
     """Long short-term memory over sequences, in num_layers layers.
 
     Shape: (length, batch, input_size), with batch_first (batch, length, input_size), or
@@ -352,7 +358,13 @@ class RNN(_Single):
 
 
 class RNNCellBase(_Gated):
-    """One step of a recurrent layer: what the cells share."""
+    """One step of a recurrent layer: what the cells share.
+
+    Example::
+
+        >>> isinstance(nn.GRUCell(10, 20), nn.RNNCellBase)
+        True
+    """
 
     gates: ClassVar[int]
     step: ClassVar[Any]  # a static method: Step
