@@ -17,18 +17,28 @@ def arrays(case: str) -> tuple[np.ndarray, np.ndarray]:
     return rng.normal(size=n).astype(np.float32), rng.normal(size=n).astype(np.float32)
 
 
-def tenon(case: str) -> Runner:
+def tenon(case: str, *, compiles: bool = False) -> Runner:
     import tenon as tn
 
     x, y = (tn.from_numpy(a).clone() for a in arrays(case))
     tn.eval(x, y)
 
+    def chain(x, y):
+        return (x * y + x.sin()).tanh() * (-y * y).exp() + x
+
+    if compiles:
+        chain = tn.compile(chain)
+
     def run():
-        z = (x * y + x.sin()).tanh() * (-y * y).exp() + x
+        z = chain(x, y)
         tn.eval(z)
         return z
 
     return Runner(run, lambda: run().numpy())
+
+
+def tenon_compile(case: str) -> Runner:
+    return tenon(case, compiles=True)
 
 
 def torch(case: str) -> Runner:
@@ -93,6 +103,7 @@ def drjit(case: str) -> Runner:
 
 PEERS: dict[str, Peer] = {
     "tenon": tenon,
+    "tenon.compile": tenon_compile,
     "torch": torch,
     "torch.compile": torch_compile,
     "jax.jit": jax_jit,
