@@ -15,6 +15,7 @@ struct Deferred {
   std::mutex mutex;
   std::vector<Py_buffer*> buffers;
   std::vector<PyObject*> objects;
+  std::vector<Lent> lent;
 };
 Deferred& deferred = *new Deferred;  // threads may outlive static variables
 [[maybe_unused]] const bool fork_safe = (lock_around_fork(deferred.mutex), true);
@@ -25,7 +26,7 @@ int release_pending(void*) {
 }
 
 template <class T>
-void defer(std::vector<T*>& list, T* item) noexcept {
+void defer(std::vector<T>& list, T item) noexcept {
   if (!Py_IsInitialized()) return;  // or finalizing: it goes with the process
   {
     std::lock_guard guard(deferred.mutex);
@@ -40,14 +41,18 @@ void defer(std::vector<T*>& list, T* item) noexcept {
 void release_later(Py_buffer* buffer) noexcept { defer(deferred.buffers, buffer); }
 void release_later(PyObject* object) noexcept { defer(deferred.objects, object); }
 
+void release_later(Lent lent) noexcept { defer(deferred.lent, lent); }
+
 void release_deferred() noexcept {
   if (!deferred.any.load(std::memory_order_acquire)) return;
   std::vector<Py_buffer*> buffers;
   std::vector<PyObject*> objects;
+  std::vector<Lent> lent;
   {
     std::lock_guard guard(deferred.mutex);
     buffers.swap(deferred.buffers);
     objects.swap(deferred.objects);
+    lent.swap(deferred.lent);
     deferred.any.store(false, std::memory_order_release);
   }
   for (Py_buffer* buffer : buffers) {
@@ -55,6 +60,7 @@ void release_deferred() noexcept {
     delete buffer;
   }
   for (PyObject* object : objects) Py_DECREF(object);
+  for (const Lent& each : lent) each.release(each.what);
 }
 
 }  // namespace tenon::python

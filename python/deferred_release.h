@@ -10,9 +10,16 @@
 
 namespace tenon::python {
 
+// Memory of another library, and how it is given back.
+struct Lent {
+  void (*release)(void* what);
+  void* what;
+};
+
 // From any thread. The buffer was made by new; the reference to the object is taken over.
 void release_later(Py_buffer* buffer) noexcept;
 void release_later(PyObject* object) noexcept;
+void release_later(Lent lent) noexcept;
 
 // With the interpreter lock and no other.
 void release_deferred() noexcept;

@@ -254,7 +254,9 @@ NB_MODULE(_C, m) {
   m.attr("_all") = nb::dict();
   m.attr("_functions") = nb::dict();
   add_operations(m);
-  if (PyModule_AddFunctions(m.ptr(), conversion_functions) != 0) throw nb::python_error();
+  for (PyMethodDef* functions : {conversion_functions, dlpack_functions}) {
+    if (PyModule_AddFunctions(m.ptr(), functions) != 0) throw nb::python_error();
+  }
   add_modes(m);
   add_autograd(m);
   add_vmap(m);

@@ -38,6 +38,7 @@ PyObject* to_list(const Tensor& tensor);
 PyObject* to_python_number(const Tensor& tensor);
 extern PyMethodDef tensor_methods[];
 extern PyMethodDef conversion_functions[];
+extern PyMethodDef dlpack_functions[];
 extern PyGetSetDef tensor_attributes[];
 
 // A tensor of Python data: numbers, nested sequences, arrays, tensors.

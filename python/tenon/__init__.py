@@ -64,6 +64,7 @@ if _typing.TYPE_CHECKING:  # a stub: what the line above does
     from ._operations import *  # noqa: F403
 
 from . import _tensor as _tensor
+from ._dlpack import from_dlpack
 from ._functions import (
     allclose,
     atleast_2d,

@@ -6,7 +6,7 @@ import builtins
 import weakref
 from typing import Any
 
-from . import _C, _functions
+from . import _C, _dlpack, _functions
 from ._C import Tensor
 from .utils.hooks import add_hook
 
@@ -365,6 +365,8 @@ _METHODS = {
     "type": _type,
     "numpy": _numpy,
     "__array__": _array,
+    "__dlpack__": _dlpack.to_dlpack,
+    "__dlpack_device__": _dlpack.dlpack_device,
     "__repr__": _repr,
     "__format__": _format,
     "__deepcopy__": _deepcopy,
