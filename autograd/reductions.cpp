@@ -88,44 +88,50 @@ void vjp_Cumsum(RuleContext& c, Value g, Needs, Cotangents out) {
   out[0] = running_from_end(Op::Cumsum, g, c.axes[0]);
 }
 
-// A running product y of x has dy_j/dx_i = prod of x_k over k <= j, k != i. Without zeros that is
-// y_j / x_i. Past the first zero only that zero's derivative is not zero, and it is the running
-// product with the zero replaced by 1.
+// Of y_j = prod of x_k over k <= j: dy_j/dx_i is the product of the x before i and of those from
+// i + 1 to j. Written as linear recurrences, without a division, so that derivatives of every order
+// are right where there are zeros, too.
 namespace {
 
-struct RunningProduct {
-  Value before_zero;  // no zero up to here
-  Value first_zero;
-  Value safe_x;   // x, 1 where it isn't usable as a divisor
-  Value without;  // the running product with the first zero replaced by 1
-
-  RunningProduct(Value x, int64_t axis) {
-    const Value is_zero = ops::binary(Op::Eq, x, ops::literal_like(x, 0));
-    const Value zeros = running(Op::Cumsum, ops::cast(is_zero, DType::Int64), axis);
-    before_zero = ops::binary(Op::Eq, zeros, ops::literal_like(zeros, 0));
-    first_zero = is_zero & ops::binary(Op::Eq, zeros, ops::literal_like(zeros, 1));
-    const Value one = ops::literal_like(x, 1);
-    safe_x = ops::select(before_zero, x, one);
-    without = running(Op::Cumprod, ops::select(first_zero, one, x), axis);
+// s_i = b_i + a_i s_{i-1} along the axis, by doubling distances: log2 of the extent rounds (Hillis
+// and Steele, "Data parallel algorithms", CACM 1986).
+Value recurrence(Value a, Value b, int64_t axis) {
+  const int64_t extent = dims(b)[axis];
+  for (int64_t distance = 1; distance < extent; distance *= 2) {
+    const auto before = [&](Value v) { return ops::slice_axis(v, axis, 0, extent - distance); };
+    const auto after = [&](Value v) {
+      return ops::slice_axis(v, axis, distance, extent - distance);
+    };
+    const auto head = [&](Value v) { return ops::slice_axis(v, axis, 0, distance); };
+    const Value next_b[] = {head(b), after(b) + after(a) * before(b)};
+    const Value next_a[] = {head(a), after(a) * before(a)};
+    b = ops::concatenate(next_b, axis);
+    a = ops::concatenate(next_a, axis);
   }
-};
+  return b;
+}
 
-Value masked(Value mask, Value x) { return ops::select(mask, x, ops::literal_like(x, 0)); }
+// v shifted by one place along the axis, behind a 1.
+Value behind_one(Value v, int64_t axis) {
+  Dims low(rank(v), 0), none(rank(v), 0);
+  low[axis] = 1;
+  const int64_t kept = std::max<int64_t>(dims(v)[axis] - 1, 0);
+  const Value shifted = ops::slice_axis(v, axis, 0, kept);
+  return dims(v)[axis] == 0 ? v : ops::pad(shifted, ops::literal_like(v, 1), low, none, none);
+}
 
 }  // namespace
 
 void vjp_Cumprod(RuleContext& c, Value g, Needs, Cotangents out) {
   const int64_t axis = c.axes[0];
-  const RunningProduct p(c.operand(0), axis);
-  const Value ordinary = running_from_end(Op::Cumsum, g * c.result(), axis) / p.safe_x;
-  const Value at_zero = running_from_end(Op::Cumsum, g * p.without, axis);
-  out[0] = ops::select(p.before_zero, ordinary, masked(p.first_zero, at_zero));
+  // What follows each place, from the end: s_i = g_i + x_{i+1} s_{i+1}.
+  const Value x = ops::flip(c.operand(0), axis);
+  const Value after = recurrence(behind_one(x, axis), ops::flip(g, axis), axis);
+  out[0] = behind_one(c.result(), axis) * ops::flip(after, axis);
 }
 Value jvp_Cumprod(RuleContext& c, std::span<const Value> t) {
   const int64_t axis = c.axes[0];
-  const RunningProduct p(c.operand(0), axis);
-  return c.result() * running(Op::Cumsum, masked(p.before_zero, t[0] / p.safe_x), axis) +
-         p.without * running(Op::Cumsum, masked(p.first_zero, t[0]), axis);
+  return recurrence(c.operand(0), behind_one(c.result(), axis) * t[0], axis);
 }
 
 namespace {

@@ -140,6 +140,21 @@ PyObject* wrap_named(std::array<Tensor, N> tensors, PyObject* type) {
 }
 PyObject* make_return_type(const char* name, std::initializer_list<const char*> fields);
 
+// ---- out=
+// ------------------------------------------------------------------------------------------
+
+// Whether a call of a function (not of a method) has the keyword `out`, and it is not None.
+bool has_out_keyword(PyObject* names);
+inline bool has_out(PyObject* self, PyObject* names) {
+  return names != nullptr && self == nullptr && has_out_keyword(names);
+}
+// The call without `out`, whose results are then stored in it. `casts`: a result may have another
+// dtype that can be cast to the receiver's. A receiver of another size becomes the result.
+PyObject* call_with_out(PyObject* (*function)(PyObject*, PyObject* const*, Py_ssize_t, PyObject*),
+                        bool casts, PyObject* const* args, Py_ssize_t nargs, PyObject* names);
+// The Python object names another tensor from now on, as PyTorch's unsqueeze_ has it.
+PyObject* become(PyObject* self, const Tensor& tensor);
+
 // ---- errors
 // ---------------------------------------------------------------------------------------
 

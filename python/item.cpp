@@ -77,6 +77,10 @@ PyObject* get_item(PyObject* self, PyObject* object) {
   });
 }
 
+void put_items(const Tensor& x, PyObject* items, PyObject* value, bool accumulate) {
+  index_put(x, to_indices(items), tensor_from_operand(value, x), accumulate);
+}
+
 int set_item(PyObject* self, PyObject* object, PyObject* value) {
   if (value == nullptr) {
     PyErr_SetString(PyExc_TypeError, "Tensor doesn't support item deletion");

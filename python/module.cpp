@@ -214,6 +214,12 @@ void add_vmap(nb::module_& m) {
 }
 
 void add_modules(nb::module_& m) {
+  m.def("_index_put", [](const Tensor& x, nb::handle items, nb::handle value, bool accumulate) {
+    put_items(x, items.ptr(), value.ptr(), accumulate);
+  });
+  m.def("_become", [](nb::handle self, const Tensor& tensor) {
+    return nb::steal(become(self.ptr(), tensor));
+  });
   m.def("_to_bytes", [](const Tensor& x) {
     const std::vector<std::byte> bytes = x.to_bytes();
     return nb::bytes(bytes.data(), bytes.size());

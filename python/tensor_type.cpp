@@ -125,7 +125,8 @@ PyObject* inplace_power(PyObject* self, PyObject* other, PyObject*) {
 PyObject* compare(PyObject* a, PyObject* b, int operation) {
   if (!is_tensor(a) || (!is_tensor(b) && !is_number(b))) Py_RETURN_NOTIMPLEMENTED;
   return guarded([&]() -> PyObject* {
-    const Operand left = to_operand(a), right = to_operand(b);
+    const Tensor& left = to_tensor(a);
+    const Operand right = to_operand(b);
     switch (operation) {
       case Py_EQ:
         return wrap(eq(left, right));

@@ -34,6 +34,7 @@ void add_types(PyObject* module);
 // Parts of the type that have files of their own.
 PyObject* get_item(PyObject* self, PyObject* index);
 int set_item(PyObject* self, PyObject* index, PyObject* value);
+void put_items(const Tensor& x, PyObject* items, PyObject* value, bool accumulate);
 PyObject* to_list(const Tensor& tensor);
 PyObject* to_python_number(const Tensor& tensor);
 extern PyMethodDef tensor_methods[];

@@ -103,6 +103,20 @@ bool is_view_current(const Recorder& r, const Cell& cell, NodeId root) {
          cell.cached_version == cell.view->root->version && cell.leaf_depth == r.depth;
 }
 
+// A view's movement; a strided one is a gather of the base's elements, made in the view's mode.
+Value append_movement(Recorder& r, const Cell& cell, Value base, DerivativeMask mask) {
+  const View& view = *cell.view;
+  if (view.op != Op::Gather) {
+    return append_masked(view.op, cell.type, {&base, 1}, view.axes, view.sizes, mask);
+  }
+  const auto dims = type_of(cell.type).dims();
+  const auto blocked = std::exchange(r.blocked, view.blocked);
+  const Value elements =
+      ops::strided(base, dims, view.sizes[0], std::span(view.sizes).subspan(1, dims.size()));
+  r.blocked = blocked;
+  return append_masked(Op::Alias, cell.type, {&elements, 1}, {}, {}, mask);
+}
+
 // A view's node carries the derivative mode in which the view was made, not that of its first use.
 void emit_view(Recorder& r, Cell& cell, Value base, NodeId root) {
   const NoFloor no_floor(r);
@@ -114,10 +128,10 @@ void emit_view(Recorder& r, Cell& cell, Value base, NodeId root) {
   if (cell.cached_version != view.root->version) cell.derivative.reset();
   Value value;
   if (cell.derivative) {  // it was differentiated through before a cut: that place stays its own
-    value = append_masked(view.op, cell.type, {&base, 1}, view.axes, view.sizes, 0);
+    value = append_movement(r, cell, base, 0);
     value = append_linked(value, cell.derivative);
   } else {
-    value = append_masked(view.op, cell.type, {&base, 1}, view.axes, view.sizes, mask);
+    value = append_movement(r, cell, base, mask);
     const Node& node = r.segment->nodes[value.id];
     if (node.active & reverse_bit(0)) r.segment->bind(cell, value.id);
   }

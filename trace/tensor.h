@@ -89,6 +89,10 @@ Tensor from_bytes(DType dtype, std::span<const int64_t> dims, std::span<const st
 Tensor make_view(const Tensor& base, Op op, std::span<const int64_t> axes,
                  std::span<const int64_t> sizes, std::span<const int64_t> dims);
 bool can_view(const Type& type, std::span<const int64_t> dims);
+// The sizes of a view by Gather: element i is the base's, in row-major order, at
+// first + sum i[d] steps[d], and lies in memory at that offset and those strides from the base's.
+Dims strided_sizes(int64_t first, std::span<const int64_t> steps, int64_t offset,
+                   std::span<const int64_t> strides);
 Tensor detach(const Tensor& x);
 
 // Takes the lock that guards all traces (see trace/recorder.h); nests.

@@ -261,6 +261,20 @@ Value move_axis(Value x, int64_t from, int64_t to) {
   return permute(x, perm);
 }
 
+Value strided_places(Ints dims, int64_t first, Ints steps) {
+  Value at = expand(scalar(first, DType::Int64), dims);
+  for (size_t d = 0; d < dims.size(); ++d) {
+    if (dims[d] == 1 || steps[d] == 0) continue;
+    at = at + iota(dims, static_cast<int64_t>(d)) * scalar(steps[d], DType::Int64);
+  }
+  return at;
+}
+
+Value strided(Value x, Ints dims, int64_t first, Ints steps) {
+  const int64_t flat[] = {type_of(x).numel};
+  return gather(reshape(x, flat), strided_places(dims, first, steps), 0);
+}
+
 Value flip(Value x, int64_t axis) {
   const int64_t n = type_of(x).dims()[axis];
   return n == 0 ? x : slice_axis(x, axis, n - 1, n, -1);

@@ -95,6 +95,10 @@ Value sum_to(Value x, Ints dims);  // the transpose of broadcasting
 Value unsqueeze(Value x, int64_t axis);
 Value move_axis(Value x, int64_t from, int64_t to);
 Value flip(Value x, int64_t axis);
+// Of these extents: element i is the element of x, in row-major order, at first + sum i[d]
+// steps[d].
+Value strided(Value x, Ints dims, int64_t first, Ints steps);
+Value strided_places(Ints dims, int64_t first, Ints steps);  // where those elements stand
 
 }  // namespace ops
 

@@ -1,5 +1,6 @@
 // Views, and writes through them: a view is its base and one movement; a write rebinds the root.
 #include <algorithm>
+#include <numeric>
 #include <optional>
 #include <utility>
 
@@ -78,6 +79,12 @@ ViewShape view_shape(const Type& type, Op op, Ints axes, Ints sizes, Ints dims) 
       shape.strides = *strides;
       break;
     }
+    case Op::Gather: {  // see strided_sizes
+      const size_t rank = dims.size();
+      shape.offset = sizes[rank + 1];
+      std::ranges::copy(sizes.subspan(rank + 2), shape.strides.begin());
+      break;
+    }
     default:
       std::ranges::copy(type.strides(), shape.strides.begin());
   }
@@ -101,9 +108,14 @@ Dims place_in_base(const View& view, Ints view_dims, Ints base_dims, const Dims&
       for (size_t i = 0; i < place.size(); ++i) place[i] = base_dims[i] == 1 ? 0 : at[shift + i];
       break;
     }
-    case Op::Reshape: {
+    case Op::Reshape:
+    case Op::Gather: {
       int64_t element = 0;
-      for (size_t i = 0; i < at.size(); ++i) element = element * view_dims[i] + at[i];
+      for (size_t i = 0; i < at.size(); ++i) {
+        element = view.op == Op::Reshape ? element * view_dims[i] + at[i]
+                                         : element + view.sizes[i + 1] * at[i];
+      }
+      if (view.op == Op::Gather) element += view.sizes[0];
       for (size_t i = place.size(); i-- > 0; element /= base_dims[i]) {
         place[i] = element % base_dims[i];
       }
@@ -144,6 +156,14 @@ Value put(const View& view, Value base, Value value, const Dims& at) {
     }
     case Op::Reshape:
       return ops::reshape(value, type_of(base).dims());
+    case Op::Gather: {
+      const Type& type = type_of(base);
+      const int64_t flat[] = {type.numel};
+      const auto dims = type_of(value).dims();
+      const Value at =
+          ops::strided_places(dims, view.sizes[0], Ints(view.sizes).subspan(1, dims.size()));
+      return ops::reshape(ops::scatter_set(ops::reshape(base, flat), at, value, 0), type.dims());
+    }
     case Op::Expand:  // write() has refused all that would write two copies of an element
       return one_copy(value, type_of(base).dims(), at);
     default:
@@ -182,6 +202,14 @@ Value keep_derivative(Value value, Value old) {
 
 }  // namespace
 
+Dims strided_sizes(int64_t first, Ints steps, int64_t offset, Ints strides) {
+  Dims sizes{first};
+  sizes.append(steps.begin(), steps.end());
+  sizes.push_back(offset);
+  sizes.append(strides.begin(), strides.end());
+  return sizes;
+}
+
 bool can_view(const Type& type, Ints dims) { return view_strides(type, dims).has_value(); }
 
 Tensor make_view(const Tensor& base, Op op, Ints axes, Ints sizes, Ints dims) {
@@ -201,6 +229,55 @@ Tensor make_view(const Tensor& base, Op op, Ints axes, Ints sizes, Ints dims) {
   view.offset = base.storage_offset() + shape.offset;
   view.blocked = recorder().blocked;
   return Tensor(std::move(cell));
+}
+
+Tensor as_strided(const Tensor& x, const IntList& size, const IntList& stride,
+                  std::optional<int64_t> storage_offset) {
+  TraceLock lock;
+  check(size.size() == stride.size(), ErrorKind::Runtime,
+        "as_strided: mismatch in length of strides and shape: {} and {}", shown(stride),
+        shown(size));
+  const int64_t offset = storage_offset.value_or(x.storage_offset());
+  int64_t last = offset;
+  for (size_t i = 0; i < size.size(); ++i) {
+    check(size[i] >= 0 && stride[i] >= 0, ErrorKind::Runtime,
+          "as_strided: negative sizes and strides are not supported: {}, {}", shown(size),
+          shown(stride));
+    last += (size[i] - 1) * stride[i];
+  }
+  check(offset >= 0, ErrorKind::Runtime, "as_strided: storage_offset must be non-negative, not {}",
+        offset);
+  // The root as it lies in memory, its dimensions from the largest stride to the smallest.
+  const bool is_view = x.is_view();
+  Tensor memory(is_view ? x.cell()->view->root : x.cell());
+  const Type& type = memory.type();
+  Dims order(type.rank, 0), inner(type.dims());
+  std::iota(order.begin(), order.end(), 0);
+  std::ranges::stable_sort(
+      order, [&](int64_t a, int64_t b) { return type.strides()[a] > type.strides()[b]; });
+  int64_t dense = 1;
+  for (size_t i = order.size(); i-- > 0;) {
+    const int64_t extent = type.dims()[order[i]];
+    check(extent == 1 || type.numel == 0 || type.strides()[order[i]] == dense, ErrorKind::Runtime,
+          "as_strided: the storage has gaps: {} with strides {}; clone() the tensor first",
+          shown(type.dims()), shown(type.strides()));
+    dense *= extent;
+    inner[i] = extent;
+  }
+  const bool is_empty = checked_numel(size) == 0;
+  check(is_empty || last < dense, ErrorKind::Runtime,
+        "setStorage: sizes {}, strides {}, storage offset {} require a storage of {} elements, "
+        "which is out of bounds for one of {}",
+        shown(size), shown(stride), offset, last + 1, dense);
+  if (!std::ranges::is_sorted(order)) memory = make_view(memory, Op::Permute, order, {}, inner);
+  Tensor view =
+      make_view(memory, Op::Gather, {}, strided_sizes(offset, stride, offset, stride), size);
+  View& own = *view.cell()->view;
+  for (const Cell* at = x.cell().get(); at->view; at = at->view->base.get()) {
+    own.blocked |= at->view->blocked;
+    own.detached |= at->view->detached;
+  }
+  return view;
 }
 
 Tensor detach(const Tensor& x) {

@@ -93,7 +93,7 @@ void pack(const std::byte* from, std::byte* to, const DimList& dims, size_t item
   const int64_t count = product(dims);
   const int64_t inner = dims.empty() ? 1 : dims.back().extent;
   const int64_t stride = dims.empty() ? 0 : dims.back().stride;
-  parallel_for(count / std::max<int64_t>(inner, 1), std::max<int64_t>(1, 16384 / inner),
+  parallel_for(count / std::max<int64_t>(inner, 1), std::max<int64_t>(1, 16384 / std::max<int64_t>(inner, 1)),
                [&](int64_t begin, int64_t end) {
                  for (int64_t row = begin; row < end; ++row) {
                    int64_t rest = row, offset = 0;

@@ -63,14 +63,32 @@ globals().update(_C._functions)
 if _typing.TYPE_CHECKING:  # a stub: what the line above does
     from ._operations import *  # noqa: F403
 
+from . import _copies, _foreach, _in_place, _legacy
 from . import _tensor as _tensor
+from ._checks import (
+    _assert,
+    _assert_async,
+    _check,
+    _check_index,
+    _check_is_size,
+    _check_not_implemented,
+    _check_type,
+    _check_value,
+    are_deterministic_algorithms_enabled,
+    get_deterministic_debug_mode,
+    is_deterministic_algorithms_warn_only_enabled,
+    is_nonzero,
+    is_same_size,
+    is_signed,
+    set_deterministic_debug_mode,
+    typename,
+    use_deterministic_algorithms,
+)
 from ._dlpack import from_dlpack
+from ._exchange import frombuffer
 from ._functions import (
     allclose,
-    atleast_2d,
     broadcast_shapes,
-    broadcast_tensors,
-    einsum,
     equal,
     eval,
     finfo,
@@ -81,19 +99,33 @@ from ._functions import (
     is_floating_point,
     is_tensor,
     manual_seed,
-    meshgrid,
     numel,
     result_type,
     scalar_tensor,
     seed,
     set_rng_state,
-    tensordot,
-    unique,
 )
+from ._legacy import set_default_tensor_type
 from ._printing import set_printoptions
+from ._sets import argwhere, nonzero, unique, unique_consecutive
+from ._several import (
+    atleast_1d,
+    atleast_2d,
+    atleast_3d,
+    block_diag,
+    broadcast_tensors,
+    cartesian_prod,
+    einsum,
+    meshgrid,
+    tensordot,
+)
 from .grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled, sync_errors
 
 __version__ = "0.1.0"
+globals().update(_copies.FUNCTIONS)
+globals().update(_foreach.FUNCTIONS)
+globals().update(_in_place.FUNCTIONS)
+globals().update(_legacy.TYPES)
 
 
 e = 2.718281828459045

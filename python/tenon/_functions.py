@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 import time
-from typing import Any, NamedTuple
+from typing import Any
 
 from . import _C
 from ._C import Generator, Size, Tensor, dtype
@@ -56,7 +56,7 @@ def numel(input: Tensor) -> builtins.int:
     return input.numel()
 
 
-def scalar_tensor(s: Any, *, dtype: dtype | None = None) -> Tensor:
+def scalar_tensor(s: Any, *, dtype: dtype | None = None, **options: Any) -> Tensor:
     """A 0-d tensor in the default dtype, unless given.
 
     Example::
@@ -64,7 +64,8 @@ def scalar_tensor(s: Any, *, dtype: dtype | None = None) -> Tensor:
         >>> tn.scalar_tensor(3)
         tensor(3.)
     """
-    return _C.tensor(s, dtype=dtype or _C.get_default_dtype())
+    options.pop("layout", None)
+    return _C.tensor(s, dtype=dtype or _C.get_default_dtype(), **options)
 
 
 def equal(input: Tensor, other: Tensor) -> builtins.bool:
@@ -99,82 +100,6 @@ def allclose(
     return builtins.bool(_ops["isclose"](input, other, rtol, atol, equal_nan).all())
 
 
-def einsum(equation: str, *operands: Any) -> Tensor:
-    """Sums of products in Einstein's notation.
-
-    Errors: RuntimeError for extents that differ under one letter.
-
-    Example::
-
-        >>> tn.einsum("ij,jk->ki", tn.tensor([[1.0, 2.0]]), tn.tensor([[3.0, 4.0], [5.0, 6.0]]))
-        tensor([[13.],
-                [16.]])
-    """
-    if len(operands) == 1 and isinstance(operands[0], (list, tuple)):
-        operands = tuple(operands[0])
-    return _ops["einsum"](equation, operands)
-
-
-def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
-    """Contraction of the last `dims` dimensions of a with the first of b, or of given ones.
-
-    Shape: what is left of a, then of b.
-    Dtypes: any, the same of both.
-
-    Example::
-
-        >>> tn.tensordot(tn.tensor([[1, 2], [3, 4]]), tn.tensor([1, 10]), dims=1)
-        tensor([21, 43])
-        >>> tn.tensordot(tn.ones(2, 3, 4), tn.ones(4, 3, 5), dims=([1, 2], [1, 0])).shape
-        tenon.Size([2, 5])
-    """
-    if isinstance(dims, Tensor):
-        dims = dims.tolist()
-    if isinstance(dims, builtins.int):
-        return _ops["tensordot"](
-            a, b, builtins.list(range(a.ndim - dims, a.ndim)), builtins.list(range(dims))
-        )
-    left, right = dims
-    return _ops["tensordot"](a, b, left, right)
-
-
-def _unpack(tensors: tuple[Any, ...]) -> tuple[Tensor, ...]:
-    if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)):
-        return tuple(tensors[0])
-    return tensors
-
-
-def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
-    """Vectors spread over the grid they span.
-
-    Shape: k vectors of extents n1, ..., nk -> k tensors (n1, ..., nk); the first two exchanged for
-    indexing="xy".
-    Errors: RuntimeError for another indexing.
-
-    Example::
-
-        >>> rows, columns = tn.meshgrid(tn.arange(2), tn.arange(3), indexing="ij")
-        >>> columns
-        tensor([[0, 1, 2],
-                [0, 1, 2]])
-    """
-    return _ops["meshgrid"](_unpack(tensors), indexing)
-
-
-def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
-    """Views of the common size.
-
-    Errors: RuntimeError for sizes that don't broadcast.
-
-    Example::
-
-        >>> a, b = tn.broadcast_tensors(tn.arange(2), tn.ones(3, 1))
-        >>> a.shape, b.shape
-        (tenon.Size([3, 2]), tenon.Size([3, 2]))
-    """
-    return _ops["broadcast_tensors"](_unpack(tensors))
-
-
 def broadcast_shapes(*shapes: Any) -> Size:
     """The size to which sizes broadcast.
 
@@ -200,24 +125,6 @@ def broadcast_shapes(*shapes: Any) -> Size:
     return Size(result)
 
 
-def atleast_2d(*tensors: Any) -> Any:
-    """Views with at least two dimensions.
-
-    Shape: () -> (1, 1), (n) -> (1, n).
-
-    Example::
-
-        >>> tn.atleast_2d(tn.tensor([1, 2]))
-        tensor([[1, 2]])
-    """
-    views = []
-    for x in _unpack(tensors):
-        if x.ndim == 0:
-            x = x.reshape(1, 1)
-        views.append(x.unsqueeze(0) if x.ndim == 1 else x)
-    return views[0] if len(tensors) == 1 and isinstance(tensors[0], Tensor) else tuple(views)
-
-
 def result_type(tensor1: Any, tensor2: Any) -> dtype:
     """The dtype in which two tensors or numbers meet.
 
@@ -241,53 +148,6 @@ def result_type(tensor1: Any, tensor2: Any) -> dtype:
     if not isinstance(tensor2, Tensor):
         return _ops["mul"](a, tensor2).dtype
     return _ops["mul"](a, b).dtype
-
-
-class _Unique(NamedTuple):
-    output: Tensor
-    inverse_indices: Tensor | None = None
-    counts: Tensor | None = None
-
-
-def unique(
-    input: Tensor,
-    sorted: builtins.bool = True,
-    return_inverse: builtins.bool = False,
-    return_counts: builtins.bool = False,
-    dim: None = None,
-) -> Any:
-    """The different elements in order, and optionally where each went and how often it occurs.
-
-    Reads the input, since the result's size depends on it. Shape: any -> (count); the indices have
-    the input's.
-    Errors: NotImplementedError for a dim.
-
-    Example::
-
-        >>> tn.unique(tn.tensor([3, 1, 3]), return_inverse=True, return_counts=True)
-        (tensor([1, 3]), tensor([1, 0, 1]), tensor([1, 2]))
-    """
-    if dim is not None:
-        raise NotImplementedError("unique: only of the flattened tensor (dim=None)")
-    flat = input.reshape(-1)
-    ordered, order = _ops["sort"](flat)
-    n = flat.numel()
-    if n == 0:
-        empty = _ops["zeros"](0, dtype=_C.int64)
-        result = _Unique(flat, empty.reshape(input.shape), empty)
-    else:
-        first = _ops["cat"]([_ops["ones"](1, dtype=_C.bool), ordered[1:] != ordered[:-1]])
-        starts = _ops["nonzero"](first).reshape(-1)
-        group = first.long().cumsum(0) - 1
-        inverse = _ops["zeros"](n, dtype=_C.int64).scatter(0, order, group)
-        ends = _ops["cat"]([starts[1:], _C.tensor([n])])
-        result = _Unique(ordered[starts], inverse.reshape(input.shape), ends - starts)
-    parts = [result.output]
-    if return_inverse:
-        parts.append(result.inverse_indices)  # type: ignore[arg-type]
-    if return_counts:
-        parts.append(result.counts)  # type: ignore[arg-type]
-    return parts[0] if len(parts) == 1 else tuple(parts)
 
 
 # ---- random numbers ------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import builtins
 import weakref
 from typing import Any
 
-from . import _C, _dlpack, _functions
+from . import _C, _checks, _dlpack, _functions, _in_place, _sets
 from ._C import Tensor
 from .utils.hooks import add_hook
 
@@ -72,9 +72,9 @@ def _type(self: Tensor, dtype: Any = None, non_blocking: builtins.bool = False) 
         tensor([1], dtype=tenon.int32)
     """
     if dtype is None:
-        return "tenon." + _TYPE_NAMES[self.dtype.name]
+        return "tenon." + TYPE_NAMES[self.dtype.name]
     if isinstance(dtype, str):
-        short = {name: key for key, name in _TYPE_NAMES.items()}
+        short = {name: key for key, name in TYPE_NAMES.items()}
         name = dtype.rsplit(".", 1)[-1]
         if name not in short:
             raise ValueError(f"invalid type: '{dtype}'")
@@ -82,7 +82,7 @@ def _type(self: Tensor, dtype: Any = None, non_blocking: builtins.bool = False) 
     return self._to_dtype(dtype)
 
 
-_TYPE_NAMES = {
+TYPE_NAMES = {
     "bool": "BoolTensor",
     "uint8": "ByteTensor",
     "int8": "CharTensor",
@@ -222,17 +222,6 @@ def _new_tensor(self: Tensor, data: Any, **options: Any) -> Tensor:
     if options["dtype"] is None:
         options["dtype"] = self.dtype
     return _C.tensor(data, **options)
-
-
-def _unique(self: Tensor, *args: Any, **kwargs: Any) -> Any:
-    """See tenon.unique.
-
-    Example::
-
-        >>> tn.tensor([3, 1, 3]).unique()
-        tensor([1, 3])
-    """
-    return _functions.unique(self, *args, **kwargs)
 
 
 def _is_never(self: Tensor) -> builtins.bool:
@@ -383,7 +372,14 @@ _METHODS = {
     "register_hook": _register_hook,
     "register_post_accumulate_grad_hook": _register_post_accumulate_grad_hook,
     "new_tensor": _new_tensor,
-    "unique": _unique,
+    "unique": _sets.unique,
+    "unique_consecutive": _sets.unique_consecutive,
+    "nonzero": _sets.nonzero,
+    "argwhere": _sets.argwhere,
+    "is_nonzero": _checks.is_nonzero,
+    "is_same_size": _checks.is_same_size,
+    "is_signed": _checks.is_signed,
+    **_in_place.METHODS,
     "equal": _functions.equal,
     "allclose": _functions.allclose,
     "random_": _random_,
@@ -397,5 +393,8 @@ for _name, _method in _METHODS.items():
     setattr(Tensor, _name, _method)
 setattr(Tensor, "grad_fn", property(_grad_fn))  # noqa: B010
 setattr(Tensor, "layout", "strided")  # noqa: B010
+setattr(Tensor, "is_cpu", True)  # noqa: B010
+for _name in ("is_mps", "is_xpu", "is_xla", "is_nested", "is_sparse_csr", "is_mkldnn"):
+    setattr(Tensor, _name, False)
 setattr(Tensor, "__array_priority__", 1000)  # noqa: B010  NumPy leaves mixed operators to us
 setattr(Tensor, "__module__", "tenon")  # noqa: B010

@@ -239,7 +239,9 @@ def _uses(o: Operation, values: list[Parameter]) -> tuple[list[str], list[str]]:
         kind = "Float" if o.promote == "float" else "Common"
         parts = [o.signature.parameter(name) for name in o.promoted]
         names = ", ".join(p.cpp_name for p in parts if p is not None)
-        lines.append(f"const OperandType type(Promotion::{kind}, {{{names}}});")
+        numbers = len(operands) > 1 and all(p in operands for p in values if p.type.is_value)
+        refuses = ", OperandType::NeedsTensor" if numbers else ""
+        lines.append(f"const OperandType type(Promotion::{kind}, {{{names}}}{refuses});")
     arguments = []
     for p in values:
         if not p.type.is_value:

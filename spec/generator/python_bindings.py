@@ -140,6 +140,18 @@ def groups_of(topic: str, operations: list[Operation]) -> dict[str, list[Operati
     return groups
 
 
+def _out_lines(c_name: str, group: list[Operation]) -> list[str]:
+    """`out=`: a result that was promoted may be cast to what receives it, others must have its
+    dtype."""
+    if not all(set(o.signature.returns) == {"Tensor"} for o in group):
+        return []
+    casts = any(o.promote != "none" or o.kind == "elementwise" for o in group)
+    return [
+        f"  if (has_out(self, names)) return call_with_out({c_name}, "
+        f"{'true' if casts else 'false'}, args, nargs, names);"
+    ]
+
+
 def _function(name: str, group: list[Operation], inplace: bool) -> list[str]:
     suffix = "_" if inplace else ""
     c_name = f"py_{name}{suffix}"
@@ -147,6 +159,7 @@ def _function(name: str, group: list[Operation], inplace: bool) -> list[str]:
     lines = [
         f"PyObject* {c_name}(PyObject* self, PyObject* const* args, Py_ssize_t nargs, "
         "PyObject* names) {",
+        *([] if inplace else _out_lines(c_name, group)),
         "  return guarded([&]() -> PyObject* {",
         f"    static const Overloads overloads{{{{\n      {signatures}}}}};",
         "    PyObject* slots[kMostParameters];",

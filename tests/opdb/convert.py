@@ -23,7 +23,19 @@ def numbers(x: Any) -> np.ndarray:
         x = x.detach().resolve_conj().resolve_neg()
     else:
         x = x.detach()
-    return (x.float() if name_of(x.dtype) == "bfloat16" else x).numpy()
+    return (x.float() if name_of(x.dtype) == "bfloat16" else x).numpy(force=True)
+
+
+def is_partial(x: torch.Tensor) -> bool:
+    """Whether a contiguous tensor shows a part of its memory only."""
+    held = x.untyped_storage().nbytes() // x.element_size()
+    return x.is_contiguous() and 0 < x.numel() < held
+
+
+def memory_of(x: torch.Tensor) -> torch.Tensor:
+    """All elements of the memory behind a tensor, copied."""
+    held = x.untyped_storage().nbytes() // x.element_size()
+    return x.as_strided((held,), (1,), 0).clone()
 
 
 def _dense(x: torch.Tensor) -> Any:
@@ -41,6 +53,8 @@ def tensor(x: torch.Tensor) -> Any:
     x = x.detach().resolve_conj().resolve_neg()
     if x.layout != torch.strided:
         raise NotImplementedError(f"a tensor of layout {x.layout}")
+    if is_partial(x):
+        return _dense(memory_of(x)).as_strided(x.shape, x.stride(), x.storage_offset())
     if x.is_contiguous() or x.numel() == 0:
         return _dense(x)
     order = sorted(range(x.dim()), key=lambda d: (-x.stride(d), d))

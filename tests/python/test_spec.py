@@ -15,7 +15,10 @@ from tenon import _C
 torch = pytest.importorskip("torch")
 
 CASES = load_cases()
-READS = {"nonzero", "masked_select"}  # results whose size depends on data
+# Results whose size depends on data, by name or key.
+READS = {"nonzero", "masked_select", "bincount"}
+READS |= {"repeat_interleave.places", "repeat_interleave.tensor"}
+READS |= {"tensor_split.tensor", "narrow.tensor"}
 
 
 def pairs(wanted=lambda case: True):
@@ -81,7 +84,7 @@ def spread(case: dict[str, Any], args: tuple[Any, ...]) -> tuple[Any, ...]:
     """PyTorch wants some lists as separate arguments."""
     if case["name"] in ("einsum",):
         return (args[0], *args[1])
-    if case["name"] in ("meshgrid", "broadcast_tensors"):
+    if case["name"] in ("meshgrid", "broadcast_tensors", "block_diag", "cartesian_prod"):
         return tuple(args[0])
     if case["name"] == "tensordot":
         return (*args[:2], tuple(args[2:]))
@@ -121,7 +124,7 @@ def test_in_place(case, sample):
     assert target._version == 1
 
 
-@pairs(lambda case: case["differentiable"] and case["name"] not in READS)
+@pairs(lambda case: case["differentiable"] and not READS & {case["name"], case["key"]})
 def test_gradient(case, sample):
     """Directional derivatives in float64 against central differences."""
     function = ours(case)
@@ -166,7 +169,7 @@ def test_gradient(case, sample):
     assert expected == pytest.approx(difference, rel=1e-5, abs=1e-6)
 
 
-@pairs(lambda case: case["returns"] == "Tensor" and case["name"] not in READS)
+@pairs(lambda case: case["returns"] == "Tensor" and not READS & {case["name"], case["key"]})
 def test_vmap(case, sample):
     """Each tensor with a batch of three in front, against a loop."""
     function = ours(case)
@@ -189,7 +192,7 @@ def test_vmap(case, sample):
         return function(*full, **kwargs)
 
     result = tn.func.vmap(one)(*batches)
-    looped = [one(*(b[k] for b in batches)) for k in range(3)]
+    looped = [one(*(b[k].clone() for b in batches)) for k in range(3)]
     for got, *expected in zip(flat(result), *(flat(x) for x in looped), strict=True):
         want = np.stack([numbers(x) for x in expected])
         np.testing.assert_allclose(numbers(got), want, rtol=1e-5, atol=1e-6)
@@ -254,7 +257,7 @@ def test_dtype(case, dtype):
             result(*args, **kwargs)
         return
     result = result(*args, **kwargs)
-    if case["name"] == "topk":  # PyTorch leaves open which of equal elements it takes
+    if case["name"] in ("topk", "kthvalue"):  # PyTorch leaves open which of equal elements it takes
         result, expected = result[0], expected[0]
     agree(result, expected)
 

@@ -90,7 +90,7 @@ def test_promotion_and_in_place_forms(tmp_path):
     )
     functions = write_functions_source("small", operations)
     assert "const Tensor& mul_(const Tensor& input, const Operand& other)" in functions
-    assert "const OperandType type(Promotion::Common, {input, other});" in functions
+    assert "type(Promotion::Common, {input, other}, OperandType::NeedsTensor);" in functions
     bindings = write_bindings("small", operations)
     for name in ('"mul"', '"multiply"', '"mul_"', '"multiply_"'):
         assert name in bindings

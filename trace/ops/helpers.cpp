@@ -144,6 +144,11 @@ Value apply_movements(Value x, const Movements& movements) {
         x = ops::slice(x, sizes.first(rank), sizes.subspan(rank), m.dims);
         break;
       }
+      case Op::Gather: {
+        const std::span<const int64_t> sizes = m.sizes;
+        x = ops::strided(x, m.dims, sizes[0], sizes.subspan(1, m.dims.size()));
+        break;
+      }
       default:
         fail(ErrorKind::Internal, "{} is no movement of a view", name_of(m.op));
     }
@@ -155,7 +160,8 @@ Value apply_movements(Value x, const Movements& movements) {
 
 // ---- operands -----------------------------------------------------------------------------------
 
-OperandType::OperandType(Promotion kind, std::initializer_list<Operand> operands) : kind_(kind) {
+OperandType::OperandType(Promotion kind, std::initializer_list<Operand> operands, Need need)
+    : kind_(kind) {
   std::optional<DType> dimensioned, zero_dim, number;
   bool needed = false;
   for (const Operand& x : operands) needed = needed || x.scalar.has_value();
@@ -165,6 +171,9 @@ OperandType::OperandType(Promotion kind, std::initializer_list<Operand> operands
     if (x.tensor == nullptr) continue;
     values::join(x.tensor->rank() > 0 ? dimensioned : zero_dim, x.tensor->dtype());
   }
+  check(need == NeedsNothing || dimensioned || zero_dim, ErrorKind::Type,
+        "{}(): argument 'input' must be Tensor, not a number as the other operand",
+        current_operation());
   std::optional<DType> tensors;
   if (dimensioned || zero_dim) tensors = values::combine_categories(dimensioned, zero_dim);
   dtype_ = values::settle(kind_, values::combine_categories(tensors, number));

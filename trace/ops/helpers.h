@@ -56,6 +56,8 @@ Value running(Value x, int64_t dim, std::string_view kind);    // "sum", "produc
 Value running_index(Value x, Value extremum, int64_t dim);
 Value reduce_loss(Value loss, std::string_view reduction);  // "none", "mean", "sum"
 int64_t softmax_dim(int64_t rank);                          // PyTorch's choice where none is given
+int64_t axis_of_three(Value x);                             // the first dimension of size 3
+Dims other_axes(Value x, int64_t dim);                      // all but one
 Dims trailing_axes(Value x, const IntList& normalized_shape);
 Value in_groups(Value x, int64_t groups);          // [N, C, ...] as [N, groups, rest]
 Value channel_vector(Value vector, int64_t rank);  // (C) as (1, C, 1, ...)

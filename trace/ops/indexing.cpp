@@ -1,5 +1,6 @@
 // Selecting and placing elements by tensors of indices. Bounds are checked when the program runs.
 #include <algorithm>
+#include <string_view>
 
 #include "core/error.h"
 #include "core/shape.h"
@@ -87,6 +88,7 @@ VectorIndex vector_index(Value input, int64_t dim, Value index) {
 Value gather(Value input, int64_t dim, Value index) {
   const int64_t axis = normalize_dim(dim, rank(input));
   const Value at = as_index(index);
+  if (type_of(at).numel == 0) return ops::full(Dims(dims(index)), ops::literal_like(input, 0));
   if (rank(input) == 0) {
     return restore(ops::take_along(spread(input), spread(at), 0), index);
   }
@@ -94,8 +96,12 @@ Value gather(Value input, int64_t dim, Value index) {
   return ops::take_along(prefix(input, dims(at), axis), at, axis);
 }
 
-Value take_along_dim(Value input, Value indices, int64_t dim) {
-  const int64_t axis = normalize_dim(dim, rank(input));
+Value take_along_dim(Value input, Value indices, std::optional<int64_t> dim) {
+  if (!dim) {
+    const auto flat = [](Value x) { return ops::reshape(x, {{type_of(x).numel}}); };
+    return take_along_dim(flat(input), flat(indices), int64_t{0});
+  }
+  const int64_t axis = normalize_dim(*dim, rank(input));
   check(rank(input) == rank(indices) && rank(input) > 0, ErrorKind::Runtime,
         "torch.take_along_dim(): input and indices should have the same number of dimensions, but "
         "got {} dimensions for input, and {} dimensions for indices",
@@ -135,6 +141,18 @@ Value scatter(Value input, int64_t dim, Value index, const Scalar& value) {
       place_in_prefix(x, at, axis,
                       [&](Value part) { return ops::put_along_set(part, at, updates, axis); }),
       input);
+}
+
+Value scatter(Value input, int64_t dim, Value index, Value src, std::string_view reduce) {
+  check(reduce == "add" || reduce == "multiply", ErrorKind::Runtime,
+        "reduce argument must be either add or multiply, not {}.", reduce);
+  if (reduce == "add") return scatter_add(input, dim, index, src);
+  return scatter_reduce(input, dim, index, src, "prod", true);
+}
+
+Value scatter(Value input, int64_t dim, Value index, const Scalar& value, std::string_view reduce) {
+  const Value src = ops::full(Dims(dims(index)), scalar_like(input, value));
+  return scatter(input, dim, index, src, reduce);
 }
 
 Value scatter_add(Value input, int64_t dim, Value index, Value src) {
@@ -191,6 +209,16 @@ Value index_fill(Value input, int64_t dim, Value index, const Scalar& value) {
                  input);
 }
 
+Value index_fill(Value input, int64_t dim, Value index, Value value) {
+  check(rank(value) == 0, ErrorKind::Runtime,
+        "index_fill_ only supports a 0-dimensional value tensor, but got tensor with {} "
+        "dimension(s).",
+        rank(value));
+  const auto [x, at, axis] = vector_index(input, dim, index);
+  const Value updates = updates_for(x, at, axis, ops::cast(value, dtype(input)));
+  return restore(ops::scatter_set(x, at, updates, axis), input);
+}
+
 Value take(Value input, Value index) {
   const int64_t flat[] = {type_of(input).numel};
   Value at = as_index(index);
@@ -218,20 +246,6 @@ Value embedding(Value input, Value weight, std::optional<int64_t> padding_idx,
     table = ops::select(is_row, ops::stop_gradient(weight), weight);
   }
   return ops::gather(table, ops::cast(input, DType::Int64), 0);
-}
-
-Value searchsorted(Value sorted_sequence, Value input, bool out_int32, bool right) {
-  check_numbers({sorted_sequence, input}, ErrorKind::NotImplemented);
-  check(rank(sorted_sequence) == 1, ErrorKind::NotImplemented,
-        "searchsorted: boundaries of more than one dimension: {}", shown(dims(sorted_sequence)));
-  Value edges = sorted_sequence, x = input;
-  promote(Promotion::Common, {&edges, &x});
-  // How many boundaries lie before each element: one comparison each, summed.
-  const Value before =
-      right ? edges <= ops::unsqueeze(x, rank(x)) : edges < ops::unsqueeze(x, rank(x));
-  const int64_t axes[] = {int64_t{rank(x)}};
-  const Value count = ops::reduce(Op::ReduceSum, ops::cast(before, DType::Int64), axes);
-  return ops::cast(count, out_int32 ? DType::Int32 : DType::Int64);
 }
 
 }  // namespace tenon::values

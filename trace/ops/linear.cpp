@@ -65,6 +65,10 @@ Value tensordot(Value a, Value b, const IntList& dims_a, const IntList& dims_b) 
   for (size_t i = 0; i < dims_a.size(); ++i) {
     axes_a.push_back(normalize_dim(dims_a[i], rank(a)));
     axes_b.push_back(normalize_dim(dims_b[i], rank(b)));
+    const int64_t extent_a = dims(a)[axes_a[i]], extent_b = dims(b)[axes_b[i]];
+    // A dimension of size 1 meets the sum over the other.
+    if (extent_a == 1 && extent_b != 1) b = ops::reduce(Op::ReduceSum, b, {{axes_b[i]}}, true);
+    if (extent_b == 1 && extent_a != 1) a = ops::reduce(Op::ReduceSum, a, {{axes_a[i]}}, true);
     check(
         dims(a)[axes_a[i]] == dims(b)[axes_b[i]], ErrorKind::Runtime,
         "contracted dimensions need to match, but first has size {} in dim {} and second has size "

@@ -1,4 +1,5 @@
 // Helpers of composed operations that do arithmetic: constants, losses, ranges, random numbers.
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <numbers>
@@ -135,6 +136,20 @@ Value channel_vector(Value vector, int64_t rank) {
   return ops::reshape(vector, shape);
 }
 
+int64_t axis_of_three(Value x) {
+  const auto extents = dims(x);
+  const auto found = std::ranges::find(extents, 3);
+  check(found != extents.end(), ErrorKind::Runtime, "no dimension of size 3 in input: {}",
+        shown(extents));
+  return found - extents.begin();
+}
+
+Dims other_axes(Value x, int64_t dim) {
+  Dims axes = all_dims(rank(x));
+  axes.erase(axes.begin() + normalize_dim(dim, rank(x)));
+  return axes;
+}
+
 Dims trailing_axes(Value x, const IntList& normalized_shape) {
   const auto extents = dims(x);
   const size_t count = normalized_shape.size();
@@ -213,10 +228,10 @@ Value arange_of(const Scalar& start, const Scalar& end, const Scalar& step,
   const int64_t count = static_cast<int64_t>(std::ceil((to - from) / by));
   const int64_t extents[] = {count};
   const Value index = ops::iota(extents, 0);
-  if (integral && is_integral(result, true)) {
+  if (is_integral(result, true)) {  // from the whole part of the start, as PyTorch
     Value x = index;
-    if (step.to_int() != 1) x = x * scalar_of(step, DType::Int64);
-    if (start.to_int() != 0) x = x + scalar_of(start, DType::Int64);
+    if (step.to_int() != 1) x = x * ops::scalar(step.to_int(), DType::Int64);
+    if (start.to_int() != 0) x = x + ops::scalar(start.to_int(), DType::Int64);
     return ops::cast(x, result);
   }
   // In float64, as PyTorch accumulates, rounded once.
@@ -233,11 +248,16 @@ Value linspace(const Scalar& start, const Scalar& end, int64_t steps, std::optio
   const DType result = dtype.value_or(default_dtype());
   const int64_t extents[] = {steps};
   const DType wide = DType::Float64;
-  if (steps == 1) return ops::cast(ops::full(extents, scalar_of(start.to_double(), wide)), result);
-  const double step = (end.to_double() - start.to_double()) / static_cast<double>(steps - 1);
+  const auto bound = [&](const Scalar& number) {  // its whole part for a result of integers
+    const double x = number.to_double();
+    return is_integral(result, true) ? std::trunc(x) : x;
+  };
+  const double low = bound(start), high = bound(end);
+  if (steps == 1) return ops::cast(ops::full(extents, scalar_of(low, wide)), result);
+  const double step = (high - low) / static_cast<double>(steps - 1);
   // From the nearer end, so that both ends are exact.
   const Value index = ops::cast(ops::iota(extents, 0), wide);
-  const Value from = scalar_of(start.to_double(), wide), to = scalar_of(end.to_double(), wide);
+  const Value from = scalar_of(low, wide), to = scalar_of(high, wide);
   const Value by = scalar_of(step, wide);
   const Value last = scalar_of(static_cast<double>(steps - 1), wide);
   const Value half = scalar_of(static_cast<double>(steps) / 2, wide);

@@ -12,7 +12,9 @@ namespace tenon {
 // The dtype that numbers among the operands take; worked out only where there is one.
 class OperandType {
  public:
-  OperandType(Promotion kind, std::initializer_list<Operand> operands);
+  enum Need : uint8_t { NeedsNothing, NeedsTensor };  // of several operands one at least
+
+  OperandType(Promotion kind, std::initializer_list<Operand> operands, Need need = NeedsNothing);
   DType dtype() const { return dtype_; }
 
  private:

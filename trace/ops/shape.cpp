@@ -33,6 +33,11 @@ void check_some(std::span<const Value> tensors) {
         current_operation());
 }
 
+void check_list(std::span<const Value> tensors) {
+  check(!tensors.empty(), ErrorKind::Runtime, "{} expects a non-empty TensorList",
+        current_operation());
+}
+
 }  // namespace
 
 Value clone(Value input) { return ops::alias(input); }
@@ -78,14 +83,14 @@ Value stack(std::span<const Value> tensors, int64_t dim) {
 }
 
 Value hstack(std::span<const Value> tensors) {
-  check_some(tensors);
+  check_list(tensors);
   std::vector<Value> xs(tensors.begin(), tensors.end());
   for (Value& x : xs) x = atleast_1d(x);
   return cat(xs, rank(xs[0]) == 1 ? 0 : 1);
 }
 
 Value vstack(std::span<const Value> tensors) {
-  check_some(tensors);
+  check_list(tensors);
   std::vector<Value> xs(tensors.begin(), tensors.end());
   for (Value& x : xs) {
     x = atleast_1d(x);
@@ -119,7 +124,8 @@ Value tile(Value input, const IntList& dims_) {
   return repeat(input, repeats);
 }
 
-Value repeat_interleave(Value input, int64_t repeats, std::optional<int64_t> dim) {
+Value repeat_interleave(Value input, int64_t repeats, std::optional<int64_t> dim,
+                        std::optional<int64_t>) {
   check(repeats >= 0, ErrorKind::Runtime, "repeats has to be positive");
   const int64_t flat[] = {type_of(input).numel};
   const Value x = dim ? input : ops::reshape(input, flat);
@@ -150,9 +156,11 @@ Value roll(Value input, const IntList& shifts, const std::optional<IntList>& dim
         "shifts and dimensions must align. shifts: {}, dims:{}", shifts.size(), dims_->size());
   Value x = input;
   for (size_t i = 0; i < shifts.size(); ++i) {
+    check(rank(x) > 0, ErrorKind::Index, "Dimension specified as {} but tensor has no dimensions",
+          (*dims_)[i]);
     const int64_t axis = normalize_dim((*dims_)[i], rank(x));
-    const int64_t extent = rank(x) == 0 ? 1 : dims(x)[axis];
-    if (extent == 0 || rank(x) == 0) continue;
+    const int64_t extent = dims(x)[axis];
+    if (extent == 0) continue;
     const int64_t shift = ((shifts[i] % extent) + extent) % extent;
     if (shift == 0) continue;
     const Value parts[] = {ops::slice_axis(x, axis, extent - shift, shift),
@@ -162,6 +170,19 @@ Value roll(Value input, const IntList& shifts, const std::optional<IntList>& dim
   return x.id == input.id ? ops::alias(x) : x;
 }
 
+Value sum_to_size(Value input, const IntList& size) {
+  bool fits = static_cast<int>(size.size()) <= rank(input);
+  const int64_t shift = rank(input) - static_cast<int64_t>(size.size());
+  for (size_t i = 0; fits && i < size.size(); ++i) {
+    fits = size[i] == 1 || size[i] == dims(input)[shift + static_cast<int64_t>(i)];
+  }
+  check(fits, ErrorKind::Runtime, "size {{{}}} is not expandable to size {{{}}}.", shown(size),
+        shown(dims(input)));
+  if (std::ranges::equal(dims(input), size)) return ops::alias(input);
+  const bool widens = is_integral(dtype(input), true);
+  return ops::sum_to(widens ? ops::cast(input, DType::Int64) : input, size);
+}
+
 Value tril(Value input, int64_t diagonal) {
   return ops::select(triangle(input, diagonal, false), input, ops::literal_like(input, 0));
 }
@@ -169,27 +190,9 @@ Value triu(Value input, int64_t diagonal) {
   return ops::select(triangle(input, diagonal, true), input, ops::literal_like(input, 0));
 }
 
-Value diagonal(Value input, int64_t offset, int64_t dim1, int64_t dim2) {
-  const int64_t a = normalize_dim(dim1, rank(input)), b = normalize_dim(dim2, rank(input));
+Value diag_embed(Value input, int64_t offset, int64_t dim1, int64_t dim2) {
+  const int64_t a = normalize_dim(dim1, rank(input) + 1), b = normalize_dim(dim2, rank(input) + 1);
   check(a != b, ErrorKind::Runtime, "diagonal dimensions cannot be identical {}, {}", dim1, dim2);
-  Dims perm;
-  for (int i = 0; i < rank(input); ++i) {
-    if (i != a && i != b) perm.push_back(i);
-  }
-  perm.push_back(a);
-  perm.push_back(b);
-  const Value x = ops::permute(input, perm);
-  const int64_t rows = dims(input)[a], columns = dims(input)[b];
-  const int64_t row = offset < 0 ? -offset : 0, column = offset > 0 ? offset : 0;
-  const int64_t length = std::max<int64_t>(0, std::min(rows - row, columns - column));
-  Dims flat(dims(x).first(rank(x) - 2));
-  flat.push_back(rows * columns);
-  const int64_t axis = rank(x) - 2;
-  return ops::slice_axis(ops::reshape(x, flat), axis, length == 0 ? 0 : row * columns + column,
-                         length, columns + 1);
-}
-
-Value diag_embed(Value input, int64_t offset) {
   check(rank(input) >= 1, ErrorKind::Runtime, "diag_embed: expected at least 1 dimension");
   const int64_t length = dims(input)[rank(input) - 1], size = length + std::abs(offset);
   // Columns shifted by the offset, one row each, where row and column agree.
@@ -202,27 +205,18 @@ Value diag_embed(Value input, int64_t offset) {
   Dims low(rank(rows), 0), high(rank(rows), 0), interior(rank(rows), 0);
   low[rank(rows) - 2] = row;
   high[rank(rows) - 2] = size - length - row;
-  return ops::pad(rows, ops::literal_like(rows, 0), low, high, interior);
+  const Value square = ops::pad(rows, ops::literal_like(rows, 0), low, high, interior);
+  Dims perm;  // the last two dimensions to a and b
+  for (int64_t i = 0, next = 0; i < rank(square); ++i) {
+    perm.push_back(i == a ? rank(square) - 2 : i == b ? rank(square) - 1 : next++);
+  }
+  return ops::permute(square, perm);
 }
 
 Value diag(Value input, int64_t diagonal_) {
   check(rank(input) == 1 || rank(input) == 2, ErrorKind::Runtime,
         "diag(): Supports 1D or 2D tensors. Got {}D", rank(input));
-  return rank(input) == 1 ? diag_embed(input, diagonal_) : diagonal(input, diagonal_, 0, 1);
-}
-
-Value diff(Value input, int64_t n, int64_t dim) {
-  const int64_t axis = normalize_dim(dim, rank(input));
-  check(rank(input) > 0, ErrorKind::Runtime, "diff expects input to be at least one-dimensional");
-  check(n >= 0, ErrorKind::Runtime, "order must be non-negative but got {}", n);
-  Value x = input;
-  for (int64_t i = 0; i < n && dims(x)[axis] > 0; ++i) {
-    const int64_t length = dims(x)[axis] - 1;
-    const Value after = ops::slice_axis(x, axis, 1, length),
-                before = ops::slice_axis(x, axis, 0, length);
-    x = dtype(x) == DType::Bool ? ops::binary(Op::BitwiseXor, after, before) : after - before;
-  }
-  return x.id == input.id ? ops::alias(x) : x;
+  return rank(input) == 1 ? diag_embed(input, diagonal_, -2, -1) : diagonal(input, diagonal_, 0, 1);
 }
 
 Value argsort(Value input, int64_t dim, bool descending, bool) {

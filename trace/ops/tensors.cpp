@@ -121,6 +121,123 @@ TensorList tensor_split(const Tensor& x, const IntList& indices, int64_t dim) {
   return parts;
 }
 
+TensorList tensor_split(const Tensor& x, int64_t sections, int64_t dim) {
+  check(x.rank() > 0, ErrorKind::Runtime, "tensor_split expected at least a 1-dimensional tensor");
+  check(sections > 0, ErrorKind::Runtime, "number of sections must be larger than 0, got {}",
+        sections);
+  const int64_t extent = x.size(dim);
+  IntList sizes;  // the first ones are larger by one
+  for (int64_t i = 0; i < sections; ++i) {
+    sizes.push_back(extent / sections + (i < extent % sections ? 1 : 0));
+  }
+  return split(x, sizes, dim);
+}
+
+namespace {
+
+// hsplit, vsplit and dsplit: along the dimension that their names give.
+int64_t split_dim(const Tensor& x, int64_t least_rank, int64_t dim, const char* name) {
+  check(x.rank() >= least_rank, ErrorKind::Runtime,
+        "torch.{} requires a tensor with at least {} dimension(s), but got a tensor with {} "
+        "dimensions!",
+        name, least_rank, x.rank());
+  return x.rank() == 1 ? 0 : dim;
+}
+
+TensorList equal_split(const Tensor& x, int64_t sections, int64_t dim, const char* name) {
+  check(sections > 0 && x.size(dim) % sections == 0, ErrorKind::Runtime,
+        "torch.{} attempted to split along dimension {}, but the size of the dimension {} is not "
+        "divisible by the split_size {}!",
+        name, dim, x.size(dim), sections);
+  return tensor_split(x, sections, dim);
+}
+
+}  // namespace
+
+TensorList hsplit(const Tensor& x, int64_t sections) {
+  return equal_split(x, sections, split_dim(x, 1, 1, "hsplit"), "hsplit");
+}
+TensorList hsplit(const Tensor& x, const IntList& indices) {
+  return tensor_split(x, indices, split_dim(x, 1, 1, "hsplit"));
+}
+TensorList vsplit(const Tensor& x, int64_t sections) {
+  return equal_split(x, sections, split_dim(x, 2, 0, "vsplit"), "vsplit");
+}
+TensorList vsplit(const Tensor& x, const IntList& indices) {
+  return tensor_split(x, indices, split_dim(x, 2, 0, "vsplit"));
+}
+TensorList dsplit(const Tensor& x, int64_t sections) {
+  return equal_split(x, sections, split_dim(x, 3, 2, "dsplit"), "dsplit");
+}
+TensorList dsplit(const Tensor& x, const IntList& indices) {
+  return tensor_split(x, indices, split_dim(x, 3, 2, "dsplit"));
+}
+
+TensorList split_with_sizes(const Tensor& x, const IntList& split_sizes, int64_t dim) {
+  return split(x, split_sizes, dim);
+}
+
+Tensor empty_strided(const IntList& size, const IntList& stride, std::optional<DType> dtype,
+                     std::optional<Device> device, bool requires_grad) {
+  int64_t elements = checked_numel(size) == 0 ? 0 : 1;
+  for (size_t i = 0; elements > 0 && i < std::min(size.size(), stride.size()); ++i) {
+    elements += (size[i] - 1) * stride[i];
+  }
+  const Tensor memory = empty(IntList{elements}, dtype, device, false);
+  const Tensor result = as_strided(memory, size, stride, 0);
+  if (requires_grad) result.set_requires_grad(true);
+  return result;
+}
+
+Tensor new_empty_strided(const Tensor& x, const IntList& size, const IntList& stride,
+                         std::optional<DType> dtype, std::optional<Device> device,
+                         bool requires_grad) {
+  return empty_strided(size, stride, dtype.value_or(x.dtype()), device, requires_grad);
+}
+
+TensorList tensor_split(const Tensor& x, const Tensor& places, int64_t dim) {
+  check(places.dtype() == DType::Int64 && places.rank() <= 1, ErrorKind::Runtime,
+        "tensor_split expected tensor_indices_or_sections to have dtype of long and at most one "
+        "dimension, but got {} with {} dimensions",
+        name_of(places.dtype()), places.rank());
+  if (places.rank() == 0) return tensor_split(x, places.item_int(), dim);
+  const std::vector<std::byte> bytes = places.to_bytes();
+  IntList indices(Dims(static_cast<size_t>(places.numel()), 0));
+  std::memcpy(indices.data(), bytes.data(), bytes.size());
+  return tensor_split(x, indices, dim);
+}
+
+Tensor narrow(const Tensor& x, int64_t dim, const Tensor& start, int64_t length) {
+  check(start.rank() == 0 && is_integral(start.dtype(), false), ErrorKind::Runtime,
+        "start must be an 0-dim integral Tensor.");
+  return narrow(x, dim, start.item_int(), length);
+}
+
+Tensor repeat_interleave(const Tensor& repeats, std::optional<int64_t> output_size) {
+  check(repeats.rank() == 1 && is_integral(repeats.dtype(), false), ErrorKind::Runtime,
+        "repeat_interleave only accept 1D vector of integers as repeat");
+  const Tensor ends = cumsum(repeats, 0);
+  const int64_t total = output_size            ? *output_size
+                        : repeats.numel() == 0 ? 0
+                                               : select(ends, 0, -1).item_int();
+  check(repeats.numel() == 0 || output_size || min(repeats).item_int() >= 0, ErrorKind::Runtime,
+        "repeats can not be negative");
+  return searchsorted(ends, arange(total), false, true);
+}
+
+Tensor repeat_interleave(const Tensor& input, const Tensor& repeats, std::optional<int64_t> dim,
+                         std::optional<int64_t> output_size) {
+  const Tensor x = dim ? input : reshape(input, IntList{-1});
+  const int64_t axis = dim ? values::normalize_dim(*dim, x.rank()) : 0, extent = x.size(axis);
+  const bool one = repeats.numel() == 1;
+  check(repeats.rank() <= 1 && (one || repeats.numel() == extent), ErrorKind::Runtime,
+        "repeats must have the same size as input along dim, but got repeats.size(0) = {} and "
+        "input.size({}) = {}",
+        repeats.numel(), axis, extent);
+  const Tensor each = one ? expand(reshape(repeats, IntList{1}), IntList{extent}) : repeats;
+  return index_select(x, axis, repeat_interleave(each, output_size));
+}
+
 TensorList broadcast_tensors(const TensorList& tensors) {
   Dims common;
   for (const Tensor& x : tensors) common = broadcast_dims(common, x.dims());

@@ -235,8 +235,61 @@ Movements view_select(const Type& input, int64_t dim, int64_t index) {
   return movements;
 }
 
+Movements view_diagonal(const Type& input, int64_t offset, int64_t dim1, int64_t dim2) {
+  const int64_t a = normalize_dim(dim1, input.rank), b = normalize_dim(dim2, input.rank);
+  check(a != b, ErrorKind::Runtime, "diagonal dimensions cannot be identical {}, {}", dim1, dim2);
+  const Dims steps = contiguous_strides(input.dims());
+  const int64_t row = offset < 0 ? -offset : 0, column = offset > 0 ? offset : 0;
+  const int64_t length =
+      std::max<int64_t>(0, std::min(input.dims()[a] - row, input.dims()[b] - column));
+  Dims dims, inner, outer;  // the steps in row-major order and in memory
+  for (int i = 0; i < input.rank; ++i) {
+    if (i == a || i == b) continue;
+    dims.push_back(input.dims()[i]);
+    inner.push_back(steps[i]);
+    outer.push_back(input.strides()[i]);
+  }
+  dims.push_back(length);
+  inner.push_back(steps[a] + steps[b]);
+  outer.push_back(input.strides()[a] + input.strides()[b]);
+  const int64_t first = length == 0 ? 0 : row * steps[a] + column * steps[b];
+  const int64_t place = length == 0 ? 0 : row * input.strides()[a] + column * input.strides()[b];
+  return {{Op::Gather, {}, strided_sizes(first, inner, place, outer), dims}};
+}
+
+Movements view_unfold(const Type& input, int64_t dimension, int64_t size, int64_t step) {
+  const int64_t axis = normalize_dim(dimension, input.rank);
+  const int64_t extent = input.rank == 0 ? 1 : input.dims()[axis];
+  check(size >= 0, ErrorKind::Runtime, "size is {} but must be >= 0", size);
+  check(size <= extent, ErrorKind::Runtime,
+        "maximum size for tensor at dimension {} is {} but size is {}", axis, extent, size);
+  check(step > 0, ErrorKind::Runtime, "step is {} but must be > 0", step);
+  Dims dims(input.dims()), inner = contiguous_strides(dims), outer(input.strides());
+  const int64_t along = input.rank == 0 ? 1 : inner[axis];
+  const int64_t stride = input.rank == 0 ? 1 : outer[axis];
+  if (input.rank > 0) {
+    dims[axis] = (extent - size) / step + 1;
+    inner[axis] *= step;
+    outer[axis] *= step;
+  }
+  dims.push_back(size);
+  inner.push_back(along);
+  outer.push_back(stride);
+  return {{Op::Gather, {}, strided_sizes(0, inner, 0, outer), dims}};
+}
+
 Movements view_atleast_1d(const Type& input) {
   return input.rank > 0 ? Movements{} : reshaped({1});
+}
+
+Movements view_atleast_2d(const Type& input) {
+  return input.rank > 1 ? Movements{} : reshaped({1, input.numel});
+}
+
+Movements view_atleast_3d(const Type& input) {
+  if (input.rank > 2) return {};
+  if (input.rank < 2) return reshaped({1, input.numel, 1});
+  return reshaped({input.dims()[0], input.dims()[1], 1});
 }
 
 }  // namespace tenon
