@@ -93,26 +93,26 @@ void pack(const std::byte* from, std::byte* to, const DimList& dims, size_t item
   const int64_t count = product(dims);
   const int64_t inner = dims.empty() ? 1 : dims.back().extent;
   const int64_t stride = dims.empty() ? 0 : dims.back().stride;
-  parallel_for(count / std::max<int64_t>(inner, 1), std::max<int64_t>(1, 16384 / std::max<int64_t>(inner, 1)),
-               [&](int64_t begin, int64_t end) {
-                 for (int64_t row = begin; row < end; ++row) {
-                   int64_t rest = row, offset = 0;
-                   for (size_t d = dims.size() - (dims.empty() ? 0 : 1); d-- > 0;) {
-                     offset += rest % dims[d].extent * dims[d].stride;
-                     rest /= dims[d].extent;
-                   }
-                   const std::byte* source = from + offset * static_cast<int64_t>(item);
-                   std::byte* target = to + row * inner * static_cast<int64_t>(item);
-                   if (stride == 1) {
-                     std::memcpy(target, source, inner * item);
-                     continue;
-                   }
-                   for (int64_t i = 0; i < inner; ++i) {
-                     std::memcpy(target + i * item,
-                                 source + i * stride * static_cast<int64_t>(item), item);
-                   }
-                 }
-               });
+  parallel_for(
+      count / std::max<int64_t>(inner, 1),
+      std::max<int64_t>(1, 16384 / std::max<int64_t>(inner, 1)), [&](int64_t begin, int64_t end) {
+        for (int64_t row = begin; row < end; ++row) {
+          int64_t rest = row, offset = 0;
+          for (size_t d = dims.size() - (dims.empty() ? 0 : 1); d-- > 0;) {
+            offset += rest % dims[d].extent * dims[d].stride;
+            rest /= dims[d].extent;
+          }
+          const std::byte* source = from + offset * static_cast<int64_t>(item);
+          std::byte* target = to + row * inner * static_cast<int64_t>(item);
+          if (stride == 1) {
+            std::memcpy(target, source, inner * item);
+            continue;
+          }
+          for (int64_t i = 0; i < inner; ++i) {
+            std::memcpy(target + i * item, source + i * stride * static_cast<int64_t>(item), item);
+          }
+        }
+      });
 }
 
 // An operand after packing: dense [batch..., rows..., columns...].

@@ -106,6 +106,7 @@ from ._functions import (
     set_rng_state,
 )
 from ._legacy import set_default_tensor_type
+from ._numeric import as_strided_scatter, empty_permuted, gradient, nonzero_static
 from ._printing import set_printoptions
 from ._sets import argwhere, nonzero, unique, unique_consecutive
 from ._several import (
@@ -119,6 +120,7 @@ from ._several import (
     meshgrid,
     tensordot,
 )
+from ._storage import TypedStorage, UntypedStorage, is_storage
 from .grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled, sync_errors
 
 __version__ = "0.1.0"

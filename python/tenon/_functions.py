@@ -64,8 +64,7 @@ def scalar_tensor(s: Any, *, dtype: dtype | None = None, **options: Any) -> Tens
         >>> tn.scalar_tensor(3)
         tensor(3.)
     """
-    options.pop("layout", None)
-    return _C.tensor(s, dtype=dtype or _C.get_default_dtype(), **options)
+    return _ops["full"]((), s, dtype=dtype or _C.get_default_dtype(), **options)
 
 
 def equal(input: Tensor, other: Tensor) -> builtins.bool:

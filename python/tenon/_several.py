@@ -27,7 +27,7 @@ def einsum(equation: str, *operands: Any) -> Tensor:
     return _ops["einsum"](equation, operands)
 
 
-def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
+def tensordot(a: Tensor, b: Tensor, dims: Any = 2, out: Tensor | None = None) -> Tensor:
     """Contraction of the last `dims` dimensions of a with the first of b, or of given ones.
 
     Shape: what is left of a, then of b.
@@ -44,10 +44,10 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
         dims = dims.tolist()
     if isinstance(dims, builtins.int):
         return _ops["tensordot"](
-            a, b, builtins.list(range(a.ndim - dims, a.ndim)), builtins.list(range(dims))
+            a, b, builtins.list(range(a.ndim - dims, a.ndim)), builtins.list(range(dims)), out=out
         )
     left, right = dims
-    return _ops["tensordot"](a, b, left, right)
+    return _ops["tensordot"](a, b, left, right, out=out)
 
 
 def _unpack(tensors: tuple[Any, ...]) -> tuple[Tensor, ...]:

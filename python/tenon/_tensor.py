@@ -6,7 +6,7 @@ import builtins
 import weakref
 from typing import Any
 
-from . import _C, _checks, _dlpack, _functions, _in_place, _sets
+from . import _C, _checks, _dlpack, _functions, _in_place, _numeric, _sets, _storage
 from ._C import Tensor
 from .utils.hooks import add_hook
 
@@ -376,6 +376,10 @@ _METHODS = {
     "unique_consecutive": _sets.unique_consecutive,
     "nonzero": _sets.nonzero,
     "argwhere": _sets.argwhere,
+    "as_strided_scatter": _numeric.as_strided_scatter,
+    "nonzero_static": _numeric.nonzero_static,
+    "storage": _storage.storage,
+    "untyped_storage": _storage.untyped_storage,
     "is_nonzero": _checks.is_nonzero,
     "is_same_size": _checks.is_same_size,
     "is_signed": _checks.is_signed,

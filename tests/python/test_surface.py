@@ -221,3 +221,35 @@ def test_checks():
         tn._assert(tn.tensor(False), "no")
     with pytest.raises(RuntimeError):
         tn._assert_async(tn.tensor(0))
+
+
+def test_storages():
+    x = tn.arange(6.0).reshape(2, 3)
+    assert x[1].untyped_storage() == x.t().untyped_storage() != tn.ones(6).untyped_storage()
+    assert x[1].untyped_storage().nbytes() == torch.arange(6.0)[1:].untyped_storage().nbytes()
+    assert x.t().storage().tolist() == [0, 1, 2, 3, 4, 5] and x[1].storage()[4] == 4
+    assert x[1].data_ptr() - x.storage().data_ptr() == 3 * x.element_size()
+
+
+def test_gradient_and_static_shapes():
+    rng = np.random.default_rng(1)
+    values = rng.normal(size=(4, 5))
+    places = np.cumsum(rng.uniform(0.5, 1.5, 5))
+    for options in ({}, {"edge_order": 2}, {"spacing": 0.5, "dim": 1}, {"dim": (1, 0)}):
+        found = tn.gradient(tn.tensor(values), **options)
+        expected = torch.gradient(torch.tensor(values), **options)
+        for a, b in zip(found, expected, strict=True):
+            same(a, b)
+    for order in (1, 2):
+        (found,) = tn.gradient(
+            tn.tensor(values), spacing=(tn.tensor(places),), dim=1, edge_order=order
+        )
+        (expected,) = torch.gradient(
+            torch.tensor(values), spacing=(torch.tensor(places),), dim=1, edge_order=order
+        )
+        same(found, expected)
+    with pytest.raises(RuntimeError):
+        tn.gradient(tn.ones(1))
+    flags = tn.tensor([[0, 1], [1, 0]])
+    batch = tn.func.vmap(lambda row: tn.nonzero_static(row, size=3))(flags)
+    assert batch.squeeze(2).tolist() == [[1, -1, -1], [0, -1, -1]]

@@ -33,6 +33,11 @@ void promote(Promotion kind, std::initializer_list<Value*> values);
 // PyTorch's combination of a category of operands with a less important one.
 DType combine_categories(std::optional<DType> higher, std::optional<DType> lower);
 
+// Of operations that take indices: as int64, RuntimeError for what is no integer; RuntimeError
+// unless the elements that are stored have the dtype of those that they join.
+Value as_index(Value index);
+void check_stored_dtype(Value input, Value source);
+
 // Random bits of the generator's (by default the default one's) next call.
 Value draw_bits(std::span<const int64_t> dims, Generator* generator);
 

@@ -9,7 +9,6 @@
 #include "trace/tensor.h"
 
 namespace tenon::values {
-namespace {
 
 Value as_index(Value index) {
   const DType type = dtype(index);
@@ -17,6 +16,14 @@ Value as_index(Value index) {
         "{}(): Expected dtype int32/int64 for index, not {}", current_operation(), name_of(type));
   return ops::cast(index, DType::Int64);
 }
+
+void check_stored_dtype(Value a, Value b) {
+  check(dtype(a) == dtype(b), ErrorKind::Runtime,
+        "{}(): Expected self.dtype to be equal to src.dtype: {} and {}", current_operation(),
+        name_of(dtype(a)), name_of(dtype(b)));
+}
+
+namespace {
 
 // At least one dimension, which the primitives want.
 Value spread(Value x) { return atleast_1d(x); }
@@ -63,12 +70,6 @@ Value source_prefix(Value source, Value index) {
   }
   Dims starts(rank(source), 0), steps(rank(source), 1);
   return ops::slice(source, starts, steps, Dims(dims(index)));
-}
-
-void check_same_dtype(Value a, Value b) {
-  check(dtype(a) == dtype(b), ErrorKind::Runtime,
-        "{}(): Expected self.dtype to be equal to src.dtype: {} and {}", current_operation(),
-        name_of(dtype(a)), name_of(dtype(b)));
 }
 
 struct VectorIndex {
@@ -122,7 +123,7 @@ Value take_along_dim(Value input, Value indices, std::optional<int64_t> dim) {
 
 Value scatter(Value input, int64_t dim, Value index, Value src) {
   const int64_t axis = normalize_dim(dim, rank(input));
-  check_same_dtype(input, src);
+  check_stored_dtype(input, src);
   const Value x = spread(input), at = spread(as_index(index)), from = spread(src);
   check_index_fits(x, at, axis);
   const Value updates = source_prefix(from, at);
@@ -157,7 +158,7 @@ Value scatter(Value input, int64_t dim, Value index, const Scalar& value, std::s
 
 Value scatter_add(Value input, int64_t dim, Value index, Value src) {
   const int64_t axis = normalize_dim(dim, rank(input));
-  check_same_dtype(input, src);
+  check_stored_dtype(input, src);
   const Value x = spread(input), at = spread(as_index(index)), from = spread(src);
   check_index_fits(x, at, axis);
   const Value updates = source_prefix(from, at);
@@ -191,7 +192,7 @@ Value updates_for(Value x, Value at, int64_t axis, Value source) {
 
 Value index_add(Value input, int64_t dim, Value index, Value source, const Scalar& alpha) {
   const auto [x, at, axis] = vector_index(input, dim, index);
-  check_same_dtype(input, source);
+  check_stored_dtype(input, source);
   Value updates = updates_for(x, at, axis, source);
   if (alpha.to_double() != 1) updates = updates * scalar_like(updates, alpha);
   return restore(ops::scatter_add(x, at, updates, axis), input);
@@ -199,14 +200,28 @@ Value index_add(Value input, int64_t dim, Value index, Value source, const Scala
 
 Value index_copy(Value input, int64_t dim, Value index, Value source) {
   const auto [x, at, axis] = vector_index(input, dim, index);
-  check_same_dtype(input, source);
+  check_stored_dtype(input, source);
   return restore(ops::scatter_set(x, at, updates_for(x, at, axis, source), axis), input);
 }
 
-Value index_fill(Value input, int64_t dim, Value index, const Scalar& value) {
+namespace {
+
+// By a mask, so that the number's derivative counts each place once.
+Value fill_places(Value input, int64_t dim, Value index, Value number) {
   const auto [x, at, axis] = vector_index(input, dim, index);
-  return restore(ops::scatter_set(x, at, updates_for(x, at, axis, scalar_like(input, value)), axis),
-                 input);
+  const int64_t extents[] = {dims(x)[axis]};
+  const Value none = ops::full(extents, ops::literal(0, DType::Bool));
+  const Value all = ops::full(Dims(dims(at)), ops::literal(1, DType::Bool));
+  Dims shape(rank(x), 1);
+  shape[axis] = extents[0];
+  const Value named = ops::reshape(ops::scatter_set(none, at, all, 0), shape);
+  return restore(ops::select(named, number, x), input);
+}
+
+}  // namespace
+
+Value index_fill(Value input, int64_t dim, Value index, const Scalar& value) {
+  return fill_places(input, dim, index, scalar_like(input, value));
 }
 
 Value index_fill(Value input, int64_t dim, Value index, Value value) {
@@ -214,9 +229,7 @@ Value index_fill(Value input, int64_t dim, Value index, Value value) {
         "index_fill_ only supports a 0-dimensional value tensor, but got tensor with {} "
         "dimension(s).",
         rank(value));
-  const auto [x, at, axis] = vector_index(input, dim, index);
-  const Value updates = updates_for(x, at, axis, ops::cast(value, dtype(input)));
-  return restore(ops::scatter_set(x, at, updates, axis), input);
+  return fill_places(input, dim, index, ops::cast(value, dtype(input)));
 }
 
 Value take(Value input, Value index) {

@@ -102,19 +102,6 @@ void check_reduction(std::string_view reduce, std::string_view known) {
         "{}(): reduce argument must be one of {}, got {}.", current_operation(), known, reduce);
 }
 
-void check_same_dtype(Value a, Value b) {
-  check(dtype(a) == dtype(b), ErrorKind::Runtime,
-        "{}(): Expected self.dtype to be equal to src.dtype: {} and {}", current_operation(),
-        name_of(dtype(a)), name_of(dtype(b)));
-}
-
-Value as_index(Value index) {
-  check(dtype(index) == DType::Int64 || dtype(index) == DType::Int32, ErrorKind::Runtime,
-        "{}(): Expected dtype int32/int64 for index, not {}", current_operation(),
-        name_of(dtype(index)));
-  return ops::cast(index, DType::Int64);
-}
-
 Value flattened(Value x) { return ops::reshape(x, {{type_of(x).numel}}); }
 
 }  // namespace
@@ -122,7 +109,7 @@ Value flattened(Value x) { return ops::reshape(x, {{type_of(x).numel}}); }
 Value scatter_reduce(Value input, int64_t dim, Value index, Value src, std::string_view reduce,
                      bool include_self) {
   check_reduction(reduce, "sum, prod, mean, amax, amin");
-  check_same_dtype(input, src);
+  check_stored_dtype(input, src);
   const int64_t axis = normalize_dim(dim, rank(input));
   const Value x = atleast_1d(input), at = atleast_1d(as_index(index)), from = atleast_1d(src);
   check(rank(at) == rank(x) || type_of(at).numel == 0, ErrorKind::Runtime,
@@ -149,7 +136,7 @@ Value scatter_reduce(Value input, int64_t dim, Value index, Value src, std::stri
 Value index_reduce(Value input, int64_t dim, Value index, Value source, std::string_view reduce,
                    bool include_self) {
   check_reduction(reduce, "prod, mean, amax, amin");
-  check_same_dtype(input, source);
+  check_stored_dtype(input, source);
   const int64_t axis = normalize_dim(dim, rank(input));
   check(rank(index) <= 1, ErrorKind::Index, "index_reduce(): Index is supposed to be a vector");
   const Value x = atleast_1d(input), from = atleast_1d(source), at = atleast_1d(as_index(index));
@@ -165,7 +152,7 @@ Value index_reduce(Value input, int64_t dim, Value index, Value source, std::str
 }
 
 Value put(Value input, Value index, Value source, bool accumulate) {
-  check_same_dtype(input, source);
+  check_stored_dtype(input, source);
   check(dtype(index) == DType::Int64, ErrorKind::Runtime,
         "put_(): Expected a long tensor for index, but got {}", name_of(dtype(index)));
   check(type_of(index).numel == type_of(source).numel, ErrorKind::Runtime,

@@ -1,6 +1,8 @@
 // Order statistics and searches in what is sorted. NaN is the largest element.
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <limits>
 
 #include "core/error.h"
 #include "core/shape.h"
