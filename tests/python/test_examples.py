@@ -25,12 +25,15 @@ NAMESPACES = {
     "tn.linalg": tn.linalg,
     "tn.optim": tn.optim,
     "tn.optim.lr_scheduler": tn.optim.lr_scheduler,
+    "tn.optim.swa_utils": tn.optim.swa_utils,
     "tn.special": tn.special,
     "tn.Tensor": tn.Tensor,
     "nn": nn,
+    "nn.attention": nn.attention,
     "nn.functional": F,
     "nn.init": nn.init,
     "nn.utils": nn.utils,
+    "nn.utils.rnn": nn.utils.rnn,
 }
 EXCEPTIONS = {"LinAlgError", "OutOfMemoryError", "ZeroDivisionError"}
 WITHOUT = {"tn": EXCEPTIONS, "tn.linalg": {"LinAlgError"}}
