@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import tenon as tn
+import tenon.nn.attention.flex_attention
 import tenon.nn.functional as F
 from tenon import nn
 
@@ -30,6 +31,7 @@ NAMESPACES = {
     "tn.Tensor": tn.Tensor,
     "nn": nn,
     "nn.attention": nn.attention,
+    "nn.attention.flex_attention": nn.attention.flex_attention,
     "nn.functional": F,
     "nn.init": nn.init,
     "nn.utils": nn.utils,
