@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import tenon as tn
+import tenon.nn.attention.flex_attention
 import tenon.nn.functional as F
 from tenon import nn
 
@@ -25,12 +26,16 @@ NAMESPACES = {
     "tn.linalg": tn.linalg,
     "tn.optim": tn.optim,
     "tn.optim.lr_scheduler": tn.optim.lr_scheduler,
+    "tn.optim.swa_utils": tn.optim.swa_utils,
     "tn.special": tn.special,
     "tn.Tensor": tn.Tensor,
     "nn": nn,
+    "nn.attention": nn.attention,
+    "nn.attention.flex_attention": nn.attention.flex_attention,
     "nn.functional": F,
     "nn.init": nn.init,
     "nn.utils": nn.utils,
+    "nn.utils.rnn": nn.utils.rnn,
 }
 EXCEPTIONS = {"LinAlgError", "OutOfMemoryError", "ZeroDivisionError"}
 WITHOUT = {"tn": EXCEPTIONS, "tn.linalg": {"LinAlgError"}}

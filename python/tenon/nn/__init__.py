@@ -23,7 +23,8 @@ from .losses import CTCLoss, TripletMarginWithDistanceLoss
 from .module import Module
 from .multi_head import MultiheadAttention
 from .parameter import Buffer, Parameter
-from .recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNBase, RNNCell, RNNCellBase
+from .recurrent import GRU, LSTM, RNN, RNNBase
+from .recurrent_cells import GRUCell, LSTMCell, RNNCell, RNNCellBase
 from .transformer import (
     Transformer,
     TransformerDecoder,

@@ -15,8 +15,9 @@ from . import functional as F
 from . import init
 from .module import Module
 from .parameter import Parameter
+from .utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-__all__ = ["GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "RNNBase", "RNNCell", "RNNCellBase"]
+__all__ = ["GRU", "LSTM", "RNN", "RNNBase"]
 
 State = tuple[Tensor, ...]
 
@@ -191,8 +192,14 @@ class RNNBase(_Gated):
             given.append(state)
         return tuple(given)
 
-    def _run(self, x: Tensor, begin: State, place: int) -> tuple[State, Tensor]:
-        """One layer in one direction: (last states, hidden states of all steps)."""
+    def _run(
+        self, x: Tensor, begin: State, place: int, lengths: Tensor | None
+    ) -> tuple[State, Tensor]:
+        """One layer in one direction: (last states, hidden states of all steps).
+
+        Beyond a sequence's length its state stays: forward what it ended with, backward, what it
+        begins with.
+        """
         weights = self._weights(place)
         projection = F.linear(x, weights["weight_ih"], weights.get("bias_ih"))
         weight, bias, proj = (weights.get(k) for k in ("weight_hh", "bias_hh", "weight_hr"))
@@ -205,12 +212,22 @@ class RNNBase(_Gated):
                 state = (F.linear(state[0], proj), *state[1:])
             return state, state[0]
 
+        def bounded(state: State, given: tuple[Tensor, Tensor]) -> tuple[State, Tensor]:
+            new, _ = body(state, given[0])
+            assert lengths is not None
+            is_inside = (given[1] < lengths).unsqueeze(1)
+            new = tuple(_tn.where(is_inside, a, b) for a, b in zip(new, state, strict=True))
+            return new, new[0]
+
         first = tuple(state[place] for state in begin)
         reverse = self.bidirectional and place % 2 == 1
-        last, outputs = scan(body, first, projection, reverse=reverse)
-        return last, outputs
+        if lengths is None:
+            return scan(body, first, projection, reverse=reverse)
+        return scan(bounded, first, (projection, _tn.arange(x.shape[0])), reverse=reverse)
 
-    def _forward(self, input: Tensor, hx: State | None) -> tuple[Tensor, State]:
+    def _forward(self, input: Any, hx: State | None) -> tuple[Any, State]:
+        if isinstance(input, PackedSequence):
+            return self._packed(input, hx)
         if not isinstance(input, Tensor):
             raise TypeError(
                 f"{type(self).__name__}: input must be a tensor, got {type(input).__name__}"
@@ -230,19 +247,41 @@ class RNNBase(_Gated):
             x = x.transpose(0, 1)
         if x.shape[0] == 0:
             raise RuntimeError("Expected sequence length to be larger than 0 in RNN")
-        begin = self._begin(x, hx, batched)
+        x, states = self._layers(x, self._begin(x, hx, batched), None)
+        if not batched:
+            return x.squeeze(1), tuple(state.squeeze(1) for state in states)
+        return (x.transpose(0, 1) if self.batch_first else x), states
+
+    def _packed(self, packed: PackedSequence, hx: State | None) -> tuple[PackedSequence, State]:
+        """The same of packed sequences; hx and the last states are in the sequences' own order."""
+        if packed.data.ndim != 2 or packed.data.shape[1] != self.input_size:
+            raise RuntimeError(
+                f"input.size(-1) must be equal to input_size. Expected {self.input_size}, got "
+                f"{packed.data.shape[-1]}"
+            )
+        order, back = packed.sorted_indices, packed.unsorted_indices
+        plain = PackedSequence(packed.data, packed.batch_sizes)
+        x, lengths = pad_packed_sequence(plain)
+        if hx is not None and order is not None:
+            hx = tuple(state.index_select(1, order) for state in hx)
+        x, states = self._layers(x, self._begin(x, hx, True), lengths)
+        if back is not None:
+            states = tuple(state.index_select(1, back) for state in states)
+        output = pack_padded_sequence(x, lengths)
+        return PackedSequence(output.data, output.batch_sizes, order, back), states
+
+    def _layers(self, x: Tensor, begin: State, lengths: Tensor | None) -> tuple[Tensor, State]:
+        """All layers over (length, batch, features), and the last states."""
         directions = 2 if self.bidirectional else 1
         ends: list[State] = []
         for layer in range(self.num_layers):
-            runs = [self._run(x, begin, layer * directions + d) for d in range(directions)]
+            places = range(layer * directions, (layer + 1) * directions)
+            runs = [self._run(x, begin, place, lengths) for place in places]
             ends += [last for last, _ in runs]
             x = runs[0][1] if directions == 1 else _tn.cat([run[1] for run in runs], -1)
             if self.dropout > 0 and layer < self.num_layers - 1:
                 x = F.dropout(x, self.dropout, self.training)
-        states = tuple(_tn.stack(list(each)) for each in zip(*ends, strict=True))
-        if not batched:
-            return x.squeeze(1), tuple(state.squeeze(1) for state in states)
-        return (x.transpose(0, 1) if self.batch_first else x), states
+        return x, tuple(_tn.stack(list(each)) for each in zip(*ends, strict=True))
 
 
 class _Single(RNNBase):
@@ -250,7 +289,7 @@ class _Single(RNNBase):
 
     states = 1
 
-    def forward(self, input: Tensor, hx: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, input: Any, hx: Tensor | None = None) -> tuple[Any, Tensor]:
         output, (h,) = self._forward(input, None if hx is None else (hx,))
         return output, h
 
@@ -263,7 +302,7 @@ class LSTM(RNNBase):
     (num_layers * directions, batch, hidden_size). proj_size: h is projected to that size.
 
     Errors: ValueError for sizes that are no positive numbers and inputs of other dimensions,
-    RuntimeError for sizes that don't fit. Packed sequences are not taken.
+    RuntimeError for sizes that don't fit. Packed sequences give packed sequences.
 
     See `torch.nn.LSTM`; Hochreiter and Schmidhuber, "Long short-term memory", 1997.
 
@@ -276,7 +315,7 @@ class LSTM(RNNBase):
 
     gates, states, step = 4, 2, staticmethod(_lstm)
 
-    def forward(self, input: Tensor, hx: State | None = None) -> tuple[Tensor, State]:
+    def forward(self, input: Any, hx: State | None = None) -> tuple[Any, State]:
         if hx is not None and (not isinstance(hx, (tuple, list)) or len(hx) != 2):
             raise TypeError("LSTM: hx must be a pair of tensors (h, c)")
         return self._forward(input, None if hx is None else tuple(hx))
@@ -352,140 +391,3 @@ class RNN(_Single):
             dtype,
             nonlinearity=nonlinearity,
         )
-
-
-# ---- cells
-
-
-class RNNCellBase(_Gated):
-    """One step of a recurrent layer: what the cells share.
-
-    Example::
-
-        >>> isinstance(nn.GRUCell(10, 20), nn.RNNCellBase)
-        True
-    """
-
-    gates: ClassVar[int]
-    step: ClassVar[Any]  # a static method: Step
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bias: bool = True,
-        device: Any = None,
-        dtype: Any = None,
-    ) -> None:
-        super().__init__()
-        _check_size("hidden_size", hidden_size)
-        self.input_size, self.hidden_size, self.bias = input_size, hidden_size, bias
-        rows = self.gates * hidden_size
-
-        def make(*shape: int) -> Parameter:
-            return Parameter(_tn.empty(shape, dtype=dtype, device=device))
-
-        self.register_parameter("weight_ih", make(rows, input_size))
-        self.register_parameter("weight_hh", make(rows, hidden_size))
-        self.register_parameter("bias_ih", make(rows) if bias else None)
-        self.register_parameter("bias_hh", make(rows) if bias else None)
-        self.reset_parameters()
-
-    def extra_repr(self) -> str:
-        text = f"{self.input_size}, {self.hidden_size}"
-        return text if self.bias is True else f"{text}, bias={self.bias}"
-
-    def _step(self, input: Tensor, hx: State | None, count: int, nonlinearity: str = "") -> State:
-        name = type(self).__name__
-        if input.ndim not in (1, 2):
-            raise ValueError(f"{name}: Expected input to be 1D or 2D, got {input.ndim}D instead")
-        if hx is None:
-            shape = (*input.shape[:-1], self.hidden_size)
-            zeros = _tn.zeros(shape, dtype=input.dtype, device=input.device)
-            hx = (zeros,) * count
-        for state in hx:
-            if state.ndim not in (1, 2):
-                raise ValueError(
-                    f"{name}: Expected hidden to be 1D or 2D, got {state.ndim}D instead"
-                )
-        x = F.linear(input, self.weight_ih, self.bias_ih)
-        return type(self).step(x, hx, self.weight_hh, self.bias_hh, nonlinearity)
-
-
-class LSTMCell(RNNCellBase):
-    """One step of :class:`LSTM`: (input, (h, c)) to the next (h, c).
-
-    Shape: (batch, input_size) or (input_size), states (batch, hidden_size) or (hidden_size).
-    Errors: ValueError for other dimensions, RuntimeError for sizes that don't fit.
-
-    See `torch.nn.LSTMCell`.
-
-    Example::
-
-        >>> h, c = nn.LSTMCell(10, 20)(tn.randn(3, 10))
-        >>> h.shape
-        tenon.Size([3, 20])
-    """
-
-    gates, step = 4, staticmethod(_lstm)
-
-    def forward(self, input: Tensor, hx: State | None = None) -> State:
-        return self._step(input, None if hx is None else tuple(hx), 2)
-
-
-class GRUCell(RNNCellBase):
-    """One step of :class:`GRU`: (input, h) to the next h.
-
-    Shape: (batch, input_size) or (input_size), state (batch, hidden_size) or (hidden_size).
-    Errors: as :class:`LSTMCell`.
-
-    See `torch.nn.GRUCell`.
-
-    Example::
-
-        >>> nn.GRUCell(10, 20)(tn.randn(3, 10)).shape
-        tenon.Size([3, 20])
-    """
-
-    gates, step = 3, staticmethod(_gru)
-
-    def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
-        return self._step(input, None if hx is None else (hx,), 1)[0]
-
-
-class RNNCell(RNNCellBase):
-    """One step of :class:`RNN`: (input, h) to the next h.
-
-    Shape: (batch, input_size) or (input_size), state (batch, hidden_size) or (hidden_size).
-    Errors: as :class:`LSTMCell`; RuntimeError for a nonlinearity other than "tanh" and "relu".
-
-    See `torch.nn.RNNCell`.
-
-    Example::
-
-        >>> nn.RNNCell(10, 20)(tn.randn(10)).shape
-        tenon.Size([20])
-    """
-
-    gates, step = 1, staticmethod(_rnn)
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bias: bool = True,
-        nonlinearity: str = "tanh",
-        device: Any = None,
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(input_size, hidden_size, bias, device, dtype)
-        self.nonlinearity = nonlinearity
-
-    def extra_repr(self) -> str:
-        text = super().extra_repr()
-        return text if self.nonlinearity == "tanh" else f"{text}, nonlinearity={self.nonlinearity}"
-
-    def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
-        if self.nonlinearity not in ("tanh", "relu"):
-            raise RuntimeError(f"Unknown nonlinearity: {self.nonlinearity}")
-        return self._step(input, None if hx is None else (hx,), 1, self.nonlinearity)[0]

@@ -1,5 +1,9 @@
 """Helpers around parameters and gradients. See `torch.nn.utils`."""
 
+import importlib as _importlib
+from typing import Any as _Any
+
+from . import rnn
 from .clip_grad import clip_grad_norm_, clip_grad_value_, get_total_norm
 from .convert import parameters_to_vector, vector_to_parameters
 
@@ -8,5 +12,27 @@ __all__ = [
     "clip_grad_value_",
     "get_total_norm",
     "parameters_to_vector",
+    "remove_spectral_norm",
+    "remove_weight_norm",
+    "rnn",
+    "spectral_norm",
     "vector_to_parameters",
+    "weight_norm",
 ]
+
+# These need modules, which need what is above.
+_LATER = {
+    "remove_spectral_norm": "spectral_norm",
+    "remove_weight_norm": "weight_norm",
+    "spectral_norm": "spectral_norm",
+    "weight_norm": "weight_norm",
+}
+
+
+def __getattr__(name: str) -> _Any:
+    if name in _LATER:
+        module = _importlib.import_module(f"{__name__}._{_LATER[name]}")
+        return getattr(module, name)
+    if name in ("parametrize", "parametrizations"):
+        return _importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")

@@ -6,6 +6,7 @@ compiled anew. Most multiply the present rate, as PyTorch's do, so that they can
 
 from ._base import LRScheduler, _LRScheduler
 from ._composed import ChainedScheduler, SequentialLR
+from ._cyclic import CyclicLR
 from ._factors import (
     ConstantLR,
     CosineAnnealingLR,
@@ -26,6 +27,7 @@ __all__ = [
     "ConstantLR",
     "CosineAnnealingLR",
     "CosineAnnealingWarmRestarts",
+    "CyclicLR",
     "ExponentialLR",
     "LRScheduler",
     "LambdaLR",
