@@ -29,6 +29,9 @@ void seed_roots(OpScope& scope, ReverseWalk& walk, std::span<const Tensor> roots
       check(root.numel() == 1, ErrorKind::Runtime,
             "grad can be implicitly created only for scalar outputs, not for one of size {}",
             shown(root.dims()));
+      check(!is_complex(root.dtype()), ErrorKind::Runtime,
+            "grad can be implicitly created only for real scalar outputs but got {}",
+            name_of(root.dtype()));
       gradient = ops::full(root.dims(), ops::literal(1, root.dtype()));
     }
     walk.seed({nullptr, scope.use(root).id}, gradient);

@@ -56,6 +56,7 @@ bool is_dear(Op op) {
     case PrimitiveClass::Argument:
     case PrimitiveClass::Scan:
     case PrimitiveClass::Sort:
+    case PrimitiveClass::Routine:
       return true;
     default:
       return op == Op::RegionOutput;

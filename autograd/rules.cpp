@@ -5,6 +5,7 @@
 
 #include "autograd/reverse.h"
 #include "core/error.h"
+#include "trace/complex.h"
 
 namespace tenon {
 namespace {
@@ -34,6 +35,7 @@ TENON_NO_DERIVATIVE(ReduceAll)
 TENON_NO_DERIVATIVE(Argmax)
 TENON_NO_DERIVATIVE(Argmin)
 TENON_NO_DERIVATIVE(Argsort)
+TENON_NO_DERIVATIVE(LuPermutation)
 #undef TENON_NO_DERIVATIVE
 
 // Identity --------------------------------------------------------------------------------------
@@ -41,6 +43,25 @@ void vjp_Alias(RuleContext&, Value g, Needs, Cotangents out) { out[0] = g; }
 void vjp_Redirect(RuleContext&, Value g, Needs needs, Cotangents out) {
   if (needs[0]) out[0] = g;
   if (needs[1]) out[1] = g;
+}
+
+// Complex numbers -------------------------------------------------------------------------------
+// As maps of real vector spaces they are linear; the derivative of a real loss by z is that by the
+// real part plus i times that by the imaginary part.
+void vjp_Part(RuleContext& c, Value g, Needs, Cotangents out) {
+  const Value zero = ops::zeros_like(g);
+  out[0] = c.axes[0] == 0 ? ops::complex(g, zero) : ops::complex(zero, g);
+}
+void vjp_Complex(RuleContext&, Value g, Needs needs, Cotangents out) {
+  for (int k = 0; k < 2; ++k) {
+    if (needs[k]) out[k] = ops::part(g, k);
+  }
+}
+void vjp_ViewAsReal(RuleContext&, Value g, Needs, Cotangents out) {
+  out[0] = ops::view_as_complex(g);
+}
+void vjp_ViewAsComplex(RuleContext&, Value g, Needs, Cotangents out) {
+  out[0] = ops::view_as_real(g);
 }
 
 // Movement --------------------------------------------------------------------------------------

@@ -16,7 +16,8 @@ namespace tenon {
 #define TENON_FORWARD_RULES(apply)                                                               \
   apply(ReduceMax) apply(ReduceMin) apply(ReduceProd) apply(Cumprod) apply(Cummax) apply(Cummin) \
       apply(Scan) apply(While) apply(Cond) apply(RegionOutput) apply(Attention)                  \
-          apply(AttentionNormalizer) apply(AttentionGradient)
+          apply(AttentionNormalizer) apply(AttentionGradient) apply(TriangularSolve)             \
+              apply(Cholesky) apply(Lu) apply(Qr) apply(Eigh) apply(Eig) apply(Svd)
 #define TENON_DECLARE(Name) Value jvp_##Name(RuleContext&, std::span<const Value>);
 TENON_FORWARD_RULES(TENON_DECLARE)
 #undef TENON_DECLARE
@@ -78,7 +79,7 @@ constexpr Table<VjpRule> vjp_rules = [] {
 template <class Enter>
 constexpr void enter_forward_rules(Enter&& enter) {
   for (Op op : {Op::Input, Op::Constant, Op::Iota, Op::RandomBits, Op::ReduceAny, Op::ReduceAll,
-                Op::Argmax, Op::Argmin, Op::Argsort}) {
+                Op::Argmax, Op::Argmin, Op::Argsort, Op::LuPermutation}) {
     enter(op, jvp_none);
   }
 #define TENON_ENTER(Name) enter(Op::Name, jvp_##Name);
@@ -86,7 +87,8 @@ constexpr void enter_forward_rules(Enter&& enter) {
   TENON_ENTER(Redirect)
 #undef TENON_ENTER
   for (size_t i = 0; i < kOpCount; ++i) {
-    if (kPrimitives[i].linear) enter(static_cast<Op>(i), jvp_linear);
+    const auto op = static_cast<Op>(i);
+    if (kPrimitives[i].linear && op != Op::TriangularSolve) enter(op, jvp_linear);
     if (kPrimitives[i].bilinear) enter(static_cast<Op>(i), jvp_bilinear);
   }
 }

@@ -254,6 +254,22 @@ Example::
     >>> tn.ones(2).is_floating_point()
     True)";
 
+inline constexpr const char* kIsConj = R"(False: a conjugate is a value like any other.
+
+Example::
+
+    >>> tn.tensor([1j]).conj().is_conj()
+    False
+)";
+
+inline constexpr const char* kIsNeg = R"(False: a negative is a value like any other.
+
+Example::
+
+    >>> (-tn.ones(2)).is_neg()
+    False
+)";
+
 inline constexpr const char* kIsComplex = R"(Whether the dtype is complex.
 
 Example::

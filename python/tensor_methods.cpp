@@ -70,6 +70,8 @@ PyObject* is_contiguous(PyObject* self, PyObject*, PyObject*) {
 PyObject* is_floating_point(PyObject* self, PyObject*) {
   return PyBool_FromLong(is_floating(to_tensor(self).dtype()));
 }
+// Conjugates are values of their own: nothing is left to resolve.
+PyObject* is_conj_method(PyObject*, PyObject*) { Py_RETURN_FALSE; }
 PyObject* is_complex_method(PyObject* self, PyObject*) {
   return PyBool_FromLong(is_complex(to_tensor(self).dtype()));
 }
@@ -186,6 +188,45 @@ PyObject* get_matrix_transposed(PyObject* self, void*) {
   });
 }
 
+PyObject* get_conjugate_transposed(PyObject* self, void*) {
+  return guarded([&] { return wrap(adjoint(to_tensor(self))); });
+}
+PyObject* get_hermitian(PyObject* self, void*) {
+  return guarded([&] {
+    const Tensor& x = to_tensor(self);
+    check(x.rank() == 2 || x.rank() == 0, ErrorKind::Runtime,
+          "tensor.H is only supported on matrices (2-D tensors). Got {}-D tensor.{}", x.rank(),
+          x.rank() > 2 ? " For batches of matrices, consider using tensor.mH" : "");
+    return x.rank() == 0 ? wrap(conj(x)) : wrap(adjoint(x));
+  });
+}
+PyObject* get_real(PyObject* self, void*) {
+  return guarded([&] {
+    const Tensor& x = to_tensor(self);
+    return is_complex(x.dtype()) ? wrap(real(x)) : Py_NewRef(self);
+  });
+}
+PyObject* get_imag(PyObject* self, void*) {
+  return guarded([&] { return wrap(imag(to_tensor(self))); });
+}
+// The right-hand side as a tensor of the part's dtype, copied into the view of the part.
+int set_part(PyObject* part, PyObject* value) {
+  if (part == nullptr) return -1;
+  PyObject* written =
+      value ? PyObject_CallMethod(part, "__setitem__", "OO", Py_Ellipsis, value) : nullptr;
+  if (!value) PyErr_SetString(PyExc_RuntimeError, "the parts of a tensor can't be deleted");
+  Py_DECREF(part);
+  if (written == nullptr) return -1;
+  Py_DECREF(written);
+  return 0;
+}
+int set_real(PyObject* self, PyObject* value, void*) {
+  return set_part(get_real(self, nullptr), value);
+}
+int set_imag(PyObject* self, PyObject* value, void*) {
+  return set_part(get_imag(self, nullptr), value);
+}
+
 PyObject* get_requires_grad(PyObject* self, void*) {
   return guarded([&] { return wrap(to_tensor(self).requires_grad()); });
 }
@@ -261,6 +302,8 @@ PyMethodDef tensor_methods[] = {
     {"is_contiguous", as_method(is_contiguous), METH_VARARGS | METH_KEYWORDS, docs::kIsContiguous},
     {"is_floating_point", is_floating_point, METH_NOARGS, docs::kIsFloatingPoint},
     {"is_complex", is_complex_method, METH_NOARGS, docs::kIsComplex},
+    {"is_conj", is_conj_method, METH_NOARGS, docs::kIsConj},
+    {"is_neg", is_conj_method, METH_NOARGS, docs::kIsNeg},
     {"detach", detach_method, METH_NOARGS, docs::kDetach},
     {"requires_grad_", as_method(requires_grad_), METH_FASTCALL | METH_KEYWORDS,
      docs::kRequiresGrad},
@@ -282,6 +325,10 @@ PyGetSetDef tensor_attributes[] = {
     {"T", get_transposed, nullptr, "A view with the dimensions in reverse order.", nullptr},
     {"mT", get_matrix_transposed, nullptr, "A view with the last two dimensions exchanged.",
      nullptr},
+    {"mH", get_conjugate_transposed, nullptr, "The conjugate transpose of matrices.", nullptr},
+    {"H", get_hermitian, nullptr, "The conjugate transpose of a matrix.", nullptr},
+    {"real", get_real, set_real, "A view of the real parts.", nullptr},
+    {"imag", get_imag, set_imag, "A view of the imaginary parts.", nullptr},
     {"requires_grad", get_requires_grad, set_requires_grad, "Whether derivatives are recorded.",
      nullptr},
     {"is_leaf", get_is_leaf, nullptr, "Whether it was made by no recorded operation.", nullptr},

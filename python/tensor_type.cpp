@@ -154,6 +154,7 @@ int truth(PyObject* self) {
           "Boolean value of Tensor with no values is ambiguous");
     check(x.numel() == 1, ErrorKind::Runtime,
           "Boolean value of Tensor with more than one value is ambiguous");
+    if (is_complex(x.dtype())) return x.item<bool>();
     return is_integral(x.dtype(), true) ? x.item_int() != 0 : x.item_double() != 0;
   } catch (...) {
     translate_exception();

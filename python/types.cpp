@@ -53,6 +53,12 @@ void add_dtypes(nb::module_& m) {
       .def_prop_ro("is_floating_point",
                    [](const DTypeObject& self) { return is_floating(self.dtype); })
       .def_prop_ro("is_complex", [](const DTypeObject& self) { return is_complex(self.dtype); })
+      .def("to_complex",
+           [](const DTypeObject& self) {
+             return nb::borrow(dtype_object(complex_dtype(self.dtype)));
+           })
+      .def("to_real",
+           [](const DTypeObject& self) { return nb::borrow(dtype_object(real_dtype(self.dtype))); })
       .def_prop_ro("is_signed", [](const DTypeObject& self) { return is_signed(self.dtype); })
       .def_prop_ro("_max", [](const DTypeObject& self) { return finfo_max(self.dtype); });
   dtype_type = reinterpret_cast<PyTypeObject*>(type.ptr());

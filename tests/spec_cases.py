@@ -26,7 +26,7 @@ def load_cases() -> list[dict[str, Any]]:
 
 class Samples:
     """Makers of the letters in samples: F floats, P positive, U in (-1, 1), Q in (0, 1), A above 1,
-    I integers, B bools. The same text gives the same numbers in every framework."""
+    I integers, B bools, C complex numbers. The same text gives the same numbers everywhere."""
 
     def __init__(self, framework: Any, text: str, dtype: Any = None, integer: Any = None) -> None:
         self.framework = framework
@@ -69,12 +69,20 @@ class Samples:
                 values.shape
             )
 
+        def complex_numbers(*shape: int) -> Any:
+            values = rng().normal(size=shape) + 1j * rng().normal(size=shape)
+            self.made.append(None)
+            double = self.dtype is not None and str(self.dtype).endswith("float64")
+            dtype = self.framework.complex128 if double else self.framework.complex64
+            return self.framework.tensor(values.tolist(), dtype=dtype).reshape(values.shape)
+
         names = {
             "F": letter(lambda r, s: r.normal(size=s)),
             "P": letter(lambda r, s: r.uniform(0.3, 3, s)),
             "Q": letter(lambda r, s: r.uniform(0.05, 0.95, s)),
             "U": letter(lambda r, s: r.uniform(-0.9, 0.9, s)),
             "A": letter(lambda r, s: r.uniform(1.2, 4, s)),
+            "C": complex_numbers,
             "I": integers,
             "B": bools,
             "tn": self.framework,

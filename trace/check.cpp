@@ -115,6 +115,12 @@ class Checker {
         expect(axes[0] == 0 || axes[0] == 1, "causal or not");
         expect(axes.size() < 2 || (axes[1] >= 0 && axes[1] <= 2), "q, k or v");
         return;
+      case PrimitiveClass::Complex:
+        have(node.op == Op::Part ? 1 : 0, 0);
+        return;
+      case PrimitiveClass::Routine:
+        have(node.op == Op::TriangularSolve ? 4 : 3, node.op == Op::LuPermutation ? 1 : 0);
+        return;
       case PrimitiveClass::Region:
         check_region(node, axes, sizes);
         return;

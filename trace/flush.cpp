@@ -13,6 +13,7 @@
 #include "core/threads.h"
 #include "trace/capture.h"
 #include "trace/compact.h"
+#include "trace/complex_program.h"
 #include "trace/cut.h"
 #include "trace/executor.h"
 #include "trace/extract.h"
@@ -56,7 +57,10 @@ auto blocking(Body&& body) {
 
 std::vector<Buffer> run_program(Program& program) {
   if (program.outputs.empty()) return {};
-  return blocking([&] { return executor().run(program); });
+  return blocking([&] {
+    if (!has_complex(program)) return executor().run(program);
+    return from_reals(program, executor().run(on_reals(program)));
+  });
 }
 
 // Adds a cut, at the begin of the unit that it would part. A loop of units so stays one of pieces.

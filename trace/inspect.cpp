@@ -1,5 +1,6 @@
 #include "trace/inspect.h"
 
+#include "trace/complex_program.h"
 #include "trace/match.h"
 #include "trace/recorder.h"
 
@@ -19,7 +20,7 @@ std::string explain_pending(FunctionRef<std::string(const Program&)> explain) {
     if (recipe.roots.empty()) return {};
     bind_inputs(recipe, segment);
   }
-  return explain(recipe.program);
+  return explain(has_complex(recipe.program) ? on_reals(recipe.program) : recipe.program);
 }
 
 }  // namespace tenon

@@ -47,6 +47,8 @@ struct Program {
   // again, with `prepared` as it was left, when the same nodes were recorded once more: then all
   // types and wiring are equal, and only buffers, `sizes` attributes and donatable may differ.
   std::shared_ptr<void> prepared;
+  // This program without complex numbers, once it was asked for (see trace/complex_program.h).
+  std::shared_ptr<Program> on_reals;
 
   std::span<const uint32_t> operands_of(const ProgramNode& node) const {
     return {operands.data() + node.operands, node.operand_count};

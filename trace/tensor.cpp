@@ -283,7 +283,10 @@ To read_scalar(const Tensor& x) {
     std::memcpy(&element, bytes.data(), sizeof(T));
     if constexpr (std::is_same_v<T, std::complex<float>> ||
                   std::is_same_v<T, std::complex<double>>) {
+      if constexpr (std::is_same_v<To, bool>) return element != T(0);
       return static_cast<To>(element.real());
+    } else if constexpr (std::is_same_v<To, bool>) {
+      return static_cast<double>(element) != 0;
     } else if constexpr (std::is_arithmetic_v<T>) {
       return static_cast<To>(element);
     } else {
@@ -310,7 +313,7 @@ int64_t Tensor::item<int64_t>() const {
 }
 template <>
 bool Tensor::item<bool>() const {
-  return item_double() != 0;
+  return read_scalar<bool>(*this);
 }
 
 void Tensor::set_data(const Tensor& value) const {

@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "core/error.h"
+#include "trace/complex.h"
 #include "trace/recorder.h"
 #include "trace/rules.h"
 
@@ -34,6 +35,13 @@ Value constant(DType dtype, bool is_literal, int64_t bits) {
                 is_literal ? Ints{} : Ints{&bits, 1});
 }
 
+// Whether it is recorded as arithmetic on the parts of complex operands.
+bool needs_parts(Op op, std::span<const TypeId> operands) {
+  if (operands.empty() || !is_complex(type_of(operands[0]).dtype)) return false;
+  return !acts_on_parts(op) && info(op).group != PrimitiveClass::Complex &&
+         info(op).group != PrimitiveClass::Region;
+}
+
 bool is_identity(Ints perm) {
   for (size_t i = 0; i < perm.size(); ++i) {
     if (perm[i] != static_cast<int64_t>(i)) return false;
@@ -54,6 +62,9 @@ Value primitive(Op op, std::span<const Value> operands, Ints axes, Ints sizes) {
   const auto& nodes = recorder().segment->nodes;
   for (size_t i = 0; i < operands.size(); ++i) types[i] = nodes[operands[i].id].type;
   const std::span<const TypeId> operand_types{types, operands.size()};
+  if (needs_parts(op, operand_types)) [[unlikely]] {
+    return complex_primitive(op, operands, axes, sizes);
+  }
   const TypeId type = info(op).elementwise ? infer_Elementwise(op, operand_types)
                                            : infer_rule(op)(op, operand_types, axes, sizes);
   return append(op, type, operands, axes, sizes);
@@ -61,12 +72,16 @@ Value primitive(Op op, std::span<const Value> operands, Ints axes, Ints sizes) {
 
 Value unary(Op op, Value a) {
   const TypeId operand = type_id_of(a);
+  if (needs_parts(op, {&operand, 1})) [[unlikely]]
+    return complex_primitive(op, {&a, 1}, {}, {});
   return append(op, infer_Elementwise(op, {&operand, 1}), {&a, 1}, {}, {});
 }
 
 Value binary(Op op, Value a, Value b) {
   const Value operands[] = {a, b};
   const TypeId types[] = {type_id_of(a), type_id_of(b)};
+  if (needs_parts(op, types)) [[unlikely]]
+    return complex_primitive(op, operands, {}, {});
   return append(op, infer_Elementwise(op, types), operands, {}, {});
 }
 
@@ -75,14 +90,25 @@ Value select(Value condition, Value a, Value b) {
   return primitive(Op::Select, operands);
 }
 
-Value literal(double number, DType dtype) { return constant(dtype, true, payload(number, dtype)); }
+Value literal(double number, DType dtype) {
+  if (!is_complex(dtype)) return constant(dtype, true, payload(number, dtype));
+  return complex(literal(number, real_dtype(dtype)), literal(0, real_dtype(dtype)));
+}
 Value literal_like(Value like, double number) { return literal(number, dtype(like)); }
-Value scalar(double number, DType dtype) { return constant(dtype, false, payload(number, dtype)); }
-Value scalar(int64_t number, DType dtype) { return constant(dtype, false, payload(number, dtype)); }
+Value scalar(double number, DType dtype) {
+  if (!is_complex(dtype)) return constant(dtype, false, payload(number, dtype));
+  return complex(scalar(number, real_dtype(dtype)), literal(0, real_dtype(dtype)));
+}
+Value scalar(int64_t number, DType dtype) {
+  if (is_complex(dtype)) return scalar(static_cast<double>(number), dtype);
+  return constant(dtype, false, payload(number, dtype));
+}
 
 Value cast(Value x, DType dtype) {
   const Type& type = type_of(x);
   if (type.dtype == dtype) return x;
+  if (is_complex(type.dtype) != is_complex(dtype)) [[unlikely]]
+    return cast_complex(x, dtype);
   return append(Op::Cast, intern(dtype, type.device, type.dims(), type.strides()), {&x, 1}, {}, {});
 }
 
@@ -179,7 +205,7 @@ Value reduce(Op op, Value x, Ints axes, bool keepdim) {
   // Sums start from -0.0, which adds nothing to anything; a sum of nothing is 0.0.
   const bool is_of_nothing =
       std::ranges::any_of(axes, [&](int64_t axis) { return type_of(x).dims()[axis] == 0; });
-  if (op == Op::ReduceSum && is_of_nothing && is_floating(type_of(x).dtype))
+  if (op == Op::ReduceSum && is_of_nothing && is_differentiable(type_of(x).dtype))
     reduced = reduced + 0.0;
   if (!keepdim) return reduced;
   Dims dims(type_of(x).dims());

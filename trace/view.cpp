@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "core/shape.h"
+#include "trace/complex.h"
 #include "trace/recorder.h"
 
 namespace tenon {
@@ -69,6 +70,13 @@ ViewShape view_shape(const Type& type, Op op, Ints axes, Ints sizes, Ints dims) 
       }
       break;
     }
+    case Op::ViewAsReal:
+      for (int i = 0; i < type.rank; ++i) shape.strides[i] = 2 * type.strides()[i];
+      shape.strides[type.rank] = 1;
+      break;
+    case Op::ViewAsComplex:
+      for (int i = 0; i < type.rank - 1; ++i) shape.strides[i] = type.strides()[i] / 2;
+      break;
     case Op::Reshape: {
       const auto strides = view_strides(type, dims);
       check(strides.has_value(), ErrorKind::Runtime,
@@ -91,6 +99,12 @@ ViewShape view_shape(const Type& type, Op op, Ints axes, Ints sizes, Ints dims) 
   return shape;
 }
 
+DType dtype_of_view(DType base, Op op) {
+  return op == Op::ViewAsReal      ? real_dtype(base)
+         : op == Op::ViewAsComplex ? complex_dtype(base)
+                                   : base;
+}
+
 // The place in the base of what the view shows at `at`.
 Dims place_in_base(const View& view, Ints view_dims, Ints base_dims, const Dims& at) {
   Dims place(base_dims.size(), 0);
@@ -108,6 +122,12 @@ Dims place_in_base(const View& view, Ints view_dims, Ints base_dims, const Dims&
       for (size_t i = 0; i < place.size(); ++i) place[i] = base_dims[i] == 1 ? 0 : at[shift + i];
       break;
     }
+    case Op::ViewAsReal:
+      place = Dims(Ints(at).first(base_dims.size()));
+      break;
+    case Op::ViewAsComplex:
+      std::ranges::copy(at, place.begin());
+      break;
     case Op::Reshape:
     case Op::Gather: {
       int64_t element = 0;
@@ -164,6 +184,10 @@ Value put(const View& view, Value base, Value value, const Dims& at) {
           ops::strided_places(dims, view.sizes[0], Ints(view.sizes).subspan(1, dims.size()));
       return ops::reshape(ops::scatter_set(ops::reshape(base, flat), at, value, 0), type.dims());
     }
+    case Op::ViewAsReal:
+      return ops::view_as_complex(value);
+    case Op::ViewAsComplex:
+      return ops::view_as_real(value);
     case Op::Expand:  // write() has refused all that would write two copies of an element
       return one_copy(value, type_of(base).dims(), at);
     default:
@@ -217,7 +241,7 @@ Tensor make_view(const Tensor& base, Op op, Ints axes, Ints sizes, Ints dims) {
   const Type& type = base.type();
   const ViewShape shape = view_shape(type, op, axes, sizes, dims);
   auto cell = make_ref<Cell>();
-  cell->type = intern(type.dtype, type.device, dims, shape.strides);
+  cell->type = intern(dtype_of_view(type.dtype, op), type.device, dims, shape.strides);
   cell->level = base.cell()->level;
   cell->view = std::make_unique<View>();
   View& view = *cell->view;
@@ -227,6 +251,8 @@ Tensor make_view(const Tensor& base, Op op, Ints axes, Ints sizes, Ints dims) {
   view.axes = Dims(axes);
   view.sizes = Dims(sizes);
   view.offset = base.storage_offset() + shape.offset;
+  if (op == Op::ViewAsReal) view.offset *= 2;
+  if (op == Op::ViewAsComplex) view.offset /= 2;
   view.blocked = recorder().blocked;
   return Tensor(std::move(cell));
 }

@@ -29,6 +29,7 @@ enum class GroupKind : uint8_t {
   Convolution,
   Attention,
   Sort,
+  Routine,       // a call of a library, with its siblings of other results
   Region,        // a scan, while or cond: a plan of its own a body
   RegionOutput,  // stored by the region
 };

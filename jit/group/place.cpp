@@ -7,9 +7,10 @@
 namespace tenon::jit {
 
 const char* name_of(GroupKind kind) {
-  constexpr const char* kNames[] = {
-      "map",         "row",  "column",      "full",      "scan", "scatter", "update_slice",
-      "concatenate", "gemm", "convolution", "attention", "sort", "region",  "region_output"};
+  constexpr const char* kNames[] = {"map",     "row",         "column",       "full",
+                                    "scan",    "scatter",     "update_slice", "concatenate",
+                                    "gemm",    "convolution", "attention",    "sort",
+                                    "routine", "region",      "region_output"};
   return kNames[static_cast<int>(kind)];
 }
 
@@ -148,6 +149,10 @@ void place_alone(const Graph& graph, Grouping& grouping, NodeIndex n) {
         break;
       case PrimitiveClass::Sort:
         group.kind = GroupKind::Sort;
+        own_loops();
+        break;
+      case PrimitiveClass::Routine:
+        group.kind = GroupKind::Routine;
         own_loops();
         break;
       case PrimitiveClass::Region:

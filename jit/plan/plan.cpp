@@ -235,6 +235,7 @@ void Plan::make_steps(const Program& program) {
   std::vector<loop::Kernel> kernels;
   std::vector<size_t> kernel_steps;
   std::vector<uint8_t> attention_done(grouping_.groups.size(), 0);
+  std::vector<uint8_t> routine_done(grouping_.groups.size(), 0);
   for (uint32_t g = 0; g < grouping_.groups.size(); ++g) {
     const Group& group = grouping_.groups[g];
     if (group.stores.empty()) continue;
@@ -252,6 +253,10 @@ void Plan::make_steps(const Program& program) {
     }
     if (group.kind == GroupKind::Sort) {
       add_sort(g);
+      continue;
+    }
+    if (group.kind == GroupKind::Routine) {
+      if (!routine_done[g]) add_routine(g, routine_done);
       continue;
     }
     if (group.kind == GroupKind::Region) add_region(program, g);
@@ -460,6 +465,12 @@ std::string Plan::explain() const {
       text += "\n";
     } else if (const auto* sort = std::get_if<SortStep>(&step.what)) {
       text += fmt::format("{} b{} -> b{}\n", step.name, sort->values, sort->result);
+    } else if (const auto* routine = std::get_if<RoutineStep>(&step.what)) {
+      text += step.name;
+      for (uint32_t b : routine->operands) text += fmt::format(" b{}", b);
+      text += " ->";
+      for (uint32_t b : routine->results) text += b == kNone ? " -" : fmt::format(" b{}", b);
+      text += "\n";
     } else {
       const auto& region = std::get<RegionStep>(step.what);
       text += step.name;

@@ -94,6 +94,15 @@ struct SortStep {
   bool descending;
 };
 
+// A routine of kernels/, for those of its results that are asked for.
+struct RoutineStep {
+  static constexpr size_t kMostResults = 4;
+  Op op;
+  uint32_t source;  // program node, for its extents and axes
+  std::vector<uint32_t> operands;
+  std::array<uint32_t, kMostResults> results;  // by `which`
+};
+
 // A scan, while or cond: the plans of its bodies, run in a loop here (see run_region.cpp).
 class Plan;
 struct RegionStep {
@@ -104,7 +113,9 @@ struct RegionStep {
 };
 
 struct Step {
-  std::variant<KernelStep, GemmStep, ConvolutionStep, AttentionStep, SortStep, RegionStep> what;
+  std::variant<KernelStep, GemmStep, ConvolutionStep, AttentionStep, SortStep, RoutineStep,
+               RegionStep>
+      what;
   std::string name;
   std::vector<uint32_t> sources;  // program nodes it computes
   uint32_t group = 0;
@@ -133,6 +144,11 @@ void for_each_buffer(const Step& step, Visit visit) {
   } else if (const auto* sort = std::get_if<SortStep>(&step.what)) {
     visit(sort->values, false);
     visit(sort->result, true);
+  } else if (const auto* routine = std::get_if<RoutineStep>(&step.what)) {
+    for (uint32_t buffer : routine->operands) visit(buffer, false);
+    for (uint32_t buffer : routine->results) {
+      if (buffer != kNone) visit(buffer, true);
+    }
   } else {
     const auto& region = std::get<RegionStep>(step.what);
     for (uint32_t buffer : region.operands) visit(buffer, false);
@@ -178,6 +194,7 @@ class Plan {
   void add_convolution(uint32_t group);
   void add_attention(uint32_t group, std::vector<uint8_t>& is_done);
   void add_sort(uint32_t group);
+  void add_routine(uint32_t group, std::vector<uint8_t>& is_done);
   void add_region(const Program& program, uint32_t group);
   uint32_t buffer_of(NodeIndex n, bool partial);
   StridedOperand strided(NodeIndex n);
@@ -200,6 +217,7 @@ class Plan {
   void run_convolution(const ConvolutionStep& step, Running& running);
   void run_attention(const AttentionStep& step, Running& running);
   void run_sort(const SortStep& step, Running& running);
+  void run_routine(const RoutineStep& step, Running& running);
   void run_region(const RegionStep& step, Running& running);
   void run_step(const Step& step, Running& running);
   [[noreturn]] void fail_at(const KernelStep& step, const Running& running) const;

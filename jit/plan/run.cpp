@@ -103,6 +103,8 @@ void Plan::run_step(const Step& step, Running& running) {
     run_attention(*attention, running);
   } else if (const auto* sort = std::get_if<SortStep>(&step.what)) {
     run_sort(*sort, running);
+  } else if (const auto* routine = std::get_if<RoutineStep>(&step.what)) {
+    run_routine(*routine, running);
   } else {
     run_region(std::get<RegionStep>(step.what), running);
   }

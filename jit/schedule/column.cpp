@@ -301,6 +301,7 @@ std::vector<KernelCode> schedule(const Placement& placement, Algebra& algebra, u
     case GroupKind::Convolution:
     case GroupKind::Attention:
     case GroupKind::Sort:
+    case GroupKind::Routine:
     case GroupKind::Region:
     case GroupKind::RegionOutput:
       break;

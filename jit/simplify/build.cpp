@@ -155,6 +155,26 @@ class GraphMaker {
     if (node_.op == Op::Attention) node_.dims.push_back(last(2, 1));
   }
 
+  // Batch extents are the operands'; those of matrices are known where a matrix is the result.
+  void routine(std::span<const int64_t> axes) {
+    if (node_.op == Op::Fft) {
+      node_.dims = dims(0);
+      return;
+    }
+    const size_t own = node_.op == Op::LuPermutation ? 1 : axes[0] != 0 ? 3 : 2;
+    const size_t batch = dims(0).size() - own;
+    for (size_t k = 1; k < node_.operands.size(); ++k) {
+      for (size_t d = 0; d <= batch; ++d) unify_dims(dims(0)[d], dims(static_cast<int>(k))[d]);
+    }
+    if (node_.op == Op::TriangularSolve) {
+      node_.dims = dims(1);
+      return;
+    }
+    for (int d = 0; d < type_->rank; ++d) {
+      node_.dims.push_back(d < static_cast<int>(batch) ? dims(0)[d] : fresh(d));
+    }
+  }
+
   void unify_dims(Symbol a, Symbol b) {
     if (a != kOne && b != kOne) unify(a, b);
   }
@@ -269,6 +289,9 @@ class GraphMaker {
       case PrimitiveClass::Scan:
       case PrimitiveClass::Sort:
         node_.dims = dims(0);
+        return;
+      case PrimitiveClass::Routine:
+        routine(axes);
         return;
       case PrimitiveClass::Region:  // what a body gives is known to the body alone
       case PrimitiveClass::Source:

@@ -79,7 +79,9 @@ struct Graph {
 inline bool takes_strides(Op op) {
   return op == Op::DotGeneral || info(op).group == PrimitiveClass::Attention;
 }
-inline bool reads_dense(Op op) { return op == Op::Argsort || op == Op::Convolution; }
+inline bool reads_dense(Op op) {
+  return op == Op::Argsort || op == Op::Convolution || info(op).group == PrimitiveClass::Routine;
+}
 
 // What the concrete extents and sizes of a node add to its structure, as words: how a reshape
 // groups its dimensions, which dimensions a slice, pad or update leaves alone or steps through one

@@ -45,6 +45,39 @@ def is_complex(input: Tensor) -> builtins.bool:
     return input.is_complex()
 
 
+def is_conj(input: Tensor) -> builtins.bool:
+    """False: a conjugate is a value like any other.
+
+    Example::
+
+        >>> tn.is_conj(tn.tensor([1j]).conj())
+        False
+    """
+    return input.is_conj()
+
+
+def resolve_conj(input: Tensor) -> Tensor:
+    """The input itself: conjugates are computed like anything else.
+
+    Example::
+
+        >>> tn.resolve_conj(tn.tensor([1j]))
+        tensor([0.+1.j])
+    """
+    return input
+
+
+def resolve_neg(input: Tensor) -> Tensor:
+    """The input itself: negatives are computed like anything else.
+
+    Example::
+
+        >>> tn.resolve_neg(-tn.ones(1))
+        tensor([-1.])
+    """
+    return input
+
+
 def numel(input: Tensor) -> builtins.int:
     """Number of elements.
 

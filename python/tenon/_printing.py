@@ -171,7 +171,9 @@ def format_tensor(self: Tensor) -> str:
     prefix = "tensor("
     data = self.detach()
     suffixes: builtins.list[str] = []
-    usual = (_C.get_default_dtype(), _C.int64, _C.bool)
+    default = _C.get_default_dtype()
+    pair = _C.complex128 if default == _C.float64 else _C.complex64
+    usual = (default, pair, _C.int64, _C.bool)
     if self.numel() == 0 and self.ndim != 1:
         suffixes.append(f"size={tuple(self.shape)}")
     if self.dtype not in usual or (self.numel() == 0 and self.dtype != _C.get_default_dtype()):

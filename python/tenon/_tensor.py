@@ -174,6 +174,17 @@ def _reduce(self: Tensor, protocol: Any) -> tuple[Any, ...]:
     return _rebuild, (self.dtype.name, tuple(self.shape), data, self.requires_grad)
 
 
+def _complex(self: Tensor) -> builtins.complex:
+    """The one element as Python's complex number.
+
+    Example::
+
+        >>> complex(tn.tensor([1j]))
+        1j
+    """
+    return builtins.complex(self.item())
+
+
 def _self(self: Tensor, *_: Any, **__: Any) -> Tensor:
     """The tensor itself: it is where, and as, the name asks for.
 
@@ -356,6 +367,7 @@ _METHODS = {
     "__array__": _array,
     "__dlpack__": _dlpack.to_dlpack,
     "__dlpack_device__": _dlpack.dlpack_device,
+    "__complex__": _complex,
     "__repr__": _repr,
     "__format__": _format,
     "__deepcopy__": _deepcopy,

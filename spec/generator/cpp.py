@@ -18,7 +18,11 @@ _VALUE_INCLUDES = """#include <cmath>
 #include "core/error.h"
 #include "core/shape.h"
 #include "generated/values.h"
+#include "trace/complex.h"
 #include "trace/ops/helpers.h"
+#include "trace/ops/linalg.h"
+#include "trace/ops/signal.h"
+#include "trace/routine.h"
 """
 
 

@@ -65,7 +65,7 @@ DOMAINS = {
     "integer": "I",
     "bool": "B",
 }
-MODULES = ("", "linalg", "special")
+MODULES = ("", "fft", "linalg", "signal_windows", "special")
 
 
 @dataclass

@@ -26,6 +26,8 @@ STRUCTURAL = (
     "attention",
     "sort",
     "region",
+    "complex",
+    "routine",
 )
 KEYS = {
     "kind",

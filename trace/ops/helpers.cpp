@@ -5,6 +5,7 @@
 
 #include "core/error.h"
 #include "core/shape.h"
+#include "trace/complex.h"
 #include "trace/ops/operands.h"
 #include "trace/tensor.h"
 
@@ -65,9 +66,14 @@ int64_t extent_of(Value x, std::span<const int64_t> axes) {
 }
 
 Value scalar_of(const Scalar& number, DType dtype) {
-  check(number.kind() != Scalar::Kind::Complex, ErrorKind::NotImplemented,
-        "{}: complex numbers as operands; make a complex tensor of them first",
-        current_operation());
+  if (is_complex(dtype)) {
+    const std::complex<double> z = number.to_complex();
+    const DType part = real_dtype(dtype);
+    return ops::complex(ops::scalar(z.real(), part), ops::scalar(z.imag(), part));
+  }
+  check(number.kind() != Scalar::Kind::Complex, ErrorKind::Runtime,
+        "{}: value cannot be converted to type {} without overflow", current_operation(),
+        name_of(dtype));
   if (dtype == DType::Bool) return ops::scalar(int64_t{number.to_bool()}, dtype);
   return number.is_integral() ? ops::scalar(number.to_int(), dtype)
                               : ops::scalar(number.to_double(), dtype);
@@ -149,6 +155,12 @@ Value apply_movements(Value x, const Movements& movements) {
         x = ops::strided(x, m.dims, sizes[0], sizes.subspan(1, m.dims.size()));
         break;
       }
+      case Op::ViewAsReal:
+        x = ops::view_as_real(x);
+        break;
+      case Op::ViewAsComplex:
+        x = ops::view_as_complex(x);
+        break;
       default:
         fail(ErrorKind::Internal, "{} is no movement of a view", name_of(m.op));
     }
@@ -165,7 +177,10 @@ OperandType::OperandType(Promotion kind, std::initializer_list<Operand> operands
   std::optional<DType> dimensioned, zero_dim, number;
   bool needed = false;
   for (const Operand& x : operands) needed = needed || x.scalar.has_value();
-  if (!needed) return;
+  if (!needed) {  // a number beside the only promoted operand takes its dtype
+    if (operands.size() == 1) dtype_ = values::settle(kind_, operands.begin()->tensor->dtype());
+    return;
+  }
   for (const Operand& x : operands) {
     if (x.scalar) values::join(number, x.scalar->dtype());
     if (x.tensor == nullptr) continue;

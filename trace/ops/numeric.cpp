@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "core/shape.h"
 #include "generated/values.h"
+#include "trace/complex.h"
 #include "trace/ops/helpers.h"
 #include "trace/tensor.h"
 
@@ -290,6 +291,10 @@ DType random_dtype(DType dtype) {
 
 Value uniform01(std::span<const int64_t> dims, DType dtype, Generator* generator) {
   checked_numel(dims);
+  if (is_complex(dtype)) {
+    const Value re = uniform01(dims, real_dtype(dtype), generator);
+    return ops::complex(re, uniform01(dims, real_dtype(dtype), generator));
+  }
   if (is_half(dtype)) {  // as many bits as the dtype holds, so that 1 is never reached
     const int kept = dtype == DType::Float16 ? 11 : 8;
     const Value bits = shift_right(draw_bits(dims, generator), 32 - kept);
@@ -298,8 +303,14 @@ Value uniform01(std::span<const int64_t> dims, DType dtype, Generator* generator
   return unit_interval(dims, generator, random_dtype(dtype));
 }
 
+// Complex numbers have a variance of 1 in all, half of it a part.
 Value normal01(std::span<const int64_t> dims, DType dtype, Generator* generator) {
   checked_numel(dims);
+  if (is_complex(dtype)) {
+    const Value re = normal01(dims, real_dtype(dtype), generator) * std::numbers::sqrt2 * 0.5;
+    const Value im = normal01(dims, real_dtype(dtype), generator) * std::numbers::sqrt2 * 0.5;
+    return ops::complex(re, im);
+  }
   const DType wide = random_dtype(dtype);
   // Box and Muller: 1 - u lies in (0, 1], where the logarithm is finite.
   const Value u = unit_interval(dims, generator, wide), v = unit_interval(dims, generator, wide);
