@@ -9,6 +9,7 @@ from ._layers import __all__ as _layer_names
 from .bilinear import Bilinear, Softmax2d
 from .containers import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
 from .embedding_bag import EmbeddingBag
+from .fractional_pooling import FractionalMaxPool2d, FractionalMaxPool3d
 from .lazy import (
     LazyConv1d,
     LazyConv2d,
@@ -43,6 +44,8 @@ __all__ = [
     "Buffer",
     "CTCLoss",
     "EmbeddingBag",
+    "FractionalMaxPool2d",
+    "FractionalMaxPool3d",
     "GRUCell",
     "LSTMCell",
     "MaxUnpool1d",
