@@ -6,6 +6,7 @@ from typing import Any as _Any
 from . import functional, init, utils
 from ._layers import *  # noqa: F403
 from ._layers import __all__ as _layer_names
+from .adaptive import AdaptiveLogSoftmaxWithLoss
 from .bilinear import Bilinear, Softmax2d
 from .containers import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
 from .embedding_bag import EmbeddingBag
@@ -40,6 +41,7 @@ __all__ = [
     "GRU",
     "LSTM",
     "RNN",
+    "AdaptiveLogSoftmaxWithLoss",
     "Bilinear",
     "Buffer",
     "CTCLoss",
