@@ -220,7 +220,7 @@ MORE |= {
     )
     for dtype in ("uint8", "int32", "int64")
 }
-MOVING = ("interpolate", "unfold", "fold", "max_unpool1d", "max_unpool2d", "max_unpool3d")
+MOVING = ("interpolate", "im2col", "fold", "max_unpool1d", "max_unpool2d", "max_unpool3d")
 MORE |= {(name, dtype) for name in MOVING for dtype in ("bool", "uint8", "int32", "int64")}
 DTYPES = ("bool", "uint8", "int32", "int64", "float16", "bfloat16", "float64")
 

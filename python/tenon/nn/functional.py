@@ -59,6 +59,8 @@ def _in_place(name: str) -> Any:
 for _name in ("celu", "elu", "hardtanh", "leaky_relu", "relu", "rrelu", "selu", "threshold"):
     globals()[f"{_name}_"] = _in_place(_name)
 
+unfold = globals()["im2col"]  # Tensor.unfold, which is another operation, has the name in the spec
+
 from ._ctc import ctc_loss as ctc_loss  # noqa: E402
 from ._functions import linear_cross_entropy as linear_cross_entropy  # noqa: E402
 from ._functions import (  # noqa: E402
