@@ -145,3 +145,62 @@ def test_padded_sequences(batch_first, side):
     assert results[0] == results[1]
     with pytest.raises(ValueError):
         nn.utils.rnn.pad_sequence([tn.ones(2)], padding_side="top")
+
+
+def test_sparse_adam():
+    """PyTorch's on an embedding's sparse gradients."""
+    start = np.random.default_rng(0).standard_normal((6, 3)).astype(np.float32)
+    results = []
+    for package in PACKAGES:
+        table = package.nn.Embedding(6, 3, sparse=package is torch)
+        with package.no_grad():
+            table.weight.copy_(package.tensor(start))
+        optimizer = package.optim.SparseAdam(table.parameters(), lr=0.1)
+        for index in ([0, 2, 2], [1, 2], [0, 5]):
+            optimizer.zero_grad()
+            table(package.tensor(index)).square().sum().backward()
+            optimizer.step()
+        results.append(table.weight.detach().numpy().copy())
+    np.testing.assert_allclose(*results, rtol=1e-5, atol=1e-6)
+
+
+def test_embeddings_of_bounded_norm():
+    start = np.random.default_rng(0).standard_normal((6, 3)).astype(np.float32)
+    index = np.array([[0, 2], [2, 5]])
+    for norm_type in (2.0, 1.0):
+        results = []
+        for package in PACKAGES:
+            for name in ("Embedding", "EmbeddingBag"):
+                layer = getattr(package.nn, name)(6, 3, max_norm=1.0, norm_type=norm_type)
+                with package.no_grad():
+                    layer.weight.copy_(package.tensor(start))
+                output = layer(package.tensor(index))
+                output.square().sum().backward()
+                results += [x.detach().numpy() for x in (output, layer.weight, layer.weight.grad)]
+        half = len(results) // 2
+        for found, expected in zip(results[:half], results[half:], strict=True):
+            np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_fractional_pools():
+    x = np.random.default_rng(0).standard_normal((2, 3, 7, 6, 5)).astype(np.float32)
+    samples = np.random.default_rng(1).uniform(0.05, 0.95, (2, 3, 3)).astype(np.float32)
+    for n in (2, 3):
+        results = []
+        for package in PACKAGES:
+            layer = getattr(package.nn, f"FractionalMaxPool{n}d")(
+                2,
+                output_size=3,
+                return_indices=True,
+                _random_samples=package.tensor(samples[..., :n]),
+            )
+            given = package.tensor(x if n == 3 else x[..., 0], requires_grad=True)
+            values, indices = layer(given)
+            values.square().sum().backward()
+            results.append([values.detach().numpy(), indices.numpy(), given.grad.numpy()])
+        for found, expected in zip(*results, strict=True):
+            np.testing.assert_allclose(found, expected, rtol=1e-6)
+    tn.manual_seed(0)
+    assert nn.FractionalMaxPool2d(2, output_ratio=0.5)(tn.randn(1, 2, 8, 8)).shape == (1, 2, 4, 4)
+    with pytest.raises(ValueError):
+        nn.FractionalMaxPool2d(2)

@@ -265,6 +265,27 @@ def test_triplet_loss_with_a_distance():
         close(found, expected)
 
 
+def test_adaptive_softmax():
+    ours, theirs = twins("AdaptiveLogSoftmaxWithLoss", 8, 20, cutoffs=[4, 10], div_value=2.0)
+    (x,) = arrays((6, 8))
+    target = np.array([0, 3, 4, 9, 10, 19])
+    a = ours(tn.tensor(x), tn.tensor(target))
+    b = theirs(torch.tensor(x), torch.tensor(target))
+    close(a.output, b.output)
+    close(a.loss, b.loss)
+    a.loss.backward()
+    b.loss.backward()
+    same_gradients(ours, theirs)
+    close(ours.log_prob(tn.tensor(x)), theirs.log_prob(torch.tensor(x)))
+    assert ours.predict(tn.tensor(x)).tolist() == theirs.predict(torch.tensor(x)).tolist()
+    one = ours(tn.tensor(x[0]), tn.tensor(5)).output
+    close(one, theirs(torch.tensor(x[0]), torch.tensor(5)).output)
+    with pytest.raises(IndexError):
+        ours(tn.tensor(x), tn.tensor([0, 3, 4, 9, 10, 20])).output.tolist()
+    with pytest.raises(ValueError):
+        nn.AdaptiveLogSoftmaxWithLoss(8, 20, [10, 4])
+
+
 def test_random_dropouts_keep_their_moments():
     tn.manual_seed(0)
     x = tn.randn(64, 100, 20)

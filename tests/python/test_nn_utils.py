@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import tenon
+import tenon as tn
 from tenon import nn
 from tests.python.packages import PACKAGES
 
@@ -40,3 +41,20 @@ def test_parameters_to_vector_and_back():
     vector = nn.utils.parameters_to_vector(net.parameters())
     nn.utils.vector_to_parameters(vector * 0 + 1, net.parameters())
     assert net.weight.tolist() == [[1, 1], [1, 1]] and net.bias.tolist() == [1, 1]
+
+
+def test_normalizations_taken_into_the_layer_before():
+    for name, arguments, shape in (
+        ("Conv2d", (3, 4, 2), (2, 3, 5, 5)),
+        ("ConvTranspose1d", (3, 4, 2), (2, 3, 5)),
+    ):
+        x = tn.randn(*shape)
+        layer = getattr(nn, name)(*arguments).eval()
+        bn = (nn.BatchNorm2d if len(shape) == 4 else nn.BatchNorm1d)(4).eval()
+        with tn.no_grad():
+            for p in [*bn.parameters(), *(b for b in bn.buffers() if b.is_floating_point())]:
+                p.copy_(tn.rand(p.shape) + 0.5)
+        fused = nn.utils.fuse_conv_bn_eval(layer, bn, transpose="Transpose" in name)
+        assert tn.allclose(fused(x), bn(layer(x)), atol=1e-5)
+    with pytest.raises(AssertionError):
+        nn.utils.fuse_linear_bn_eval(nn.Linear(2, 3), nn.BatchNorm1d(3))

@@ -225,7 +225,7 @@ MORE |= {
     )
     for dtype in ("uint8", "int32", "int64")
 }
-MOVING = ("interpolate", "unfold", "fold", "max_unpool1d", "max_unpool2d", "max_unpool3d")
+MOVING = ("interpolate", "im2col", "fold", "max_unpool1d", "max_unpool2d", "max_unpool3d")
 MORE |= {(name, dtype) for name in MOVING for dtype in ("bool", "uint8", "int32", "int64")}
 # What PyTorch gets wrong: its coefficients are too large for half types, and infinities come out.
 WRONG = {(f"{p}matrix_exp", dtype) for p in ("", "linalg_") for dtype in ("float16", "bfloat16")}

@@ -239,26 +239,4 @@ Value take(Value input, Value index) {
   return ops::gather(ops::reshape(input, flat), at, 0);
 }
 
-Value embedding(Value input, Value weight, std::optional<int64_t> padding_idx,
-                std::optional<double> max_norm, double, bool, bool) {
-  check(rank(weight) == 2, ErrorKind::Runtime, "'weight' must be 2-D, not {}", shown(dims(weight)));
-  check(
-      is_integral(dtype(input), false), ErrorKind::Runtime,
-      "Expected tensor for argument #1 'indices' to have one of the following scalar types: Long, "
-      "Int; but got {} instead (while checking arguments for embedding)",
-      name_of(dtype(input)));
-  check(!max_norm, ErrorKind::NotImplemented, "embedding: max_norm; normalize the weight instead");
-  Value table = weight;
-  if (padding_idx) {  // its row is a constant: no derivative passes
-    const int64_t rows = dims(weight)[0];
-    check(*padding_idx >= -rows && *padding_idx < rows, ErrorKind::Runtime,
-          "Padding_idx must be within num_embeddings");
-    const int64_t row = *padding_idx < 0 ? *padding_idx + rows : *padding_idx;
-    const int64_t extents[] = {rows, 1};
-    const Value is_row = ops::binary(Op::Eq, ops::iota(extents, 0), ops::scalar(row, DType::Int64));
-    table = ops::select(is_row, ops::stop_gradient(weight), weight);
-  }
-  return ops::gather(table, ops::cast(input, DType::Int64), 0);
-}
-
 }  // namespace tenon::values

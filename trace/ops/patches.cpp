@@ -1,5 +1,5 @@
-// unfold and fold: the patches of an image as columns, and their transpose; and the inverse of
-// maximum pooling.
+// im2col (unfold) and fold: the patches of an image as columns, and their transpose; and the
+// inverse of maximum pooling.
 #include <algorithm>
 
 #include "core/error.h"
@@ -43,7 +43,7 @@ struct Sliding {
 
 }  // namespace
 
-Value unfold(Value input, const IntList& kernel_size, const IntList& dilation,
+Value im2col(Value input, const IntList& kernel_size, const IntList& dilation,
              const IntList& padding, const IntList& stride) {
   const Batched batched(input, 2);
   const Value x = batched.value;

@@ -6,9 +6,11 @@ from typing import Any as _Any
 from . import functional, init, utils
 from ._layers import *  # noqa: F403
 from ._layers import __all__ as _layer_names
+from .adaptive import AdaptiveLogSoftmaxWithLoss
 from .bilinear import Bilinear, Softmax2d
 from .containers import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
 from .embedding_bag import EmbeddingBag
+from .fractional_pooling import FractionalMaxPool2d, FractionalMaxPool3d
 from .lazy import (
     LazyConv1d,
     LazyConv2d,
@@ -39,10 +41,13 @@ __all__ = [
     "GRU",
     "LSTM",
     "RNN",
+    "AdaptiveLogSoftmaxWithLoss",
     "Bilinear",
     "Buffer",
     "CTCLoss",
     "EmbeddingBag",
+    "FractionalMaxPool2d",
+    "FractionalMaxPool3d",
     "GRUCell",
     "LSTMCell",
     "MaxUnpool1d",

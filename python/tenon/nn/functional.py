@@ -18,21 +18,22 @@ if TYPE_CHECKING:  # a stub: what the line above does
 def _with_indices(name: str) -> Any:
     """A maximum pool that gives the indices too where `return_indices` asks for them."""
     values, both = globals()[name], globals()[name + "_with_indices"]
-    place = 6 if name.startswith("max") else 2  # of return_indices
+    place = {"max": 6, "ada": 2, "fra": 4}[name[:3]]  # of return_indices
 
     @_functools.wraps(values)
     def pool(*args: Any, return_indices: bool = False, **kwargs: Any) -> Any:
         if len(args) > place:
             return_indices = args[place]
-            args = args[:place]
+            args = (*args[:place], *args[place + 1 :])
         return (both if return_indices else values)(*args, **kwargs)
 
     return pool
 
 
-for _kind in ("max_pool", "adaptive_max_pool"):
+for _kind in ("max_pool", "adaptive_max_pool", "fractional_max_pool"):
     for _name in (f"{_kind}1d", f"{_kind}2d", f"{_kind}3d"):
-        globals()[_name] = _with_indices(_name)
+        if _name in globals():
+            globals()[_name] = _with_indices(_name)
 
 
 def _in_place(name: str) -> Any:
@@ -57,6 +58,8 @@ def _in_place(name: str) -> Any:
 
 for _name in ("celu", "elu", "hardtanh", "leaky_relu", "relu", "rrelu", "selu", "threshold"):
     globals()[f"{_name}_"] = _in_place(_name)
+
+unfold = globals()["im2col"]  # Tensor.unfold, which is another operation, has the name in the spec
 
 from ._ctc import ctc_loss as ctc_loss  # noqa: E402
 from ._functions import linear_cross_entropy as linear_cross_entropy  # noqa: E402

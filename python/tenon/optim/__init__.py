@@ -7,6 +7,7 @@ from . import lr_scheduler
 from .lbfgs import LBFGS
 from .optimizer import Optimizer
 from .rules import ASGD, SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, NAdam, RAdam, RMSprop, Rprop
+from .sparse_adam import SparseAdam
 
 __all__ = [
     "ASGD",
@@ -22,6 +23,7 @@ __all__ = [
     "RAdam",
     "RMSprop",
     "Rprop",
+    "SparseAdam",
     "lr_scheduler",
 ]
 

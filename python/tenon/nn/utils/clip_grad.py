@@ -70,11 +70,34 @@ def clip_grad_norm_(
     """
     grads = _grads(parameters)
     total = get_total_norm(grads, norm_type, error_if_nonfinite)
+    _scale(grads, max_norm, total)
+    return total
+
+
+def _scale(grads: list[Tensor], max_norm: float, total: Tensor) -> None:
     with _tn.no_grad():
         scale = (float(max_norm) / (total + 1e-6)).clamp(max=1.0)
         for grad in grads:
             grad.mul_(scale.to(grad.dtype))
-    return total
+
+
+def clip_grads_with_norm_(
+    parameters: Tensor | Iterable[Tensor],
+    max_norm: float,
+    total_norm: Tensor,
+    foreach: bool | None = None,
+) -> None:
+    """Scales all gradients as clip_grad_norm_ does, for a norm that is known.
+
+    Example::
+
+        >>> p = nn.Parameter(tn.zeros(2))
+        >>> p.grad = tn.tensor([3.0, 4.0])
+        >>> nn.utils.clip_grads_with_norm_([p], 1.0, tn.tensor(10.0))
+        >>> p.grad
+        tensor([0.3000, 0.4000])
+    """
+    _scale(_grads(parameters), max_norm, total_norm)
 
 
 def clip_grad_value_(

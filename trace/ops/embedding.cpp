@@ -1,12 +1,38 @@
-// embedding_bag: rows of a table, reduced by bags.
+// Rows of a table by index, alone or reduced by bags.
 #include "core/error.h"
 #include "core/shape.h"
 #include "generated/values.h"
 #include "trace/ops/helpers.h"
-#include "trace/tensor.h"
+#include "trace/ops/operands.h"
 
-namespace tenon::values {
+namespace tenon {
 namespace {
+
+using namespace values;
+
+// The rows that are named scaled to a norm of at most `max_norm`, in place.
+void renormalize(OpScope& scope, const Tensor& weight, Value index, double max_norm,
+                 double norm_type) {
+  const GradMode off(false);
+  const Value table = scope.use(weight);
+  const int64_t rows[] = {dims(table)[0]}, places[] = {type_of(index).numel};
+  const Value none = ops::full(rows, ops::literal(0, DType::Bool));
+  const Value all = ops::full(places, ops::literal(1, DType::Bool));
+  const Value named = ops::scatter_set(none, ops::reshape(index, places), all, 0);
+  const Value norm = linalg_vector_norm(table, norm_type, IntList{1}, true);
+  const Value most = scalar_like(table, max_norm);
+  const Value is_over = ops::unsqueeze(named, 1) & ops::binary(Op::Gt, norm, most);
+  scope.write(weight, ops::select(is_over, table * (most / (norm + 1e-7)), table));
+}
+
+Value index_of(Value input) {
+  check(
+      is_integral(dtype(input), false), ErrorKind::Runtime,
+      "Expected tensor for argument #1 'indices' to have one of the following scalar types: Long, "
+      "Int; but got {} instead (while checking arguments for {})",
+      name_of(dtype(input)), current_operation());
+  return ops::cast(input, DType::Int64);
+}
 
 Value whole(int64_t n) { return ops::scalar(n, DType::Int64); }
 
@@ -63,18 +89,38 @@ struct Bags {
 
 }  // namespace
 
-Value embedding_bag(Value input, Value weight, Value offsets, std::optional<double> max_norm,
-                    double, bool, std::string_view mode, bool, Value per_sample_weights,
-                    bool include_last_offset, std::optional<int64_t> padding_idx) {
+Tensor embedding(const Tensor& input, const Tensor& weight, std::optional<int64_t> padding_idx,
+                 std::optional<double> max_norm, double norm_type, bool, bool) {
+  OpScope scope("embedding");
+  check(weight.rank() == 2, ErrorKind::Runtime, "'weight' must be 2-D, not {}",
+        shown(weight.dims()));
+  const Value index = index_of(scope.use(input));
+  const int64_t rows = weight.dims()[0];
+  check(!padding_idx || (*padding_idx >= -rows && *padding_idx < rows), ErrorKind::Runtime,
+        "Padding_idx must be within num_embeddings");
+  if (max_norm) renormalize(scope, weight, index, *max_norm, norm_type);
+  Value table = scope.use(weight);
+  if (padding_idx) {  // its row is a constant: no derivative passes
+    const int64_t row = *padding_idx < 0 ? *padding_idx + rows : *padding_idx;
+    const int64_t extents[] = {rows, 1};
+    const Value is_row = ops::binary(Op::Eq, ops::iota(extents, 0), ops::scalar(row, DType::Int64));
+    table = ops::select(is_row, ops::stop_gradient(table), table);
+  }
+  return scope.result(ops::gather(table, index, 0));
+}
+
+Tensor embedding_bag(const Tensor& input_, const Tensor& weight_, const Tensor& offsets_,
+                     std::optional<double> max_norm, double norm_type, bool, std::string_view mode,
+                     bool, const Tensor& per_sample_weights_, bool include_last_offset,
+                     std::optional<int64_t> padding_idx) {
+  OpScope scope("embedding_bag");
+  const auto use = [&](const Tensor& x) { return x.defined() ? scope.use(x) : Value{}; };
+  const Value input = use(input_), offsets = use(offsets_);
+  const Value per_sample_weights = use(per_sample_weights_);
+  Value weight = use(weight_);
   check(rank(weight) == 2, ErrorKind::Runtime, "'weight' must be 2-D, not {}", shown(dims(weight)));
   check_floating({weight}, ErrorKind::NotImplemented);
-  check(
-      is_integral(dtype(input), false), ErrorKind::Runtime,
-      "Expected tensor for argument #1 'indices' to have one of the following scalar types: Long, "
-      "Int; but got {} instead (while checking arguments for embedding_bag)",
-      name_of(dtype(input)));
-  check(!max_norm, ErrorKind::NotImplemented,
-        "embedding_bag: max_norm; normalize the weight instead");
+  const Value index = index_of(input);
   check(mode == "sum" || mode == "mean" || mode == "max", ErrorKind::Value,
         "mode has to be one of sum, mean or max");
   check(rank(input) == 1 || rank(input) == 2, ErrorKind::Value,
@@ -97,7 +143,10 @@ Value embedding_bag(Value input, Value weight, Value offsets, std::optional<doub
           "expected weight and per_sample_weights to have same dtype, but got {} and {}",
           name_of(dtype(weight)), name_of(dtype(per_sample_weights)));
   }
-  const Value index = ops::cast(input, DType::Int64);
+  if (max_norm) {
+    renormalize(scope, weight_, index, *max_norm, norm_type);
+    weight = use(weight_);
+  }
   Bags b{ops::gather(weight, index, 0), {}, {}, dims(input)[0], dims(weight)[1]};
   if (offsets) {
     check(rank(offsets) == 1, ErrorKind::Value, "offsets has to be a 1D Tensor");
@@ -116,7 +165,7 @@ Value embedding_bag(Value input, Value weight, Value offsets, std::optional<doub
     b.counted =
         ops::binary(Op::Ne, index, whole(*padding_idx < 0 ? *padding_idx + rows : *padding_idx));
   }
-  if (mode == "max") return b.largest();
+  if (mode == "max") return scope.result(b.largest());
   const DType wide = is_half(dtype(weight)) ? DType::Float32 : dtype(weight);
   Value rows = ops::cast(b.rows, wide);
   if (per_sample_weights) {
@@ -129,7 +178,7 @@ Value embedding_bag(Value input, Value weight, Value offsets, std::optional<doub
         ops::binary(Op::Maximum, b.sum_of(ops::cast(b.counted, wide)), ops::literal(1, wide));
     result = result / ops::unsqueeze(size, 1);
   }
-  return ops::cast(result, dtype(weight));
+  return scope.result(ops::cast(result, dtype(weight)));
 }
 
-}  // namespace tenon::values
+}  // namespace tenon
