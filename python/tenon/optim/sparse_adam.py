@@ -54,10 +54,10 @@ class SparseAdam(Optimizer):
             for group in self.param_groups:
                 for param in group["params"]:
                     if param.grad is not None:
-                        self._update_one(param, group)
+                        self._update_one(param, param.grad, group)
         _tn.eval()
 
-    def _update_one(self, param: Tensor, group: dict[str, Any]) -> None:
+    def _update_one(self, param: Tensor, grad: Tensor, group: dict[str, Any]) -> None:
         state = self.state[param]
         if not state:
             state["step"] = 0
@@ -65,8 +65,8 @@ class SparseAdam(Optimizer):
             state["exp_avg_sq"] = _tn.zeros_like(param)
         state["step"] += 1
         beta1, beta2 = group["betas"]
-        grad = -param.grad if group["maximize"] else param.grad
-        rows = grad != 0
+        grad = -grad if group["maximize"] else grad
+        rows: Tensor = grad.ne(0)
         touched = (
             rows.flatten(1).any(1).reshape(-1, *[1] * (grad.ndim - 1)) if grad.ndim > 1 else rows
         )
