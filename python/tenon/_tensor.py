@@ -360,11 +360,35 @@ class _GradientNode:
         return "<RecordedOperation>"
 
 
+def _array_namespace(self: Tensor, *, api_version: str | None = None) -> Any:
+    """The array API standard's namespace: `tenon.array_api`.
+
+    Errors: ValueError for a version of the standard other than 2021.12 to 2024.12.
+
+    Example::
+
+        >>> tn.ones(2).__array_namespace__().__array_api_version__
+        '2024.12'
+    """
+    if api_version not in (None, "2021.12", "2022.12", "2023.12", "2024.12"):
+        raise ValueError(f"__array_namespace__(): no version {api_version!r} of the array API")
+    from . import array_api
+
+    return array_api
+
+
+def _to_device(self: Tensor, device: Any, /, *, stream: Any = None) -> Tensor:
+    """The tensor on another device, under the array API standard's name."""
+    return self.to(device)
+
+
 _METHODS = {
     "to": _to,
     "type": _type,
     "numpy": _numpy,
     "__array__": _array,
+    "__array_namespace__": _array_namespace,
+    "to_device": _to_device,
     "__dlpack__": _dlpack.to_dlpack,
     "__dlpack_device__": _dlpack.dlpack_device,
     "__complex__": _complex,

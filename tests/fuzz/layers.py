@@ -51,7 +51,7 @@ def composed(name: str, x: Any, scale: Any, o: dict[str, Any]) -> Any:
 
 def attend(m: Any, query: Any, y: Any, o: dict[str, Any]) -> Any:
     """Attention; the judge's composed, since PyTorch's own has no forward derivative."""
-    key, value = of_size(m, y, o["key"]), of_size(m, y.flip(0) * 0.7, o["value"])
+    key, value = of_size(m, y, o["key"]), of_size(m, y.reshape(-1).flip(0) * 0.7, o["value"])
     rows, columns = query.shape[-2], key.shape[-2]
     row, column = m.arange(rows).reshape(-1, 1), m.arange(columns)
     mask = {

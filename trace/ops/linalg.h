@@ -58,7 +58,7 @@ Value named_matrix_norm(Value a, std::string_view name);  // "fro" or "nuc"
 Value condition_of(Value a, Value norm, Value norm_of_inverse);
 
 int64_t first_of_size(Value x, int64_t extent);     // the first such dimension, or RuntimeError
-Value powers_of(Value x, int64_t count);  // 0 to count - 1, along a new last dimension
+Value powers_of(Value x, int64_t count);            // 0 to count - 1, along a new last dimension
 Value permutation_sign(Value pivots, DType dtype);  // 1 or -1
 Value matrix_exponential(Value a);
 Value integer_power(Value a, int64_t n);  // n >= 0
