@@ -6,7 +6,7 @@ The update itself is written once, in C++ (in optim/): a step hands it the dicti
 from __future__ import annotations
 
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from copy import deepcopy
 from itertools import chain
 from typing import Any
@@ -14,6 +14,10 @@ from typing import Any
 import tenon as _tn
 from tenon._C import Tensor
 from tenon.utils.hooks import RemovableHandle, add_hook
+
+# What the constructors take: PyTorch's name for it.
+ParamsT = Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tensor]]
+_params_t = ParamsT
 
 
 class _Required:

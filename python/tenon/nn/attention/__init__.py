@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import importlib as _importlib
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 __all__ = ["SDPBackend", "sdpa_kernel"]
 
@@ -69,3 +71,9 @@ def sdpa_kernel(
         yield
     finally:
         _allowed.pop()
+
+
+def __getattr__(name: str) -> Any:
+    if name == "flex_attention":  # imported when it is first asked for
+        return _importlib.import_module(f"{__name__}.flex_attention")
+    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
