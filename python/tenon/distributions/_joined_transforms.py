@@ -9,7 +9,7 @@ import tenon as tn
 from tenon import Tensor
 
 from . import constraints
-from .transforms import Transform
+from ._transform import Transform
 from .utils import _sum_rightmost
 
 

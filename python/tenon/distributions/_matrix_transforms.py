@@ -11,7 +11,8 @@ from tenon import Size, Tensor
 from tenon.nn.functional import pad, softplus
 
 from . import constraints
-from .transforms import Transform, _Elementwise
+from ._elementwise_transforms import _Elementwise
+from ._transform import Transform
 from .utils import tril_matrix_to_vec, vec_to_tril_matrix
 
 
