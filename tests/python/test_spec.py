@@ -214,6 +214,8 @@ INDEXED = (
     "index_add",
     "embedding",
     "take",
+    "scatter_reduce",
+    "index_reduce",
 )
 MORE = {(name, dtype) for name in INDEXED for dtype in ("uint8", "int32")}
 MORE |= {(f"conv_transpose{n}d", dtype) for n in (1, 2, 3) for dtype in ("uint8", "int32")}
