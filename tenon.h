@@ -23,11 +23,14 @@ namespace tenon {
     requires std::is_arithmetic_v<Number>                                                    \
   Tensor operator symbol(const Tensor& a, Number b) {                                        \
     return function(a, Scalar(b));                                                           \
-  }                                                                                          \
-  template <class Number>                                                                    \
-    requires std::is_arithmetic_v<Number>                                                    \
-  Tensor operator symbol(Number a, const Tensor& b) {                                        \
-    return function(Operand(Scalar(a)), b);                                                  \
+  }
+// A number on the left of what takes one there, or of what has a mirror image.
+#define TENON_OPERATOR_FROM_LEFT(symbol, call)             \
+  template <class Number>                                  \
+    requires std::is_arithmetic_v<Number>                  \
+  Tensor operator symbol(Number number, const Tensor& b) { \
+    const Scalar a(number);                                \
+    return call;                                           \
   }
 TENON_OPERATOR(+, add)
 TENON_OPERATOR(-, sub)
@@ -40,7 +43,19 @@ TENON_OPERATOR(<, lt)
 TENON_OPERATOR(<=, le)
 TENON_OPERATOR(>, gt)
 TENON_OPERATOR(>=, ge)
+TENON_OPERATOR_FROM_LEFT(+, add(Operand(a), b))
+TENON_OPERATOR_FROM_LEFT(-, sub(Operand(a), b))
+TENON_OPERATOR_FROM_LEFT(*, mul(Operand(a), b))
+TENON_OPERATOR_FROM_LEFT(/, true_divide(Operand(a), b))
+TENON_OPERATOR_FROM_LEFT(%, remainder(a, b))
+TENON_OPERATOR_FROM_LEFT(==, eq(b, a))
+TENON_OPERATOR_FROM_LEFT(!=, ne(b, a))
+TENON_OPERATOR_FROM_LEFT(<, gt(b, a))
+TENON_OPERATOR_FROM_LEFT(<=, ge(b, a))
+TENON_OPERATOR_FROM_LEFT(>, lt(b, a))
+TENON_OPERATOR_FROM_LEFT(>=, le(b, a))
 #undef TENON_OPERATOR
+#undef TENON_OPERATOR_FROM_LEFT
 inline Tensor operator-(const Tensor& a) { return neg(a); }
 
 }  // namespace tenon

@@ -378,7 +378,13 @@ def _array_namespace(self: Tensor, *, api_version: str | None = None) -> Any:
 
 
 def _to_device(self: Tensor, device: Any, /, *, stream: Any = None) -> Tensor:
-    """The tensor on another device, under the array API standard's name."""
+    """The tensor on another device, under the array API standard's name.
+
+    Example::
+
+        >>> tn.ones(2).to_device("cpu")
+        tensor([1., 1.])
+    """
     return self.to(device)
 
 

@@ -113,7 +113,7 @@ PLANTS = [
     ),
     Plant(
         "missing-chunk",
-        "jit/plan/run.cpp",
+        "jit/plan/launch.cpp",
         "range = (range + step.divide_range - 1) / step.divide_range;",
         "range = std::max<int64_t>(range / step.divide_range, 1);",
         "a sum over a whole tensor misses its last chunk of up to 32,767 elements",
