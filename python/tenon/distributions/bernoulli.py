@@ -9,11 +9,12 @@ import tenon as tn
 from tenon import Tensor
 
 from . import constraints
+from ._probabilities import BinaryProbability
 from .exp_family import ExponentialFamily
-from .utils import broadcast_all, lazy_property, logits_to_probs, probs_to_logits
+from .utils import broadcast_all
 
 
-class Bernoulli(ExponentialFamily):
+class Bernoulli(BinaryProbability, ExponentialFamily):
     """1 with probability probs, or sigmoid(logits), else 0.
 
     Errors: ValueError unless one of probs and logits is given.
@@ -32,31 +33,12 @@ class Bernoulli(ExponentialFamily):
     def __init__(
         self, probs: Any = None, logits: Any = None, validate_args: bool | None = None
     ) -> None:
-        if (probs is None) == (logits is None):
-            raise ValueError("Either `probs` or `logits` must be specified, but not both.")
-        if probs is not None:
-            (self.probs,) = broadcast_all(probs)
-        else:
-            (self.logits,) = broadcast_all(logits)
-        self._param: Tensor = self.probs if probs is not None else self.logits
+        self._set_probability(probs, logits)
         super().__init__(self._param.shape, validate_args=validate_args)
 
     def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> Bernoulli:
-        kept = [n for n in ("probs", "logits", "_param") if n in self.__dict__]
-        fields = {name: self.__dict__[name].expand(batch_shape) for name in kept}
+        fields = self._expanded_tensors(batch_shape)
         return self._expanded(Bernoulli, _instance, batch_shape, **fields)
-
-    @lazy_property
-    def logits(self) -> Tensor:
-        return probs_to_logits(self.probs, is_binary=True)
-
-    @lazy_property
-    def probs(self) -> Tensor:
-        return logits_to_probs(self.logits, is_binary=True)
-
-    @property
-    def param_shape(self) -> Any:
-        return self._param.size()
 
     @property
     def mean(self) -> Tensor:

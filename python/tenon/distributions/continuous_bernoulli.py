@@ -10,11 +10,12 @@ import tenon as tn
 from tenon import Tensor
 
 from . import constraints
+from ._probabilities import BinaryProbability
 from .exp_family import ExponentialFamily
-from .utils import broadcast_all, clamp_probs, lazy_property, logits_to_probs, probs_to_logits
+from .utils import broadcast_all, clamp_probs, lazy_property, logits_to_probs
 
 
-class ContinuousBernoulli(ExponentialFamily):
+class ContinuousBernoulli(BinaryProbability, ExponentialFamily):
     """The distribution over [0, 1] of density proportional to probs ** x * (1 - probs) ** (1 - x).
 
     lims: probabilities between them are near 0.5, where formulas give way to their expansions.
@@ -40,38 +41,24 @@ class ContinuousBernoulli(ExponentialFamily):
         lims: tuple[float, float] = (0.499, 0.501),
         validate_args: bool | None = None,
     ) -> None:
-        if (probs is None) == (logits is None):
-            raise ValueError("Either `probs` or `logits` must be specified, but not both.")
+        self._set_probability(probs, logits)
         if probs is not None:
-            (self.probs,) = broadcast_all(probs)
             if validate_args is not None and not bool(
                 self.arg_constraints["probs"].check(self.probs).all()
             ):
                 raise ValueError("The parameter probs has invalid values")
-            self.probs = clamp_probs(self.probs)
-        else:
-            (self.logits,) = broadcast_all(logits)
-        self._param: Tensor = self.probs if probs is not None else self.logits
+            self.probs = self._param = clamp_probs(self.probs)
         self._lims = lims
         super().__init__(self._param.shape, validate_args=validate_args)
 
     def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> ContinuousBernoulli:
-        kept = [n for n in ("probs", "logits", "_param") if n in self.__dict__]
-        fields: dict[str, Any] = {n: self.__dict__[n].expand(batch_shape) for n in kept}
+        fields = self._expanded_tensors(batch_shape)
         fields["_lims"] = self._lims
         return self._expanded(ContinuousBernoulli, _instance, batch_shape, **fields)
 
     @lazy_property
-    def logits(self) -> Tensor:
-        return probs_to_logits(self.probs, is_binary=True)
-
-    @lazy_property
     def probs(self) -> Tensor:
         return clamp_probs(logits_to_probs(self.logits, is_binary=True))
-
-    @property
-    def param_shape(self) -> Any:
-        return self._param.size()
 
     def _is_far(self) -> Tensor:
         """Whether the formulas hold, which divide by 1 - 2 probs."""

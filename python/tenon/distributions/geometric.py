@@ -9,11 +9,12 @@ import tenon as tn
 from tenon import Tensor
 
 from . import constraints
+from ._probabilities import BinaryProbability
 from .distribution import Distribution
-from .utils import broadcast_all, lazy_property, logits_to_probs, probs_to_logits
+from .utils import broadcast_all
 
 
-class Geometric(Distribution):
+class Geometric(BinaryProbability, Distribution):
     """The number of failures before the first success of a probability probs, or sigmoid(logits).
 
     Errors: ValueError unless one of probs and logits is given.
@@ -30,14 +31,8 @@ class Geometric(Distribution):
     def __init__(
         self, probs: Any = None, logits: Any = None, validate_args: bool | None = None
     ) -> None:
-        if (probs is None) == (logits is None):
-            raise ValueError("Either `probs` or `logits` must be specified, but not both.")
-        if probs is not None:
-            (self.probs,) = broadcast_all(probs)
-        else:
-            (self.logits,) = broadcast_all(logits)
-        shape = (self.probs if probs is not None else self.logits).shape
-        super().__init__(shape, validate_args=validate_args)
+        self._set_probability(probs, logits)
+        super().__init__(self._param.shape, validate_args=validate_args)
         if self._validate_args and probs is not None and not bool((self.probs > 0).all()):
             raise ValueError(
                 f"Expected parameter probs (Tensor of shape {tuple(self.probs.shape)}) of "
@@ -45,17 +40,8 @@ class Geometric(Distribution):
             )
 
     def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> Geometric:
-        kept = [name for name in ("probs", "logits") if name in self.__dict__]
-        fields = {name: self.__dict__[name].expand(batch_shape) for name in kept}
+        fields = self._expanded_tensors(batch_shape)
         return self._expanded(Geometric, _instance, batch_shape, **fields)
-
-    @lazy_property
-    def logits(self) -> Tensor:
-        return probs_to_logits(self.probs, is_binary=True)
-
-    @lazy_property
-    def probs(self) -> Tensor:
-        return logits_to_probs(self.logits, is_binary=True)
 
     @property
     def mean(self) -> Tensor:

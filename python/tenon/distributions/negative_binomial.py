@@ -9,12 +9,12 @@ import tenon as tn
 from tenon import Tensor
 
 from . import constraints
+from ._probabilities import BinaryProbability
 from .distribution import Distribution
 from .gamma import Gamma
-from .utils import broadcast_all, lazy_property, logits_to_probs, probs_to_logits
 
 
-class NegativeBinomial(Distribution):
+class NegativeBinomial(BinaryProbability, Distribution):
     """Successes, each of a probability probs, before total_count failures.
 
     Errors: ValueError unless one of probs and logits is given.
@@ -39,32 +39,13 @@ class NegativeBinomial(Distribution):
         logits: Any = None,
         validate_args: bool | None = None,
     ) -> None:
-        if (probs is None) == (logits is None):
-            raise ValueError("Either `probs` or `logits` must be specified, but not both.")
-        if probs is not None:
-            self.total_count, self.probs = broadcast_all(total_count, probs)
-        else:
-            self.total_count, self.logits = broadcast_all(total_count, logits)
-        self._param: Tensor = self.probs if probs is not None else self.logits
-        self.total_count = self.total_count.type_as(self._param)
+        (total_count,) = self._set_probability(probs, logits, total_count)
+        self.total_count = total_count.type_as(self._param)
         super().__init__(self._param.shape, validate_args=validate_args)
 
     def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> NegativeBinomial:
-        kept = [n for n in ("total_count", "probs", "logits", "_param") if n in self.__dict__]
-        fields = {name: self.__dict__[name].expand(batch_shape) for name in kept}
+        fields = self._expanded_tensors(batch_shape, "total_count")
         return self._expanded(NegativeBinomial, _instance, batch_shape, **fields)
-
-    @lazy_property
-    def logits(self) -> Tensor:
-        return probs_to_logits(self.probs, is_binary=True)
-
-    @lazy_property
-    def probs(self) -> Tensor:
-        return logits_to_probs(self.logits, is_binary=True)
-
-    @property
-    def param_shape(self) -> Any:
-        return self._param.size()
 
     @property
     def mean(self) -> Tensor:

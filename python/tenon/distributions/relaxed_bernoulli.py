@@ -9,13 +9,14 @@ import tenon as tn
 from tenon import Tensor
 
 from . import constraints
+from ._probabilities import BinaryProbability
 from .distribution import Distribution
 from .transformed_distribution import TransformedDistribution
 from .transforms import SigmoidTransform
-from .utils import broadcast_all, clamp_probs, lazy_property, logits_to_probs, probs_to_logits
+from .utils import broadcast_all, clamp_probs
 
 
-class LogitRelaxedBernoulli(Distribution):
+class LogitRelaxedBernoulli(BinaryProbability, Distribution):
     """The logits of RelaxedBernoulli.
 
     Source: Maddison, Mnih, Teh, "The concrete distribution", ICLR 2017.
@@ -38,33 +39,14 @@ class LogitRelaxedBernoulli(Distribution):
         logits: Any = None,
         validate_args: bool | None = None,
     ) -> None:
-        if (probs is None) == (logits is None):
-            raise ValueError("Either `probs` or `logits` must be specified, but not both.")
         self.temperature = temperature
-        if probs is not None:
-            (self.probs,) = broadcast_all(probs)
-        else:
-            (self.logits,) = broadcast_all(logits)
-        self._param: Tensor = self.probs if probs is not None else self.logits
+        self._set_probability(probs, logits)
         super().__init__(self._param.shape, validate_args=validate_args)
 
     def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> LogitRelaxedBernoulli:
-        kept = [n for n in ("probs", "logits", "_param") if n in self.__dict__]
-        fields: dict[str, Any] = {n: self.__dict__[n].expand(batch_shape) for n in kept}
+        fields = self._expanded_tensors(batch_shape)
         fields["temperature"] = self.temperature
         return self._expanded(LogitRelaxedBernoulli, _instance, batch_shape, **fields)
-
-    @lazy_property
-    def logits(self) -> Tensor:
-        return probs_to_logits(self.probs, is_binary=True)
-
-    @lazy_property
-    def probs(self) -> Tensor:
-        return logits_to_probs(self.logits, is_binary=True)
-
-    @property
-    def param_shape(self) -> Any:
-        return self._param.size()
 
     def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         shape = self._extended_shape(sample_shape)
