@@ -110,6 +110,22 @@ void Plan::add_convolution(uint32_t group) {
   stores_.emplace_back();
 }
 
+void Plan::take_siblings(Step& entry, std::span<uint32_t> results, std::vector<uint8_t>& is_done,
+                         FunctionRef<std::optional<size_t>(const GraphNode&)> place_of) {
+  const GroupKind kind = grouping_.groups[entry.group].kind;
+  for (uint32_t g = entry.group; g < grouping_.groups.size(); ++g) {
+    const Group& group = grouping_.groups[g];
+    if (is_done[g] || group.kind != kind || group.stores.empty()) continue;
+    if (g != entry.group && mode_ != Mode::Fused) return;
+    const NodeIndex n = group.stores[0];
+    const std::optional<size_t> place = place_of(graph_[n]);
+    if (!place || results[*place] != kNone) continue;
+    results[*place] = buffer_of(n, false);
+    entry.sources.push_back(graph_[n].source);
+    is_done[g] = 1;
+  }
+}
+
 // Nodes that read the same are one step: a forward pass with its normalizer, gradients with each
 // other.
 void Plan::add_attention(uint32_t group, std::vector<uint8_t>& is_done) {
@@ -135,22 +151,14 @@ void Plan::add_attention(uint32_t group, std::vector<uint8_t>& is_done) {
   step.scale_buffer = is_constant ? kNone : buffer_of(node.operands[kScale], false);
   Step entry{std::move(step), step.is_gradient ? "attention_gradient" : "attention", {}, group};
   auto& results = std::get<AttentionStep>(entry.what).results;
-  for (uint32_t g = group; g < grouping_.groups.size(); ++g) {
-    if (grouping_.groups[g].kind != GroupKind::Attention || grouping_.groups[g].stores.empty()) {
-      continue;
-    }
-    const NodeIndex other = grouping_.groups[g].stores[0];
-    const GraphNode& sibling = graph_[other];
+  const bool is_gradient = node.op == Op::AttentionGradient;
+  take_siblings(entry, results, is_done, [&](const GraphNode& sibling) -> std::optional<size_t> {
     const bool reads_same = sibling.operands == node.operands && sibling.axes[0] == node.axes[0] &&
-                            (sibling.op == Op::AttentionGradient) == step.is_gradient;
-    if (is_done[g] || (g != group && (mode_ != Mode::Fused || !reads_same))) continue;
-    const size_t which = step.is_gradient ? static_cast<size_t>(sibling.axes[1])
-                                          : sibling.op == Op::AttentionNormalizer;
-    if (results[which] != kNone) continue;
-    results[which] = buffer_of(other, false);
-    entry.sources.push_back(sibling.source);
-    is_done[g] = 1;
-  }
+                            (sibling.op == Op::AttentionGradient) == is_gradient;
+    if (!reads_same) return std::nullopt;
+    return is_gradient ? static_cast<size_t>(sibling.axes[1])
+                       : sibling.op == Op::AttentionNormalizer;
+  });
   steps_.push_back(std::move(entry));
   loads_.emplace_back();
   stores_.emplace_back();

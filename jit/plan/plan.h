@@ -14,6 +14,7 @@
 #include <variant>
 
 #include "core/error.h"
+#include "core/function_ref.h"
 #include "jit/plan/counters.h"
 #include "jit/plan/kernel_table.h"
 #include "jit/schedule/schedule.h"
@@ -193,6 +194,10 @@ class Plan {
   void add_gemm(uint32_t group);
   void add_convolution(uint32_t group);
   void add_attention(uint32_t group, std::vector<uint8_t>& is_done);
+  // Adds the results of nodes of entry.group's kind that its step computes, too: place_of(node) is
+  // where in `results`, or nothing for a node of another step.
+  void take_siblings(Step& entry, std::span<uint32_t> results, std::vector<uint8_t>& is_done,
+                     FunctionRef<std::optional<size_t>(const GraphNode&)> place_of);
   void add_sort(uint32_t group);
   void add_routine(uint32_t group, std::vector<uint8_t>& is_done);
   void add_region(const Program& program, uint32_t group);

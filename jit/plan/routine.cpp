@@ -102,22 +102,13 @@ void Plan::add_routine(uint32_t group, std::vector<uint8_t>& is_done) {
   Step entry{std::move(step), tenon::name_of(node.op), {}, group};
   entry.can_fail = is_fallible(node.op);
   auto& results = std::get<RoutineStep>(entry.what).results;
-  for (uint32_t g = group; g < grouping_.groups.size(); ++g) {
-    if (grouping_.groups[g].kind != GroupKind::Routine || grouping_.groups[g].stores.empty()) {
-      continue;
-    }
-    const NodeIndex other = grouping_.groups[g].stores[0];
-    const GraphNode& sibling = graph_[other];
+  take_siblings(entry, results, is_done, [&](const GraphNode& sibling) -> std::optional<size_t> {
     const bool reads_same =
         sibling.op == node.op && sibling.operands == node.operands &&
         std::equal(node.axes.begin(), node.axes.end() - 1, sibling.axes.begin());
-    if (is_done[g] || (g != group && (mode_ != Mode::Fused || !reads_same))) continue;
-    const auto which = static_cast<size_t>(sibling.axes.back());
-    if (results[which] != kNone) continue;
-    results[which] = buffer_of(other, false);
-    entry.sources.push_back(sibling.source);
-    is_done[g] = 1;
-  }
+    if (!reads_same) return std::nullopt;
+    return static_cast<size_t>(sibling.axes.back());
+  });
   steps_.push_back(std::move(entry));
   loads_.emplace_back();
   stores_.emplace_back();
