@@ -21,6 +21,7 @@ using Int = std::int32_t;
 using C64 = std::complex<float>;
 using C128 = std::complex<double>;
 
+// NOLINTBEGIN(bugprone-macro-parentheses): the arguments are letters of names, and types
 #define TENON_DECLARE(letter, T)                                                                   \
   extern "C" {                                                                                     \
   void TENON_FORTRAN(letter##potrf_)(const char*, const Int*, T*, const Int*, Int*, std::size_t);  \
@@ -135,5 +136,6 @@ TENON_DECLARE_REAL(d, double)
 TENON_DECLARE_COMPLEX(c, C64, float)
 TENON_DECLARE_COMPLEX(z, C128, double)
 #undef TENON_DECLARE_COMPLEX
+// NOLINTEND(bugprone-macro-parentheses)
 
 }  // namespace tenon::kernels::fortran
