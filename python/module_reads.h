@@ -35,7 +35,7 @@ inline unsigned state_of_type(PyTypeObject* type) {
 struct KnownMember {
   std::uint64_t fields = 0;  // state of the instance's dictionary
   std::uint64_t parameters_state = 0, modules_state = 0;
-  PyObject *parameters = nullptr, *modules = nullptr;
+  PyObject *parameters = nullptr, *modules = nullptr;  // both parameters, for one of those
   PyObject *name = nullptr, *value = nullptr;
   unsigned type = 0;
 };

@@ -4,6 +4,7 @@
 #include "python/nn_module.h"
 
 #include <algorithm>
+#include <array>
 
 #include "core/small_vector.h"
 #include "python/module_reads.h"
@@ -43,25 +44,23 @@ PyObject* dictionary_of(PyObject* fields, PyObject* kind) {
 }
 
 // The registered parameter, module or buffer of this name: a new reference, or null, with an error
-// set only if looking failed.
-PyObject* find_member(PyObject* self, PyObject* name) {
-  PyObject* fields = fields_of(self);
-  if (fields == nullptr) return nullptr;
+// set only if looking failed. `read`: the dictionaries that were read, up to the one that has it.
+PyObject* find_member(PyObject* fields, PyObject* name, std::array<PyObject*, 3>& read) {
+  const std::array<PyObject*, 3> kinds{names().parameters, names().modules, names().buffers};
   PyObject* found = nullptr;
-  for (PyObject* kind : {names().parameters, names().modules, names().buffers}) {
-    PyObject* members = dictionary_of(fields, kind);
-    if (members == nullptr) break;
-    found = PyDict_GetItemWithError(members, name);
+  for (std::size_t k = 0; k < kinds.size(); ++k) {
+    read[k] = dictionary_of(fields, kinds[k]);
+    if (read[k] == nullptr) break;
+    found = PyDict_GetItemWithError(read[k], name);
     if (found != nullptr || PyErr_Occurred() != nullptr) break;
   }
-  Py_XINCREF(found);
-  Py_DECREF(fields);
-  return found;
+  return Py_XNewRef(found);
 }
 
-// Module.__getattr__: for subclasses that define their own and call the base's.
-PyObject* get_member(PyObject* self, PyObject* name) {
-  PyObject* found = find_member(self, name);
+// find_member, or an AttributeError.
+PyObject* get_member_of(PyObject* self, PyObject* fields, PyObject* name,
+                        std::array<PyObject*, 3>& read) {
+  PyObject* found = find_member(fields, name, read);
   if (found == nullptr && PyErr_Occurred() == nullptr) {
     PyErr_Format(PyExc_AttributeError, "'%s' object has no attribute '%U'", Py_TYPE(self)->tp_name,
                  name);
@@ -69,37 +68,41 @@ PyObject* get_member(PyObject* self, PyObject* name) {
   return found;
 }
 
-// Notes a member that neither the class nor the instance's own dictionary holds.
-void remember_member(KnownMember& known, PyObject* self, PyObject* fields, PyObject* name,
-                     PyObject* value) {
-  PyObject* parameters = dictionary_of(fields, names().parameters);
-  PyObject* modules = parameters != nullptr ? dictionary_of(fields, names().modules) : nullptr;
-  if (modules == nullptr || PyUnicode_CHECK_INTERNED(name) == 0) return;
-  PyObject* found = PyDict_GetItemWithError(parameters, name);
-  if (found == nullptr) found = PyDict_GetItemWithError(modules, name);
-  if (found != value) return;  // a buffer
-  known = {.fields = state_of(fields),
-           .parameters_state = state_of(parameters),
-           .modules_state = state_of(modules),
-           .parameters = parameters,
-           .modules = modules,
-           .name = name,
-           .value = value,
-           .type = state_of_type(Py_TYPE(self))};
+// Module.__getattr__: for subclasses that define their own and call the base's.
+PyObject* get_member(PyObject* self, PyObject* name) {
+  PyObject* fields = fields_of(self);
+  if (fields == nullptr) return nullptr;
+  std::array<PyObject*, 3> read{};
+  PyObject* found = get_member_of(self, fields, name, read);
+  Py_DECREF(fields);
+  return found;
 }
 
 PyObject* get_attribute(PyObject* self, PyObject* name) {
-  PyObject** fields = _PyObject_GetDictPtr(self);
-  const std::uint64_t state = fields != nullptr && *fields != nullptr ? state_of(*fields) : 0;
+  PyObject** dictionary = _PyObject_GetDictPtr(self);
+  PyObject* fields = dictionary != nullptr ? *dictionary : nullptr;
+  const std::uint64_t state = fields != nullptr ? state_of(fields) : 0;
   KnownMember& known = known_member(state, name);
   if (holds(known, state, Py_TYPE(self), name)) return Py_NewRef(known.value);
   // Without an AttributeError when nothing is found.
   PyObject* found = _PyObject_GenericGetAttrWithDict(self, name, nullptr, 1);
   if (found != nullptr || PyErr_Occurred() != nullptr) return found;
-  found = get_member(self, name);
-  if (found != nullptr && state != 0 && state == state_of(*fields)) {
-    remember_member(known, self, *fields, name, found);
+  if (state == 0 || *dictionary != fields || state_of(fields) != state) {
+    return get_member(self, name);
   }
+  std::array<PyObject*, 3> read{};
+  found = get_member_of(self, fields, name, read);
+  const bool is_buffer = read[2] != nullptr;
+  if (found == nullptr || is_buffer || PyUnicode_CHECK_INTERNED(name) == 0) return found;
+  PyObject* modules = read[1] != nullptr ? read[1] : read[0];  // not read for a parameter
+  known = {.fields = state,
+           .parameters_state = state_of(read[0]),
+           .modules_state = state_of(modules),
+           .parameters = read[0],
+           .modules = modules,
+           .name = name,
+           .value = found,
+           .type = state_of_type(Py_TYPE(self))};
   return found;
 }
 
