@@ -87,12 +87,7 @@ def unique(
         order = keys.argsort(0)
         starts, inverse, counts = _groups(keys[order], order)
         output = input.index_select(dim, order[starts])
-    results = [output]
-    if return_inverse:
-        results.append(inverse)
-    if return_counts:
-        results.append(counts)
-    return _parts(results)
+    return _parts([output, *[inverse] * return_inverse, *[counts] * return_counts])
 
 
 def _as_rows(input: Tensor, dim: builtins.int) -> Tensor:
@@ -133,12 +128,7 @@ def unique_consecutive(
         keys = _row_keys(rows)
         starts, inverse, counts = _groups(keys, None)
         output = input.index_select(dim, starts)
-    results = [output]
-    if return_inverse:
-        results.append(inverse)
-    if return_counts:
-        results.append(counts)
-    return _parts(results)
+    return _parts([output, *[inverse] * return_inverse, *[counts] * return_counts])
 
 
 def nonzero(input: Tensor, *, as_tuple: builtins.bool = False, out: Tensor | None = None) -> Any:

@@ -10,8 +10,8 @@ import tenon as tn
 from tenon import Tensor
 
 from . import constraints
+from ._scale_matrices import ScaleMatrix, factor_of, given_matrix
 from .distribution import Distribution
-from .utils import lazy_property
 
 
 def batch_mv(matrix: Tensor, vector: Tensor) -> Tensor:
@@ -36,15 +36,7 @@ def half_log_det(factor: Tensor) -> Tensor:
     return factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
 
 
-def precision_to_scale_tril(precision: Tensor) -> Tensor:
-    """The Cholesky factor of the inverse, without the inverse."""
-    factor = tn.linalg.cholesky(precision.flip(-2).flip(-1))
-    inverse = factor.flip(-2).flip(-1).transpose(-2, -1)
-    identity = tn.eye(precision.shape[-1], dtype=precision.dtype)
-    return tn.linalg.solve_triangular(inverse, identity.expand(precision.shape), upper=False)
-
-
-class MultivariateNormal(Distribution):
+class MultivariateNormal(ScaleMatrix, Distribution):
     """The normal distribution of vectors, by covariance, precision or a Cholesky factor.
 
     Shape: loc (*, n), matrices (*, n, n); events (n).
@@ -76,59 +68,19 @@ class MultivariateNormal(Distribution):
     ) -> None:
         if loc.ndim < 1:
             raise ValueError("loc must be at least one-dimensional.")
-        given = {
-            "covariance_matrix": covariance_matrix,
-            "precision_matrix": precision_matrix,
-            "scale_tril": scale_tril,
-        }
-        matrices = {name: matrix for name, matrix in given.items() if matrix is not None}
-        if len(matrices) != 1:
-            raise ValueError(
-                "Exactly one of covariance_matrix or precision_matrix or scale_tril may be "
-                "specified."
-            )
-        ((name, matrix),) = matrices.items()
-        if matrix.ndim < 2:
-            raise ValueError(
-                f"{name} must be at least two-dimensional, with optional leading batch dimensions"
-            )
+        name, matrix = given_matrix(covariance_matrix, precision_matrix, scale_tril)
         batch = tn.broadcast_shapes(matrix.shape[:-2], loc.shape[:-1])
         setattr(self, name, matrix.expand((*batch, -1, -1)))
         self.loc = loc.expand((*batch, -1))
         super().__init__(batch, self.loc.shape[-1:], validate_args=validate_args)
-        if scale_tril is not None:
-            self._unbroadcasted_scale_tril = scale_tril
-        elif covariance_matrix is not None:
-            self._unbroadcasted_scale_tril = tn.linalg.cholesky(covariance_matrix)
-        else:
-            self._unbroadcasted_scale_tril = precision_to_scale_tril(matrix)
+        self._unbroadcasted_scale_tril = factor_of(name, matrix)
 
     def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> MultivariateNormal:
         fields: dict[str, Any] = {
             "loc": self.loc.expand((*batch_shape, *self.event_shape)),
-            "_unbroadcasted_scale_tril": self._unbroadcasted_scale_tril,
+            **self._expanded_matrices(batch_shape),
         }
-        shape = (*batch_shape, *self.event_shape, *self.event_shape)
-        for name in ("covariance_matrix", "scale_tril", "precision_matrix"):
-            if name in self.__dict__:
-                fields[name] = self.__dict__[name].expand(shape)
         return self._expanded(MultivariateNormal, _instance, batch_shape, **fields)
-
-    def _matrix(self, matrix: Tensor) -> Tensor:
-        return matrix.expand((*self._batch_shape, *self._event_shape, *self._event_shape))
-
-    @lazy_property
-    def scale_tril(self) -> Tensor:
-        return self._matrix(self._unbroadcasted_scale_tril)
-
-    @lazy_property
-    def covariance_matrix(self) -> Tensor:
-        factor = self._unbroadcasted_scale_tril
-        return self._matrix(factor @ factor.transpose(-2, -1))
-
-    @lazy_property
-    def precision_matrix(self) -> Tensor:
-        return self._matrix(tn.cholesky_inverse(self._unbroadcasted_scale_tril))
 
     @property
     def mean(self) -> Tensor:

@@ -10,10 +10,10 @@ import tenon as tn
 from tenon import Tensor
 
 from . import constraints
+from ._scale_matrices import ScaleMatrix, factor_of, given_matrix
 from .distribution import Distribution
 from .gamma import Gamma
-from .multivariate_normal import half_log_det, precision_to_scale_tril
-from .utils import lazy_property
+from .multivariate_normal import half_log_det
 
 
 def _log_multivariate_gamma(a: Tensor, p: int) -> Tensor:
@@ -25,7 +25,7 @@ def _multivariate_digamma(a: Tensor, p: int) -> Tensor:
     return tn.digamma(a.unsqueeze(-1) - 0.5 * tn.arange(p).to(a.dtype)).sum(-1)
 
 
-class Wishart(Distribution):
+class Wishart(ScaleMatrix, Distribution):
     """The distribution of the scatter matrices of df normal vectors of a covariance.
 
     Samples are by Bartlett's decomposition.
@@ -60,22 +60,7 @@ class Wishart(Distribution):
         scale_tril: Tensor | None = None,
         validate_args: bool | None = None,
     ) -> None:
-        given = {
-            "covariance_matrix": covariance_matrix,
-            "precision_matrix": precision_matrix,
-            "scale_tril": scale_tril,
-        }
-        matrices = {name: matrix for name, matrix in given.items() if matrix is not None}
-        if len(matrices) != 1:
-            raise ValueError(
-                "Exactly one of covariance_matrix or precision_matrix or scale_tril may be "
-                "specified."
-            )
-        ((name, matrix),) = matrices.items()
-        if matrix.ndim < 2:
-            raise ValueError(
-                f"{name} must be at least two-dimensional, with optional leading batch dimensions"
-            )
+        name, matrix = given_matrix(covariance_matrix, precision_matrix, scale_tril)
         df = tn.as_tensor(df, dtype=matrix.dtype)
         batch = tn.broadcast_shapes(df.shape, matrix.shape[:-2])
         event = matrix.shape[-2:]
@@ -87,12 +72,7 @@ class Wishart(Distribution):
                 f"Value of df={df} expected to be greater than ndim - 1 = {event[-1] - 1}."
             )
         super().__init__(batch, event, validate_args=validate_args)
-        if scale_tril is not None:
-            self._unbroadcasted_scale_tril = scale_tril
-        elif covariance_matrix is not None:
-            self._unbroadcasted_scale_tril = tn.linalg.cholesky(covariance_matrix)
-        else:
-            self._unbroadcasted_scale_tril = precision_to_scale_tril(matrix)
+        self._unbroadcasted_scale_tril = factor_of(name, matrix)
         self._chi2 = self._diagonals()
 
     def _diagonals(self) -> Gamma:
@@ -103,30 +83,11 @@ class Wishart(Distribution):
     def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> Wishart:
         fields: dict[str, Any] = {
             "df": self.df.expand(batch_shape),
-            "_unbroadcasted_scale_tril": self._unbroadcasted_scale_tril,
+            **self._expanded_matrices(batch_shape),
         }
-        for name in ("covariance_matrix", "scale_tril", "precision_matrix"):
-            if name in self.__dict__:
-                fields[name] = self.__dict__[name].expand((*batch_shape, *self.event_shape))
         new = self._expanded(Wishart, _instance, batch_shape, **fields)
         new._chi2 = new._diagonals()
         return new
-
-    def _matrix(self, matrix: Tensor) -> Tensor:
-        return matrix.expand((*self._batch_shape, *self._event_shape))
-
-    @lazy_property
-    def scale_tril(self) -> Tensor:
-        return self._matrix(self._unbroadcasted_scale_tril)
-
-    @lazy_property
-    def covariance_matrix(self) -> Tensor:
-        factor = self._unbroadcasted_scale_tril
-        return self._matrix(factor @ factor.transpose(-2, -1))
-
-    @lazy_property
-    def precision_matrix(self) -> Tensor:
-        return self._matrix(tn.cholesky_inverse(self._unbroadcasted_scale_tril))
 
     def _of_df(self, x: Tensor) -> Tensor:
         return x.reshape((*self._batch_shape, 1, 1))
