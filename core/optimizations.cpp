@@ -20,6 +20,7 @@ constexpr std::array<OptimizationInfo, kCount> kInfo{{
     {"cse", "nodes that compute the same are computed once"},
     {"algebra", "x * 1, x + (-0), casts to the same type and the like are x"},
     {"compose_movement", "chains of permutations, reshapes and broadcasts become one"},
+    {"channels_last", "channels lie innermost in what lies between convolutions"},
     {"fuse_maps", "elementwise operations share a kernel"},
     {"fuse_rows", "reductions along rows share a kernel with what makes and reads the row"},
     {"fuse_columns", "reductions of columns share a kernel with what makes and reads them"},

@@ -15,6 +15,7 @@ enum class Optimization : std::uint8_t {
   Cse,
   Algebra,
   ComposeMovement,
+  ChannelsLast,
   // jit/group
   FuseMaps,
   FuseRows,

@@ -157,14 +157,6 @@ void run_by_patches(ConvolutionRole role, const Shape& shape, const T* a, const 
   }
 }
 
-template <class T>
-void run(ConvolutionRole role, const Shape& shape, const T* a, const T* b, T* result) {
-  if constexpr (std::is_same_v<T, float>) {
-    if (convolve_directly(role, shape, a, b, result)) return;
-  }
-  run_by_patches(role, shape, a, b, result);
-}
-
 std::int64_t elements(ConvolutionRole role, const Shape& s) {
   switch (role) {
     case ConvolutionRole::Input:
@@ -176,6 +168,54 @@ std::int64_t elements(ConvolutionRole role, const Shape& s) {
   }
 }
 
+// [images][rows][columns] to [images][columns][rows]: channels to the other side of the positions.
+template <class T>
+void move_channels(const T* from, T* to, std::int64_t images, std::int64_t rows,
+                   std::int64_t columns) {
+  constexpr std::int64_t kTile = 16;
+  const std::int64_t tiles = (rows + kTile - 1) / kTile;
+  const std::int64_t grain = std::max<std::int64_t>(1, kGrain / (kTile * columns + 1));
+  parallel_for(images * tiles, grain, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t t = begin; t < end; ++t) {
+      const std::int64_t image = t / tiles * rows * columns, first = t % tiles * kTile;
+      const std::int64_t last = std::min(first + kTile, rows);
+      for (std::int64_t c = 0; c < columns; ++c) {
+        for (std::int64_t r = first; r < last; ++r) {
+          to[image + c * rows + r] = from[image + r * columns + c];
+        }
+      }
+    }
+  });
+}
+
+template <class T>
+void run(ConvolutionRole role, const Shape& s, ConvolutionLayout layout, const T* a, const T* b,
+         T* result) {
+  if constexpr (std::is_same_v<T, float>) {
+    if (convolve_directly(role, s, layout, a, b, result)) return;
+  }
+  using enum ConvolutionRole;
+  const std::int64_t channels[] = {s.groups * s.in_channels, 0, s.groups * s.out_channels};
+  const std::int64_t positions[] = {product(s.input), 0, product(s.output)};
+  Ref<Storage> kept[3];
+  const auto channels_first = [&](ConvolutionRole r, bool is_last, const T* data) {
+    if (!is_last) return data;
+    const int k = static_cast<int>(r);
+    T* to = scratch<T>(kept[k], elements(r, s));
+    move_channels(data, to, s.batch, positions[k], channels[k]);
+    return static_cast<const T*>(to);
+  };
+  if (role != Input) a = channels_first(Input, layout.x_last, a);
+  if (role != Output) b = channels_first(Output, layout.y_last, b);
+  if (role == Weight || !(role == Input ? layout.x_last : layout.y_last)) {
+    return run_by_patches(role, s, a, b, result);
+  }
+  const int own = static_cast<int>(role);
+  T* first = scratch<T>(kept[own], elements(role, s));
+  run_by_patches(role, s, a, b, first);
+  move_channels(first, result, s.batch, channels[own], positions[own]);
+}
+
 template <class From, class To>
 void convert(const From* from, To* to, std::int64_t count) {
   parallel_for(count, kGrain, [&](std::int64_t begin, std::int64_t end) {
@@ -185,8 +225,8 @@ void convert(const From* from, To* to, std::int64_t count) {
 
 // Half types: everything in float32, rounded once.
 template <class Half>
-void run_half(ConvolutionRole role, const Shape& shape, const Half* a, const Half* b,
-              Half* result) {
+void run_half(ConvolutionRole role, const Shape& shape, ConvolutionLayout layout, const Half* a,
+              const Half* b, Half* result) {
   using enum ConvolutionRole;
   const std::int64_t count_a = elements(role == Input ? Weight : Input, shape);
   const std::int64_t count_b = elements(role == Output ? Weight : Output, shape);
@@ -197,14 +237,14 @@ void run_half(ConvolutionRole role, const Shape& shape, const Half* a, const Hal
   float* wide = scratch<float>(storage, count);
   convert(a, wide_a, count_a);
   convert(b, wide_b, count_b);
-  run<float>(role, shape, wide_a, wide_b, wide);
+  run<float>(role, shape, layout, wide_a, wide_b, wide);
   convert(wide, result, count);
 }
 
 }  // namespace
 
-void convolve(ConvolutionRole role, DType dtype, const Shape& shape, const void* a, const void* b,
-              void* result) {
+void convolve(ConvolutionRole role, DType dtype, const Shape& shape, ConvolutionLayout layout,
+              const void* a, const void* b, void* result) {
   if (elements(role, shape) == 0) return;
   log(Category::Kernels, "convolution {} {}: {} images, {} groups of {} to {} channels",
       static_cast<int>(role), name_of(dtype), shape.batch, shape.groups, shape.in_channels,
@@ -213,11 +253,11 @@ void convolve(ConvolutionRole role, DType dtype, const Shape& shape, const void*
     const T* x = static_cast<const T*>(a);
     const T* y = static_cast<const T*>(b);
     if constexpr (dtype_of<T> == DType::Float16 || dtype_of<T> == DType::BFloat16) {
-      run_half(role, shape, x, y, static_cast<T*>(result));
+      run_half(role, shape, layout, x, y, static_cast<T*>(result));
     } else if constexpr (is_complex(dtype_of<T>) || dtype_of<T> == DType::Bool) {
       fail(ErrorKind::NotImplemented, "no convolution of {}: cast to a real dtype", name_of(dtype));
     } else {
-      run(role, shape, x, y, static_cast<T*>(result));
+      run(role, shape, layout, x, y, static_cast<T*>(result));
     }
   });
 }

@@ -7,7 +7,8 @@
 //
 // with zero where x's index is outside. Each role in turn is computed from the two others: the
 // output (a convolution), the input (its gradient, a transposed convolution) and the weight (its
-// gradient). All tensors are dense: x [N, G * C, ...], w [G * O, C, ...], y [N, G * O, ...].
+// gradient). All tensors are dense: x [N, G * C, ...], w [G * O, C, ...], y [N, G * O, ...]; in the
+// memory of x and y channels may lie last (ConvolutionLayout).
 //
 // How the work is cut is a function of the shape alone, so the bits don't depend on the thread
 // count.
@@ -33,10 +34,16 @@ struct ConvolutionShape {
   friend bool operator==(const ConvolutionShape&, const ConvolutionShape&) = default;
 };
 
+// Whose channels lie innermost in memory, inside the spatial dimensions: decides no bits.
+struct ConvolutionLayout {
+  bool x_last = false, y_last = false;
+  friend bool operator==(const ConvolutionLayout&, const ConvolutionLayout&) = default;
+};
+
 // Overwrites `result`, the tensor of that role; a and b are the two others, in the order x, w, y.
 // float16 and bfloat16 accumulate in float32 and round once; integers wrap.
-void convolve(ConvolutionRole role, DType dtype, const ConvolutionShape& shape, const void* a,
-              const void* b, void* result);
+void convolve(ConvolutionRole role, DType dtype, const ConvolutionShape& shape,
+              ConvolutionLayout layout, const void* a, const void* b, void* result);
 
 // The same for float32 by products of weights and patches, whatever the table of
 // direct_convolution.cpp says: what benchmarks/convolution.cpp compares with.

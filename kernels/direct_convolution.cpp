@@ -2,15 +2,14 @@
 
 #if !TENON_HAVE_ONEDNN
 namespace tenon::kernels {
-bool convolve_directly(ConvolutionRole, const ConvolutionShape&, const float*, const float*, float*,
-                       bool) {
+bool convolve_directly(ConvolutionRole, const ConvolutionShape&, ConvolutionLayout, const float*,
+                       const float*, float*, bool) {
   return false;
 }
 }  // namespace tenon::kernels
 #else
 
 #include <algorithm>
-#include <cstring>
 #include <memory>
 #include <mutex>
 #include <oneapi/dnnl/dnnl.hpp>
@@ -31,14 +30,14 @@ namespace {
 
 using dnnl::memory;
 
-// The table. Small planes multiply faster as one matrix of all images, large weights need no copy
-// in oneDNN's layout there. The gradient of an input of few channels has a kernel in oneDNN that is
-// 20 to 40 times slower (0.6 against 23 GFLOP/s for one channel, 2.5 against 61 for three).
+// The table. The gradient of an input of few channels has a kernel in oneDNN that is 20 to 40 times
+// slower (0.6 against 23 GFLOP/s for one channel, 2.5 against 61 for three); large weights that
+// meet few positions cost more to bring into a layout than the layout saves.
 // Figures: `benchmarks/convolution`.
-constexpr std::int64_t kSmallestPlane = 49;
-constexpr std::int64_t kLargestWeight = 1 << 20;
 constexpr std::int64_t kFewestInputChannels = 8;
-constexpr std::int64_t kParts = 8;  // of a batch, which run in parallel
+constexpr std::int64_t kSmallestPlane = 4;
+constexpr std::int64_t kParts = 8;           // that run in parallel
+constexpr std::int64_t kSliceChannels = 64;  // multiples of it are cut
 constexpr std::size_t kCached = 2048;
 
 const dnnl::engine& engine() {
@@ -46,22 +45,49 @@ const dnnl::engine& engine() {
   return cpu;
 }
 
-// A primitive for one part of a batch, and the layouts that it wants.
+// What one primitive computes: some images, and of one of the tensors of many channels a slice.
+struct Part {
+  ConvolutionRole role;
+  ConvolutionShape shape;       // of the part
+  ConvolutionLayout layout;     // of the whole tensors
+  std::int64_t x_channels = 0;  // of the whole tensors
+  std::int64_t w_channels = 0;  // as in its second dimension
+  std::int64_t y_channels = 0;
+  friend bool operator==(const Part&, const Part&) = default;
+};
+
 struct Direct {
   dnnl::primitive primitive;
-  memory::desc plain[3], chosen[3];  // by role
-  memory::desc scratchpad;
-  dnnl::primitive
-      into[3];  // from the operands' plain layouts, and to the result's, where they differ
+  memory::desc outside[3], inside[3];  // by role: the caller's memory, and what the primitive takes
+  dnnl::primitive into[3];             // between the two, where they differ
   bool differs[3];
+  memory::desc scratchpad;
+  // The weight is brought into the layout in pieces, in parallel.
+  struct Piece {
+    memory::desc outside, inside;
+    dnnl::primitive into;
+  };
+  std::vector<Piece> pieces;
 };
 
 memory::dims spatial_of(const ConvolutionShape::Spatial& s, int first) {
   return {s.begin() + first, s.end()};
 }
 
-// None where oneDNN has only its reference loops.
-std::unique_ptr<Direct> make(ConvolutionRole role, const ConvolutionShape& s) {
+// Strides of [batch, channels, spatial...] in a tensor of `whole` channels.
+memory::dims strides_of(const memory::dims& dims, std::int64_t whole, bool channels_last) {
+  memory::dims strides(dims.size());
+  std::int64_t next = channels_last ? whole : 1;
+  for (std::size_t d = dims.size(); d-- > 2; next *= dims[d]) strides[d] = next;
+  strides[1] = channels_last ? 1 : next;
+  strides[0] = channels_last ? next : next * whole;
+  return strides;
+}
+
+// Tries to find a kernel that takes x and y with their channels last or, if not `last`, in any
+// layout. None where oneDNN has only its reference loops.
+std::unique_ptr<Direct> make(const Part& part, bool last) {
+  const ConvolutionShape& s = part.shape;
   const bool flat = s.input[0] == 1 && s.kernel[0] == 1 && s.output[0] == 1 && s.low[0] == 0;
   const int first = flat ? 1 : 0;
   memory::dims x{s.batch, s.groups * s.in_channels}, y{s.batch, s.groups * s.out_channels}, w;
@@ -78,102 +104,118 @@ std::unique_ptr<Direct> make(ConvolutionRole role, const ConvolutionShape& s) {
     if (beyond <= -s.stride[d]) return nullptr;
     high.push_back(std::max<std::int64_t>(beyond, 0));
   }
-  using tag = memory::format_tag;
   const auto kind = memory::data_type::f32;
   auto direct = std::make_unique<Direct>();
-  const memory::dims* dims[] = {&x, &w, &y};
-  memory::desc any[3];
-  for (int r = 0; r < 3; ++r) {
-    memory::dims strides(dims[r]->size());
-    std::int64_t next = 1;
-    for (std::size_t d = strides.size(); d-- > 0; next *= (*dims[r])[d]) strides[d] = next;
-    direct->plain[r] = memory::desc(*dims[r], kind, strides);
-    any[r] = memory::desc(*dims[r], kind, tag::any);
+  memory::dims w_strides(w.size());
+  std::int64_t next = 1;
+  for (std::size_t d = w.size(); d-- > 0;) {
+    w_strides[d] = next;
+    next *= d == w.size() - spatial_of(s.kernel, first).size() - 1 ? part.w_channels : w[d];
   }
+  direct->outside[0] = memory::desc(x, kind, strides_of(x, part.x_channels, part.layout.x_last));
+  direct->outside[1] = memory::desc(w, kind, w_strides);
+  direct->outside[2] = memory::desc(y, kind, strides_of(y, part.y_channels, part.layout.y_last));
+  const auto any = memory::format_tag::any;
+  const memory::desc asked[] = {
+      last ? memory::desc(x, kind, strides_of(x, x[1], true)) : memory::desc(x, kind, any),
+      memory::desc(w, kind, any),
+      last ? memory::desc(y, kind, strides_of(y, y[1], true)) : memory::desc(y, kind, any)};
   dnnl::primitive_attr attributes;
   attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
   const auto algorithm = dnnl::algorithm::convolution_direct;
   const dnnl::convolution_forward::primitive_desc forward(
-      {dnnl::prop_kind::forward_training, algorithm, any[0], any[1], any[2], stride, dilation, low,
-       high},
+      {dnnl::prop_kind::forward_training, algorithm, asked[0], asked[1], asked[2], stride, dilation,
+       low, high},
       attributes, engine());
   const auto take = [&](const auto& description, const memory::desc& src,
                         const memory::desc& weights, const memory::desc& dst) {
-    direct->chosen[0] = src, direct->chosen[1] = weights, direct->chosen[2] = dst;
+    direct->inside[0] = src, direct->inside[1] = weights, direct->inside[2] = dst;
     direct->scratchpad = description.scratchpad_desc();
     return std::string_view(description.impl_info_str()).substr(0, 3) != "ref";
   };
   bool is_good = false;
-  if (role == ConvolutionRole::Output) {
+  if (part.role == ConvolutionRole::Output) {
     is_good = take(forward, forward.src_desc(), forward.weights_desc(), forward.dst_desc());
     direct->primitive = dnnl::convolution_forward(forward);
-  } else if (role == ConvolutionRole::Input) {
+  } else if (part.role == ConvolutionRole::Input) {
     const dnnl::convolution_backward_data::primitive_desc backward(
-        {algorithm, any[0], any[1], any[2], stride, dilation, low, high}, attributes, engine(),
-        forward);
+        {algorithm, asked[0], asked[1], asked[2], stride, dilation, low, high}, attributes,
+        engine(), forward);
     is_good =
         take(backward, backward.diff_src_desc(), backward.weights_desc(), backward.diff_dst_desc());
     direct->primitive = dnnl::convolution_backward_data(backward);
   } else {
     const dnnl::convolution_backward_weights::primitive_desc backward(
-        {algorithm, any[0], any[1], any[2], stride, dilation, low, high}, attributes, engine(),
-        forward);
+        {algorithm, asked[0], asked[1], asked[2], stride, dilation, low, high}, attributes,
+        engine(), forward);
     is_good =
         take(backward, backward.src_desc(), backward.diff_weights_desc(), backward.diff_dst_desc());
     direct->primitive = dnnl::convolution_backward_weights(backward);
   }
   if (!is_good) return nullptr;
+  const auto reorder = [](const memory::desc& from, const memory::desc& to) {
+    return dnnl::reorder(dnnl::reorder::primitive_desc(engine(), from, engine(), to));
+  };
   for (int r = 0; r < 3; ++r) {
-    direct->differs[r] = direct->plain[r] != direct->chosen[r];
+    direct->differs[r] = direct->outside[r] != direct->inside[r];
     if (!direct->differs[r]) continue;
-    const bool is_result = r == static_cast<int>(role);
-    const memory::desc& from = is_result ? direct->chosen[r] : direct->plain[r];
-    const memory::desc& to = is_result ? direct->plain[r] : direct->chosen[r];
-    direct->into[r] = dnnl::reorder(dnnl::reorder::primitive_desc(engine(), from, engine(), to));
+    const bool is_result = r == static_cast<int>(part.role);
+    direct->into[r] = is_result ? reorder(direct->inside[r], direct->outside[r])
+                                : reorder(direct->outside[r], direct->inside[r]);
+  }
+  if (direct->differs[1] && part.role != ConvolutionRole::Weight) {
+    const bool cut = s.groups == 1 && s.out_channels % kSliceChannels == 0;
+    memory::dims extents = w, offset(w.size(), 0);
+    if (cut) extents[0] = kSliceChannels;
+    for (; offset[0] < w[0]; offset[0] += extents[0]) {
+      Direct::Piece piece{direct->outside[1].submemory_desc(extents, offset),
+                          direct->inside[1].submemory_desc(extents, offset),
+                          {}};
+      piece.into = reorder(piece.outside, piece.inside);
+      direct->pieces.push_back(std::move(piece));
+    }
   }
   count_library_primitive();
   return direct;
 }
 
-std::size_t hash_of(ConvolutionRole role, const ConvolutionShape& s) {
-  std::size_t hash = static_cast<std::size_t>(role);
-  const auto add = [&](std::int64_t n) {
-    hash = (hash ^ static_cast<std::size_t>(n)) * 0x9E3779B97F4A7C15u;
-    hash ^= hash >> 29;
-  };
-  for (std::int64_t n : {s.batch, s.groups, s.in_channels, s.out_channels}) add(n);
-  for (const auto* list : {&s.input, &s.kernel, &s.output, &s.stride, &s.low, &s.dilation}) {
-    for (std::int64_t n : *list) add(n);
+struct PartHash {
+  std::size_t operator()(const Part& part) const {
+    const ConvolutionShape& s = part.shape;
+    std::size_t hash = static_cast<std::size_t>(part.role);
+    const auto add = [&](std::int64_t n) {
+      hash = (hash ^ static_cast<std::size_t>(n)) * 0x9E3779B97F4A7C15u;
+      hash ^= hash >> 29;
+    };
+    for (std::int64_t n : {s.batch, s.groups, s.in_channels, s.out_channels, part.x_channels,
+                           part.w_channels, part.y_channels}) {
+      add(n);
+    }
+    for (const auto* list : {&s.input, &s.kernel, &s.output, &s.stride, &s.low, &s.dilation}) {
+      for (std::int64_t n : *list) add(n);
+    }
+    add(part.layout.x_last * 2 + part.layout.y_last);
+    return hash;
   }
-  return hash;
-}
-
-struct Key {
-  ConvolutionRole role;
-  ConvolutionShape shape;
-  friend bool operator==(const Key&, const Key&) = default;
-};
-struct KeyHash {
-  std::size_t operator()(const Key& key) const { return hash_of(key.role, key.shape); }
 };
 
-std::shared_ptr<const Direct> find(ConvolutionRole role, ConvolutionShape shape,
-                                   std::int64_t batch) {
+std::shared_ptr<const Direct> find(const Part& part) {
   static std::mutex mutex;
-  static std::unordered_map<Key, std::shared_ptr<const Direct>, KeyHash> table;
-  shape.batch = batch;
-  const Key key{role, shape};
+  static std::unordered_map<Part, std::shared_ptr<const Direct>, PartHash> table;
   std::lock_guard lock(mutex);
-  if (const auto found = table.find(key); found != table.end()) return found->second;
+  if (const auto found = table.find(part); found != table.end()) return found->second;
   if (table.size() >= kCached) table.clear();
   std::shared_ptr<const Direct> made;
-  try {
-    made = make(role, shape);
-  } catch (const dnnl::error& error) {
-    check(error.status == dnnl_unimplemented || error.status == dnnl_invalid_arguments,
-          ErrorKind::Internal, "oneDNN refused a convolution: {}", error.message);
+  for (bool last : {true, false}) {
+    try {
+      made = make(part, last);
+    } catch (const dnnl::error& error) {
+      check(error.status == dnnl_unimplemented || error.status == dnnl_invalid_arguments,
+            ErrorKind::Internal, "oneDNN refused a convolution: {}", error.message);
+    }
+    if (made) break;
   }
-  return table[key] = made;
+  return table[part] = made;
 }
 
 float* scratch(std::vector<Ref<Storage> >& kept, std::size_t bytes) {
@@ -185,7 +227,11 @@ memory at(const memory::desc& desc, const float* data) {
   return memory(desc, engine(), const_cast<float*>(data));
 }
 
-// Runs one part. `packed`: the weight in the chosen layout, where it is an operand.
+void execute(const dnnl::primitive& reorder, dnnl::stream& stream, memory from, memory to) {
+  reorder.execute(stream, {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}});
+}
+
+// Runs one part. `packed`: the weight in the inner layout, where it is an operand.
 void run_part(ConvolutionRole role, const Direct& direct, const float* (&data)[3], float* result,
               const float* packed) {
   const SerialOpenMp serial;
@@ -197,14 +243,13 @@ void run_part(ConvolutionRole role, const Direct& direct, const float* (&data)[3
   for (int r = 0; r < 3; ++r) {
     const float* from = r == own ? result : data[r];
     if (r == 1 && packed) {
-      operands[r] = at(direct.chosen[r], packed);
+      operands[r] = at(direct.inside[r], packed);
       continue;
     }
     operands[r] =
-        at(direct.chosen[r], direct.differs[r] ? scratch(kept, direct.chosen[r].get_size()) : from);
+        at(direct.inside[r], direct.differs[r] ? scratch(kept, direct.inside[r].get_size()) : from);
     if (r == own || !direct.differs[r]) continue;
-    memory plain = at(direct.plain[r], from);
-    direct.into[r].execute(stream, {{DNNL_ARG_FROM, plain}, {DNNL_ARG_TO, operands[r]}});
+    execute(direct.into[r], stream, at(direct.outside[r], from), operands[r]);
   }
   memory pad = at(direct.scratchpad, scratch(kept, direct.scratchpad.get_size()));
   const int names[3][3] = {{DNNL_ARG_DIFF_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_DIFF_DST},
@@ -214,94 +259,141 @@ void run_part(ConvolutionRole role, const Direct& direct, const float* (&data)[3
   for (int r = 0; r < 3; ++r) arguments[names[own][r]] = operands[r];
   direct.primitive.execute(stream, arguments);
   if (direct.differs[own]) {
-    memory plain = at(direct.plain[own], result);
-    direct.into[own].execute(stream, {{DNNL_ARG_FROM, operands[own]}, {DNNL_ARG_TO, plain}});
+    execute(direct.into[own], stream, operands[own], at(direct.outside[own], result));
   }
   stream.wait();
 }
 
-}  // namespace
-
-bool convolve_directly(ConvolutionRole role, const ConvolutionShape& s, const float* a,
-                       const float* b, float* result, bool by_table) {
-  const std::int64_t weight = s.groups * s.out_channels * s.in_channels * product(s.kernel);
-  if (s.batch == 0 || s.in_channels == 0 || product(s.input) == 0) return false;
-  if (by_table && (weight > kLargestWeight || product(s.output) < kSmallestPlane)) return false;
-  if (by_table && role == ConvolutionRole::Input && s.groups == 1 &&
-      s.in_channels < kFewestInputChannels) {
-    return false;
-  }
-  const std::int64_t images = (s.batch + kParts - 1) / kParts;
-  const std::int64_t parts = (s.batch + images - 1) / images;
-  const std::int64_t last = s.batch - (parts - 1) * images;
-  std::shared_ptr<const Direct> whole, rest;
-  {
+// One convolution: its parts are batches of images times slices of channels.
+class Cut {
+ public:
+  Cut(ConvolutionRole role, const ConvolutionShape& s, ConvolutionLayout layout)
+      : role_(role), own_(static_cast<int>(role)), shape_(s) {
+    channels_ = role == ConvolutionRole::Input ? s.in_channels : s.out_channels;
+    // Gradients of the weight are cut by channels rather than images: nothing is added up then.
+    // The others are so only where images are few.
+    const std::int64_t wanted =
+        role == ConvolutionRole::Weight ? kParts : kParts / std::min(kParts, s.batch);
+    while (s.groups == 1 && slices_ < wanted && channels_ % (2 * slices_ * kSliceChannels) == 0) {
+      slices_ *= 2;
+    }
+    images_ = (s.batch * slices_ + kParts - 1) / kParts;
+    batches_ = (s.batch + images_ - 1) / images_;
+    Part part{role, s, layout, s.groups * s.in_channels, s.in_channels, s.groups * s.out_channels};
+    (role == ConvolutionRole::Input ? part.shape.in_channels : part.shape.out_channels) /= slices_;
     const SerialOpenMp serial;  // blocking depends on the number of threads it is made under
-    whole = find(role, s, images);
-    rest = last == images ? whole : find(role, s, last);
-  }
-  if (!whole || !rest) return false;
-
-  const int own = static_cast<int>(role);
-  const float* data[3] = {own == 0 ? nullptr : a,
-                          own == 0   ? a
-                          : own == 1 ? nullptr
-                                     : b,
-                          own == 2 ? nullptr : b};
-  const std::int64_t size[3] = {s.groups * s.in_channels * product(s.input), weight,
-                                s.groups * s.out_channels * product(s.output)};
-  std::vector<Ref<Storage> > kept;
-  // The weight is brought into the layout once (twice, if the last part wants another).
-  const float* packed[2] = {};
-  if (role != ConvolutionRole::Weight) {
-    const SerialOpenMp serial;
-    ensure_signal_stack();
-    dnnl::stream stream(engine());
-    for (int k = 0; k < 2; ++k) {
-      const Direct& direct = k == 0 ? *whole : *rest;
-      if (!direct.differs[1]) {
-        packed[k] = data[1];
-      } else if (k == 1 && direct.chosen[1] == whole->chosen[1]) {
-        packed[k] = packed[0];
-      } else {
-        float* to = scratch(kept, direct.chosen[1].get_size());
-        memory plain = at(direct.plain[1], data[1]), chosen = at(direct.chosen[1], to);
-        direct.into[1].execute(stream, {{DNNL_ARG_FROM, plain}, {DNNL_ARG_TO, chosen}});
-        stream.wait();
-        packed[k] = to;
-      }
+    part.shape.batch = images_;
+    whole_ = find(part);
+    part.shape.batch = s.batch - (batches_ - 1) * images_;
+    rest_ = part.shape.batch == images_ ? whole_ : find(part);
+    // Where images and slices begin in each tensor.
+    const std::int64_t of_x = product(s.input), of_y = product(s.output);
+    image_[0] = s.groups * s.in_channels * of_x, image_[2] = s.groups * s.out_channels * of_y;
+    const std::int64_t slice = channels_ / slices_;
+    if (role == ConvolutionRole::Input) {
+      slice_[0] = slice * (layout.x_last ? 1 : of_x), slice_[1] = slice * product(s.kernel);
+    } else {
+      slice_[1] = slice * s.in_channels * product(s.kernel);
+      slice_[2] = slice * (layout.y_last ? 1 : of_y);
     }
   }
-  // Partial gradients of the weight, which are added in order.
-  float* partial =
-      role == ConvolutionRole::Weight && parts > 1
-          ? scratch(kept, static_cast<std::size_t>(weight * (parts - 1)) * sizeof(float))
-          : nullptr;
-  try {
-    parallel_for(parts, 1, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t part = begin; part < end; ++part) {
-        const bool is_last = part + 1 == parts;
+
+  bool is_possible() const { return whole_ && rest_; }
+
+  void run(const float* (&data)[3], float* result) {
+    if (role_ != ConvolutionRole::Weight) pack(data[1]);
+    const std::int64_t weight =
+        shape_.out_channels * shape_.groups * shape_.in_channels * product(shape_.kernel);
+    // Partial gradients of the weight, which are added in order.
+    float* partial =
+        role_ == ConvolutionRole::Weight && batches_ > 1
+            ? scratch(kept_, static_cast<std::size_t>(weight * (batches_ - 1)) * sizeof(float))
+            : nullptr;
+    parallel_for(batches_ * slices_, 1, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t p = begin; p < end; ++p) {
+        const std::int64_t slice = p % slices_, batch = p / slices_;
+        const bool is_last = batch + 1 == batches_;
+        const auto offset = [&](int r) { return batch * images_ * image_[r] + slice * slice_[r]; };
         const float* moved[3];
-        for (int r = 0; r < 3; ++r) {
-          moved[r] = r == 1 || !data[r] ? data[r] : data[r] + part * images * size[r];
-        }
-        float* to = role != ConvolutionRole::Weight ? result + part * images * size[own]
-                    : part == 0                     ? result
-                                                    : partial + (part - 1) * weight;
-        run_part(role, is_last ? *rest : *whole, moved, to, packed[is_last]);
+        for (int r = 0; r < 3; ++r) moved[r] = data[r] ? data[r] + offset(r) : nullptr;
+        float* to = partial && batch > 0 ? partial + (batch - 1) * weight : result;
+        to += own_ == 1 ? slice * slice_[1] : offset(own_);
+        run_part(role_, is_last ? *rest_ : *whole_, moved, to,
+                 packed_[is_last].empty() ? nullptr : packed_[is_last][slice]);
       }
     });
-  } catch (const dnnl::error& error) {
-    fail(error.status == dnnl_out_of_memory ? ErrorKind::OutOfMemory : ErrorKind::Internal,
-         "oneDNN failed in a convolution: {}", error.message);
-  }
-  if (partial) {
+    if (!partial) return;
     parallel_for(weight, 32768, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t part = 0; part < parts - 1; ++part) {
-        const float* from = partial + part * weight;
+      for (std::int64_t batch = 0; batch < batches_ - 1; ++batch) {
+        const float* from = partial + batch * weight;
         for (std::int64_t i = begin; i < end; ++i) result[i] += from[i];
       }
     });
+  }
+
+ private:
+  // The weight's slices in the inner layout, once more if the last batch wants another.
+  void pack(const float* weight) {
+    for (int k = 0; k < 2; ++k) {
+      const Direct& direct = k == 0 ? *whole_ : *rest_;
+      if (k == 1 && direct.inside[1] == whole_->inside[1]) {
+        packed_[k] = packed_[0];
+        continue;
+      }
+      for (std::int64_t slice = 0; slice < slices_; ++slice) {
+        packed_[k].push_back(direct.differs[1] ? scratch(kept_, direct.inside[1].get_size())
+                                               : weight + slice * slice_[1]);
+      }
+      const auto pieces = static_cast<std::int64_t>(direct.pieces.size());
+      parallel_for(slices_ * pieces, 1, [&](std::int64_t begin, std::int64_t end) {
+        const SerialOpenMp serial;
+        ensure_signal_stack();
+        dnnl::stream stream(engine());
+        for (std::int64_t i = begin; i < end; ++i) {
+          const std::int64_t slice = i / pieces;
+          const Direct::Piece& piece = direct.pieces[static_cast<std::size_t>(i % pieces)];
+          execute(piece.into, stream, at(piece.outside, weight + slice * slice_[1]),
+                  at(piece.inside, packed_[k][static_cast<std::size_t>(slice)]));
+        }
+        stream.wait();
+      });
+    }
+  }
+
+  const ConvolutionRole role_;
+  const int own_;
+  const ConvolutionShape& shape_;
+  std::int64_t channels_, slices_ = 1, images_, batches_;
+  std::int64_t image_[3] = {}, slice_[3] = {};  // elements from one to the next, by role
+  std::shared_ptr<const Direct> whole_, rest_;
+  std::vector<const float*> packed_[2];  // by slice, for all batches but the last, and for that
+  std::vector<Ref<Storage> > kept_;
+};
+
+bool is_in_table(ConvolutionRole role, const ConvolutionShape& s) {
+  if (role == ConvolutionRole::Input && s.groups == 1) {
+    if (s.in_channels < kFewestInputChannels) return false;
+  }
+  return product(s.output) * s.batch >= kSmallestPlane;
+}
+
+}  // namespace
+
+bool convolve_directly(ConvolutionRole role, const ConvolutionShape& s, ConvolutionLayout layout,
+                       const float* a, const float* b, float* result, bool by_table) {
+  if (s.batch == 0 || s.in_channels == 0 || product(s.input) == 0) return false;
+  if (by_table && !is_in_table(role, s)) return false;
+  try {
+    Cut cut(role, s, layout);
+    if (!cut.is_possible()) return false;
+    const int own = static_cast<int>(role);
+    const float* data[3] = {};
+    data[own == 0 ? 1 : 0] = a;
+    data[own == 2 ? 1 : 2] = b;
+    cut.run(data, result);
+  } catch (const dnnl::error& error) {
+    fail(error.status == dnnl_out_of_memory ? ErrorKind::OutOfMemory : ErrorKind::Internal,
+         "oneDNN failed in a convolution: {}", error.message);
   }
   return true;
 }

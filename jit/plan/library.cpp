@@ -243,8 +243,8 @@ void multiply(DType dtype, const MatrixOperand& a, const MatrixOperand& b, void*
 }
 
 void convolve(const Type& a, const Type& b, const Type& result, int64_t role,
-              std::span<const int64_t> sizes, const void* data_a, const void* data_b,
-              void* data_result) {
+              std::span<const int64_t> sizes, kernels::ConvolutionLayout layout, const void* data_a,
+              const void* data_b, void* data_result) {
   const Type* types[3];
   for (int r = 0, next = 0; r < 3; ++r) {
     types[r] = r == role ? &result : next++ == 0 ? &a : &b;
@@ -265,8 +265,8 @@ void convolve(const Type& a, const Type& b, const Type& result, int64_t role,
     shape.low[at] = sizes[1 + spatial + d];
     shape.dilation[at] = sizes[1 + 2 * spatial + d];
   }
-  kernels::convolve(static_cast<kernels::ConvolutionRole>(role), result.dtype, shape, data_a,
-                    data_b, data_result);
+  kernels::convolve(static_cast<kernels::ConvolutionRole>(role), result.dtype, shape, layout,
+                    data_a, data_b, data_result);
 }
 
 Ref<Storage> dense_copy(DType dtype, const void* data, std::span<const int64_t> extents,

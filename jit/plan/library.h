@@ -8,6 +8,7 @@
 #include "core/small_vector.h"
 #include "core/storage.h"
 #include "jit/simplify/graph.h"
+#include "kernels/convolution.h"
 
 namespace tenon::jit {
 
@@ -26,10 +27,10 @@ void multiply(DType dtype, const MatrixOperand& a, const MatrixOperand& b, void*
               Ref<Storage>* kept_b = nullptr);
 
 // The tensor of that role (0 input, 1 weight, 2 output; sizes as the primitive's) from the two
-// others, all dense.
+// others, all dense; of input and output channels may lie last.
 void convolve(const Type& a, const Type& b, const Type& result, int64_t role,
-              std::span<const int64_t> sizes, const void* data_a, const void* data_b,
-              void* data_result);
+              std::span<const int64_t> sizes, kernels::ConvolutionLayout layout, const void* data_a,
+              const void* data_b, void* data_result);
 
 // A dense copy of a strided operand, its dimensions in the order given.
 Ref<Storage> dense_copy(DType dtype, const void* data, std::span<const int64_t> extents,

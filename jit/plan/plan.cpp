@@ -16,6 +16,7 @@ namespace tenon::jit {
 Plan::Plan(const Program& program, Mode mode, Choices choices)
     : mode_(mode), choices_(std::move(choices)), graph_(make_graph(program)) {
   simplify(graph_, choices_.off);
+  if (mode == Mode::Fused && does(Optimization::ChannelsLast)) move_channels_last(graph_);
   GroupOptions options;
   options.fuse = mode == Mode::Fused;
   options.off = choices_.off;
@@ -100,9 +101,13 @@ void Plan::add_convolution(uint32_t group) {
   const NodeIndex n = grouping_.groups[group].stores[0];
   const GraphNode& node = graph_[n];
   constexpr const char* kNames[] = {"convolution_input", "convolution_weight", "convolution"};
+  const int64_t role = node.axes[0];
+  kernels::ConvolutionLayout layout;
+  layout.x_last = has_channels_last(graph_[role == 0 ? n : node.operands[0]]);
+  layout.y_last = has_channels_last(graph_[role == 2 ? n : node.operands[1]]);
   steps_.push_back(
       {ConvolutionStep{buffer_of(node.operands[0], false), buffer_of(node.operands[1], false),
-                       buffer_of(n, false), node.source},
+                       buffer_of(n, false), layout, node.source},
        kNames[node.axes[0]],
        {node.source},
        group});

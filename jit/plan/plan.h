@@ -19,6 +19,7 @@
 #include "jit/plan/kernel_table.h"
 #include "jit/schedule/schedule.h"
 #include "jit/tune/choices.h"
+#include "kernels/convolution.h"
 
 namespace tenon::jit {
 
@@ -73,6 +74,7 @@ struct GemmStep {
 };
 struct ConvolutionStep {
   uint32_t a, b, result;
+  kernels::ConvolutionLayout layout;
   uint32_t source;  // program node, for its extents and sizes
 };
 // Attention or its gradients: what of them is asked for, computed together.

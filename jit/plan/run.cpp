@@ -61,7 +61,7 @@ void Plan::run_convolution(const ConvolutionStep& step, Running& running) {
   const ProgramNode& node = program.nodes[step.source];
   const auto operands = program.operands_of(node);
   convolve(type_of(program.nodes[operands[0]].type), type_of(program.nodes[operands[1]].type),
-           type_of(node.type), program.axes_of(node)[0], program.sizes_of(node),
+           type_of(node.type), program.axes_of(node)[0], program.sizes_of(node), step.layout,
            running.pointers[step.a], running.pointers[step.b], running.pointers[step.result]);
 }
 

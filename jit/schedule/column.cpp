@@ -263,6 +263,10 @@ std::vector<KernelCode> schedule(const Placement& placement, Algebra& algebra, u
       kernels.push_back(schedule_map(placement, algebra, group));
       break;
     case GroupKind::Row:
+      if (auto code = schedule_rows_side_by_side(placement, algebra, group)) {
+        kernels.push_back(std::move(*code));
+        break;
+      }
       kernels.push_back(schedule_row(placement, algebra, group));
       if (narrows) add_narrow_row(placement, algebra, group, kernels.back());
       break;

@@ -58,14 +58,11 @@ class Columns {
   // How many of the addresses that the rows read are not one vector where the lanes lie along
   // `loop`.
   int gathers_along(uint32_t loop) const {
-    int count = 0;
+    std::vector<ExprId> of_rows;
     for (ExprId e : exprs_) {
-      const uint64_t loops = e_.algebra.loops(e);
-      if (!((loops >> loop) & 1) || !(loops & serial())) continue;
-      const ExprId rest = e_.algebra.plus(e, e_.algebra.term(loop, e_.algebra.constant(-1)));
-      count += ((e_.algebra.loops(rest) >> loop) & 1) != 0;
+      if (e_.algebra.loops(e) & serial()) of_rows.push_back(e);
     }
-    return count;
+    return jit::gathers_along(e_.algebra, of_rows, loop);
   }
 
   Runs kept;

@@ -1,6 +1,8 @@
 // The kinds of kernels, each in its own file.
 #pragma once
 
+#include <optional>
+
 #include "jit/schedule/schedule.h"
 
 namespace tenon::jit {
@@ -13,6 +15,9 @@ KernelCode schedule_box(const Placement& placement, Algebra& algebra, uint32_t g
 KernelCode schedule_part(const Placement& placement, Algebra& algebra, uint32_t group, NodeIndex n,
                          uint32_t operand);
 KernelCode schedule_row(const Placement& placement, Algebra& algebra, uint32_t group);
+// The same where rows lie side by side in memory, element by element; nothing where they don't.
+std::optional<KernelCode> schedule_rows_side_by_side(const Placement& placement, Algebra& algebra,
+                                                     uint32_t group);
 // Adds the variant for short rows to the kernel of a group, if it can have one.
 void add_narrow_row(const Placement& placement, Algebra& algebra, uint32_t group, KernelCode& code);
 void add_narrow_column(const Placement& placement, Algebra& algebra, uint32_t group,

@@ -101,6 +101,16 @@ void Nest::for_each(const Runs& runs, Pack begin, Pack end, const std::function<
   });
 }
 
+int gathers_along(Algebra& algebra, std::span<const ExprId> exprs, uint32_t loop) {
+  int count = 0;
+  for (ExprId e : exprs) {
+    if (!((algebra.loops(e) >> loop) & 1)) continue;
+    const ExprId rest = algebra.plus(e, algebra.term(loop, algebra.constant(-1)));
+    count += ((algebra.loops(rest) >> loop) & 1) != 0;
+  }
+  return count;
+}
+
 int unroll_for(const Emitter& e, uint32_t cost) {
   if (!e.does(Optimization::Unroll)) return 1;
   return e.group.choice.unroll ? e.group.choice.unroll : unroll_for(cost);

@@ -55,6 +55,9 @@ void for_kept(Emitter& e, Nest& nest, const Runs& runs, bool vectorise, uint32_t
               std::span<const Root> roots, std::span<const ExprId> exprs, uint64_t serial,
               const std::function<void()>& body);
 
+// How many of the addresses are not one vector where the lanes lie along `loop`.
+int gathers_along(Algebra& algebra, std::span<const ExprId> exprs, uint32_t loop);
+
 // Vectors in flight in a loop without accumulators.
 int unroll_for(uint32_t cost);
 // The same, as far as the group's choice and the switches leave it to the cost.

@@ -473,7 +473,7 @@ std::string print(const Graph& graph) {
       }
       text += "}";
     }
-    text += "\n";
+    text += has_channels_last(node) ? " channels last\n" : "\n";
   }
   text += "return";
   for (NodeIndex output : graph.outputs) text += fmt::format(" %{}", output);

@@ -83,6 +83,9 @@ inline bool reads_dense(Op op) {
   return op == Op::Argsort || op == Op::Convolution || info(op).group == PrimitiveClass::Routine;
 }
 
+// Whether dimension 1 of the node's buffer lies innermost, inside of those after it.
+bool has_channels_last(const GraphNode& node);
+
 // What the concrete extents and sizes of a node add to its structure, as words: how a reshape
 // groups its dimensions, which dimensions a slice, pad or update leaves alone or steps through one
 // by one. The only place, with the patterns of 0 and 1, where extents influence a plan.

@@ -13,6 +13,9 @@ namespace tenon::jit {
 // `off`: what of outer_products, cse, algebra and compose_movement is left out.
 void simplify(Graph& graph, OptimizationSet off = 0);
 
+// The layouts of what lies between convolutions.
+void move_channels_last(Graph& graph);
+
 // Its first part: products without a contraction become multiplications.
 void multiply_outer_products(Graph& graph);
 

@@ -42,9 +42,31 @@ struct Case {
 
   std::vector<float> run(int role) const {
     std::vector<float> result(data[role].size(), std::nanf(""));
-    kernels::convolve(static_cast<ConvolutionRole>(role), DType::Float32, shape, operand(role, 0),
-                      operand(role, 1), result.data());
+    kernels::convolve(static_cast<ConvolutionRole>(role), DType::Float32, shape, {},
+                      operand(role, 0), operand(role, 1), result.data());
     return result;
+  }
+
+  // The same from and to memory in which channels lie last, brought back.
+  std::vector<float> run_channels_last(int role, kernels::ConvolutionLayout layout) const {
+    const bool is_last[] = {layout.x_last, false, layout.y_last};
+    const auto moved = [&](int r, const std::vector<float>& from, bool back) {
+      std::vector<float> to(from.size());
+      const int64_t channels = dims[r][1], positions = dims[r][2] * dims[r][3] * dims[r][4];
+      for (size_t i = 0; is_last[r] && i < from.size(); ++i) {
+        const auto at = static_cast<int64_t>(i);
+        const int64_t image = at / (channels * positions), c = at / positions % channels;
+        const auto last = static_cast<size_t>((image * positions + at % positions) * channels + c);
+        (back ? to[i] : to[last]) = back ? from[last] : from[i];
+      }
+      return is_last[r] ? to : from;
+    };
+    const int a = role == 0 ? 1 : 0, b = role == 2 ? 1 : 2;
+    std::vector<float> result(data[role].size(), std::nanf(""));
+    kernels::convolve(static_cast<ConvolutionRole>(role), DType::Float32, shape, layout,
+                      moved(a, data[a], false).data(), moved(b, data[b], false).data(),
+                      result.data());
+    return moved(role, result, true);
   }
 
   std::vector<double> expected(int role) const {
@@ -112,6 +134,11 @@ TEST_CASE("convolutions by oneDNN and by patches against their terms") {
       {2, 1, 4, 8, flat(11, 10), flat(2, 2), flat(11, 9), flat(1, 1), {0, 0, 0}, flat(1, 1)});
   shapes.push_back(
       {2, 1, 4, 8, flat(24, 24), flat(2, 2), flat(8, 8), flat(3, 3), {0, 1, 0}, flat(1, 1)});
+  // Cut into slices of channels.
+  shapes.push_back(
+      {1, 1, 128, 256, flat(5, 4), flat(3, 3), flat(5, 4), flat(1, 1), {0, 1, 1}, flat(1, 1)});
+  shapes.push_back(
+      {9, 1, 40, 128, flat(4, 4), flat(3, 3), flat(2, 2), flat(2, 2), {0, 1, 1}, flat(1, 1)});
   unsigned seed = 1;
   for (const ConvolutionShape& shape : shapes) {
     const Case c(shape, seed++);
@@ -126,6 +153,11 @@ TEST_CASE("convolutions by oneDNN and by patches against their terms") {
         norm += expected[i] * expected[i];
       }
       CHECK(std::sqrt(error) <= 1e-6 * std::sqrt(norm));
+      for (const kernels::ConvolutionLayout layout :
+           {kernels::ConvolutionLayout{true, true}, kernels::ConvolutionLayout{true, false},
+            kernels::ConvolutionLayout{false, true}}) {
+        CHECK(c.run_channels_last(role, layout) == found);
+      }
       const int before = num_threads();
       set_num_threads(1);
       CHECK(c.run(role) == found);
