@@ -12,6 +12,7 @@ bool convolve_directly(ConvolutionRole, const ConvolutionShape&, ConvolutionLayo
 #include <algorithm>
 #include <memory>
 #include <mutex>
+#include <numeric>
 #include <oneapi/dnnl/dnnl.hpp>
 #include <string_view>
 #include <unordered_map>
@@ -24,6 +25,7 @@ bool convolve_directly(ConvolutionRole, const ConvolutionShape&, ConvolutionLayo
 #include "kernels/patches.h"
 #include "kernels/serial_openmp.h"
 #include "kernels/signal_stack.h"
+#include "kernels/weight_blocks.h"
 
 namespace tenon::kernels {
 namespace {
@@ -35,9 +37,10 @@ using dnnl::memory;
 // meet few positions cost more to bring into a layout than the layout saves.
 // Figures: `benchmarks/convolution`.
 constexpr std::int64_t kFewestInputChannels = 8;
-constexpr std::int64_t kSmallestPlane = 4;
+constexpr std::int64_t kLargeWeight = 1 << 20, kFewPositions = 64;
 constexpr std::int64_t kParts = 8;           // that run in parallel
-constexpr std::int64_t kSliceChannels = 64;  // multiples of it are cut
+constexpr std::int64_t kSliceChannels = 64;  // multiples of it are cut, of a weight's gradient:
+constexpr std::int64_t kGradientChannels = 32;
 constexpr std::size_t kCached = 2048;
 
 const dnnl::engine& engine() {
@@ -62,6 +65,7 @@ struct Direct {
   dnnl::primitive into[3];             // between the two, where they differ
   bool differs[3];
   memory::desc scratchpad;
+  bool unblocks = false;  // the weight's gradient comes in blocks that are ours to bring in rows
   // The weight is brought into the layout in pieces, in parallel.
   struct Piece {
     memory::desc outside, inside;
@@ -82,6 +86,21 @@ memory::dims strides_of(const memory::dims& dims, std::int64_t whole, bool chann
   strides[1] = channels_last ? 1 : next;
   strides[0] = channels_last ? next : next * whole;
   return strides;
+}
+
+// Whether the weight lies in blocks of 16 input times 16 output channels, as unblock_weights()
+// reads them.
+bool is_in_blocks(const Part& part, const Direct& direct) {
+#if TENON_HAVE_X86_KERNELS
+  using tag = memory::format_tag;
+  const tag tags[] = {tag::OIw16i16o, tag::OIhw16i16o, tag::OIdhw16i16o};
+  const memory::dims dims = direct.inside[1].dims();
+  return part.shape.groups == 1 && dims[0] % 16 == 0 && dims[1] % 16 == 0 &&
+         __builtin_cpu_supports("avx512f") &&
+         direct.inside[1] == memory::desc(dims, memory::data_type::f32, tags[dims.size() - 3]);
+#else
+  return (void)part, (void)direct, false;
+#endif
 }
 
 // Tries to find a kernel that takes x and y with their channels last or, if not `last`, in any
@@ -163,6 +182,8 @@ std::unique_ptr<Direct> make(const Part& part, bool last) {
     direct->into[r] = is_result ? reorder(direct->inside[r], direct->outside[r])
                                 : reorder(direct->outside[r], direct->inside[r]);
   }
+  direct->unblocks =
+      direct->differs[1] && part.role == ConvolutionRole::Weight && is_in_blocks(part, *direct);
   if (direct->differs[1] && part.role != ConvolutionRole::Weight) {
     const bool cut = s.groups == 1 && s.out_channels % kSliceChannels == 0;
     memory::dims extents = w, offset(w.size(), 0);
@@ -258,10 +279,21 @@ void run_part(ConvolutionRole role, const Direct& direct, const float* (&data)[3
   std::unordered_map<int, memory> arguments{{DNNL_ARG_SCRATCHPAD, pad}};
   for (int r = 0; r < 3; ++r) arguments[names[own][r]] = operands[r];
   direct.primitive.execute(stream, arguments);
-  if (direct.differs[own]) {
+  if (direct.differs[own] && !direct.unblocks) {
     execute(direct.into[own], stream, operands[own], at(direct.outside[own], result));
   }
   stream.wait();
+#if TENON_HAVE_X86_KERNELS
+  if (direct.unblocks) {
+    const memory::dims dims = direct.inside[1].dims();
+    const std::int64_t rows =
+        std::accumulate(dims.begin() + 1, dims.end(), std::int64_t{1}, std::multiplies<>());
+    const auto* blocks = static_cast<const float*>(operands[1].get_data_handle());
+    for (std::int64_t o = 0; o < dims[0]; o += 16) {
+      unblock_weights(blocks + o * rows, result + o * rows, dims[1], rows / dims[1]);
+    }
+  }
+#endif
 }
 
 // One convolution: its parts are batches of images times slices of channels.
@@ -274,7 +306,8 @@ class Cut {
     // The others are so only where images are few.
     const std::int64_t wanted =
         role == ConvolutionRole::Weight ? kParts : kParts / std::min(kParts, s.batch);
-    while (s.groups == 1 && slices_ < wanted && channels_ % (2 * slices_ * kSliceChannels) == 0) {
+    const std::int64_t least = role == ConvolutionRole::Weight ? kGradientChannels : kSliceChannels;
+    while (s.groups == 1 && slices_ < wanted && channels_ % (2 * slices_ * least) == 0) {
       slices_ *= 2;
     }
     images_ = (s.batch * slices_ + kParts - 1) / kParts;
@@ -374,7 +407,9 @@ bool is_in_table(ConvolutionRole role, const ConvolutionShape& s) {
   if (role == ConvolutionRole::Input && s.groups == 1) {
     if (s.in_channels < kFewestInputChannels) return false;
   }
-  return product(s.output) * s.batch >= kSmallestPlane;
+  const std::int64_t weight = s.groups * s.out_channels * s.in_channels * product(s.kernel);
+  return role == ConvolutionRole::Weight || weight < kLargeWeight ||
+         s.batch * product(s.output) >= kFewPositions;
 }
 
 }  // namespace
