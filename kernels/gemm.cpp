@@ -11,6 +11,7 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "core/threads.h"
+#include "kernels/bfloat16_gemm.h"
 #include "kernels/blas.h"
 #include "kernels/gemm_table.h"
 #include "kernels/gemv.h"
@@ -163,6 +164,18 @@ Ref<Storage> widen(Matrix matrix, std::int64_t rows, std::int64_t columns, std::
   return storage;
 }
 
+// Where the processor multiplies half types itself.
+template <class Half>
+bool run_native(const Problem<Half>& p) {
+  if constexpr (dtype_of<Half> == DType::BFloat16) {
+    if (!has_bfloat16_products()) return false;
+    for_each_tile(p.shape, sizeof(float),
+                  [&](auto... tile) { multiply(tile_product(p, tile...)); });
+    return true;
+  }
+  return false;
+}
+
 // Half types: operands become float32, each tile of C is summed in float32 and rounded once.
 template <class Half>
 void run_half(const Problem<Half>& p) {
@@ -236,7 +249,7 @@ void gemm(const GemmArgs& args) {
       args.n, args.k, args.transpose_a ? " A^T" : "", args.transpose_b ? " B^T" : "");
   visit_dtype(args.dtype, [&]<class T>(DTypeTag<T>) {
     if constexpr (dtype_of<T> == DType::Float16 || dtype_of<T> == DType::BFloat16) {
-      run_half(Problem<T>(args));
+      if (const Problem<T> problem(args); !run_native(problem)) run_half(problem);
     } else if constexpr (is_complex(dtype_of<T>) || dtype_of<T> == DType::Bool) {
       fail(ErrorKind::NotImplemented, "no matrix product of {}: cast to a real dtype",
            name_of(args.dtype));
@@ -249,6 +262,7 @@ void gemm(const GemmArgs& args) {
 bool orientation_matters(DType dtype, const GemmShape& shape) {
   if (!is_floating(dtype) || shape.k <= 1) return false;
   if (is_panel_product(dtype, shape)) return true;
+  if (dtype == DType::BFloat16 && has_bfloat16_products()) return true;
   // OpenBLAS: up to 100^3 multiplications a call. (A tile may be that small in any product.)
   if (dtype == DType::Float64 ||
       library_for(DType::Float32, shape, shape.k) != GemmLibrary::OneDnn) {
