@@ -76,13 +76,17 @@ int main(int argc, char** argv) {
       const float* b = operands[r == 2 ? 1 : 2]->data();
       std::vector<float> result(operands[r]->size());
       const ConvolutionLayout last{true, true};
-      const bool can = convolve_directly(role, s, {}, a, b, result.data(), false);
-      const bool taken = convolve_directly(role, s, {}, a, b, result.data());
+      const bool can = convolve_directly(role, DType::Float32, s, {}, a, b, result.data(), false);
+      const bool taken = convolve_directly(role, DType::Float32, s, {}, a, b, result.data());
       const auto rate = [&](auto&& run) { return flops / benchmarks::measure(run).best / 1e9; };
-      const double direct =
-          can ? rate([&] { convolve_directly(role, s, {}, a, b, result.data(), false); }) : 0.0;
-      const double in_place =
-          can ? rate([&] { convolve_directly(role, s, last, a, b, result.data(), false); }) : 0.0;
+      const double direct = can ? rate([&] {
+        convolve_directly(role, DType::Float32, s, {}, a, b, result.data(), false);
+      })
+                                : 0.0;
+      const double in_place = can ? rate([&] {
+        convolve_directly(role, DType::Float32, s, last, a, b, result.data(), false);
+      })
+                                  : 0.0;
       const double patches = rate([&] { convolve_by_patches(role, s, a, b, result.data()); });
       fmt::print("{:>36}{:>8}{:>9.1f}{:>15.1f}{:>9.1f}  {}\n",
                  fmt::format("{} of {} to {}, {}, {}/{}", c.batch, c.in_channels, c.out_channels,

@@ -192,7 +192,7 @@ template <class T>
 void run(ConvolutionRole role, const Shape& s, ConvolutionLayout layout, const T* a, const T* b,
          T* result) {
   if constexpr (std::is_same_v<T, float>) {
-    if (convolve_directly(role, s, layout, a, b, result)) return;
+    if (convolve_directly(role, DType::Float32, s, layout, a, b, result)) return;
   }
   using enum ConvolutionRole;
   const std::int64_t channels[] = {s.groups * s.in_channels, 0, s.groups * s.out_channels};
@@ -223,11 +223,20 @@ void convert(const From* from, To* to, std::int64_t count) {
   });
 }
 
-// Half types: everything in float32, rounded once.
+// Half types: by the processor's own products, or everything in float32; rounded once.
 template <class Half>
 void run_half(ConvolutionRole role, const Shape& shape, ConvolutionLayout layout, const Half* a,
               const Half* b, Half* result) {
   using enum ConvolutionRole;
+  if (dtype_of<Half> == DType::BFloat16) {
+    Ref<Storage> storage;
+    float* sum = role == Weight ? scratch<float>(storage, elements(role, shape)) : nullptr;
+    void* to = sum ? static_cast<void*>(sum) : result;
+    if (convolve_directly(role, DType::BFloat16, shape, layout, a, b, to)) {
+      if (sum) convert(sum, result, elements(role, shape));
+      return;
+    }
+  }
   const std::int64_t count_a = elements(role == Input ? Weight : Input, shape);
   const std::int64_t count_b = elements(role == Output ? Weight : Output, shape);
   const std::int64_t count = elements(role, shape);

@@ -2,8 +2,8 @@
 
 #if !TENON_HAVE_ONEDNN
 namespace tenon::kernels {
-bool convolve_directly(ConvolutionRole, const ConvolutionShape&, ConvolutionLayout, const float*,
-                       const float*, float*, bool) {
+bool convolve_directly(ConvolutionRole, DType, const ConvolutionShape&, ConvolutionLayout,
+                       const void*, const void*, void*, bool) {
   return false;
 }
 }  // namespace tenon::kernels
@@ -21,6 +21,7 @@ bool convolve_directly(ConvolutionRole, const ConvolutionShape&, ConvolutionLayo
 #include "core/allocator.h"
 #include "core/error.h"
 #include "core/threads.h"
+#include "kernels/bfloat16_gemm.h"
 #include "kernels/gemm.h"
 #include "kernels/patches.h"
 #include "kernels/serial_openmp.h"
@@ -51,6 +52,7 @@ const dnnl::engine& engine() {
 // What one primitive computes: some images, and of one of the tensors of many channels a slice.
 struct Part {
   ConvolutionRole role;
+  DType dtype;                  // float32 or bfloat16
   ConvolutionShape shape;       // of the part
   ConvolutionLayout layout;     // of the whole tensors
   std::int64_t x_channels = 0;  // of the whole tensors
@@ -123,7 +125,10 @@ std::unique_ptr<Direct> make(const Part& part, bool last) {
     if (beyond <= -s.stride[d]) return nullptr;
     high.push_back(std::max<std::int64_t>(beyond, 0));
   }
-  const auto kind = memory::data_type::f32;
+  const auto kind =
+      part.dtype == DType::BFloat16 ? memory::data_type::bf16 : memory::data_type::f32;
+  const auto weight_kind =
+      part.role == ConvolutionRole::Weight ? memory::data_type::f32 : kind;  // see Cut::run
   auto direct = std::make_unique<Direct>();
   memory::dims w_strides(w.size());
   std::int64_t next = 1;
@@ -132,19 +137,19 @@ std::unique_ptr<Direct> make(const Part& part, bool last) {
     next *= d == w.size() - spatial_of(s.kernel, first).size() - 1 ? part.w_channels : w[d];
   }
   direct->outside[0] = memory::desc(x, kind, strides_of(x, part.x_channels, part.layout.x_last));
-  direct->outside[1] = memory::desc(w, kind, w_strides);
+  direct->outside[1] = memory::desc(w, weight_kind, w_strides);
   direct->outside[2] = memory::desc(y, kind, strides_of(y, part.y_channels, part.layout.y_last));
   const auto any = memory::format_tag::any;
   const memory::desc asked[] = {
       last ? memory::desc(x, kind, strides_of(x, x[1], true)) : memory::desc(x, kind, any),
-      memory::desc(w, kind, any),
+      memory::desc(w, weight_kind, any),
       last ? memory::desc(y, kind, strides_of(y, y[1], true)) : memory::desc(y, kind, any)};
   dnnl::primitive_attr attributes;
   attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
   const auto algorithm = dnnl::algorithm::convolution_direct;
   const dnnl::convolution_forward::primitive_desc forward(
-      {dnnl::prop_kind::forward_training, algorithm, asked[0], asked[1], asked[2], stride, dilation,
-       low, high},
+      {dnnl::prop_kind::forward_training, algorithm, asked[0], memory::desc(w, kind, any), asked[2],
+       stride, dilation, low, high},
       attributes, engine());
   const auto take = [&](const auto& description, const memory::desc& src,
                         const memory::desc& weights, const memory::desc& dst) {
@@ -203,7 +208,8 @@ std::unique_ptr<Direct> make(const Part& part, bool last) {
 struct PartHash {
   std::size_t operator()(const Part& part) const {
     const ConvolutionShape& s = part.shape;
-    std::size_t hash = static_cast<std::size_t>(part.role);
+    std::size_t hash =
+        static_cast<std::size_t>(part.role) * 64 + static_cast<std::size_t>(part.dtype);
     const auto add = [&](std::int64_t n) {
       hash = (hash ^ static_cast<std::size_t>(n)) * 0x9E3779B97F4A7C15u;
       hash ^= hash >> 29;
@@ -239,13 +245,13 @@ std::shared_ptr<const Direct> find(const Part& part) {
   return table[part] = made;
 }
 
-float* scratch(std::vector<Ref<Storage> >& kept, std::size_t bytes) {
+std::byte* scratch(std::vector<Ref<Storage> >& kept, std::size_t bytes) {
   kept.push_back(allocate(std::max<std::size_t>(bytes, 1)));
-  return kept.back()->as<float>();
+  return kept.back()->as<std::byte>();
 }
 
-memory at(const memory::desc& desc, const float* data) {
-  return memory(desc, engine(), const_cast<float*>(data));
+memory at(const memory::desc& desc, const std::byte* data) {
+  return memory(desc, engine(), const_cast<std::byte*>(data));
 }
 
 void execute(const dnnl::primitive& reorder, dnnl::stream& stream, memory from, memory to) {
@@ -253,8 +259,8 @@ void execute(const dnnl::primitive& reorder, dnnl::stream& stream, memory from, 
 }
 
 // Runs one part. `packed`: the weight in the inner layout, where it is an operand.
-void run_part(ConvolutionRole role, const Direct& direct, const float* (&data)[3], float* result,
-              const float* packed) {
+void run_part(ConvolutionRole role, const Direct& direct, const std::byte* (&data)[3],
+              std::byte* result, const std::byte* packed) {
   const SerialOpenMp serial;
   ensure_signal_stack();
   dnnl::stream stream(engine());
@@ -262,7 +268,7 @@ void run_part(ConvolutionRole role, const Direct& direct, const float* (&data)[3
   memory operands[3];
   const int own = static_cast<int>(role);
   for (int r = 0; r < 3; ++r) {
-    const float* from = r == own ? result : data[r];
+    const std::byte* from = r == own ? result : data[r];
     if (r == 1 && packed) {
       operands[r] = at(direct.inside[r], packed);
       continue;
@@ -290,7 +296,8 @@ void run_part(ConvolutionRole role, const Direct& direct, const float* (&data)[3
         std::accumulate(dims.begin() + 1, dims.end(), std::int64_t{1}, std::multiplies<>());
     const auto* blocks = static_cast<const float*>(operands[1].get_data_handle());
     for (std::int64_t o = 0; o < dims[0]; o += 16) {
-      unblock_weights(blocks + o * rows, result + o * rows, dims[1], rows / dims[1]);
+      unblock_weights(blocks + o * rows, reinterpret_cast<float*>(result) + o * rows, dims[1],
+                      rows / dims[1]);
     }
   }
 #endif
@@ -299,8 +306,11 @@ void run_part(ConvolutionRole role, const Direct& direct, const float* (&data)[3
 // One convolution: its parts are batches of images times slices of channels.
 class Cut {
  public:
-  Cut(ConvolutionRole role, const ConvolutionShape& s, ConvolutionLayout layout)
-      : role_(role), own_(static_cast<int>(role)), shape_(s) {
+  Cut(ConvolutionRole role, DType dtype, const ConvolutionShape& s, ConvolutionLayout layout)
+      : role_(role),
+        own_(static_cast<int>(role)),
+        item_(static_cast<std::int64_t>(size_of(dtype))),
+        shape_(s) {
     channels_ = role == ConvolutionRole::Input ? s.in_channels : s.out_channels;
     // Gradients of the weight are cut by channels rather than images: nothing is added up then.
     // The others are so only where images are few.
@@ -312,7 +322,8 @@ class Cut {
     }
     images_ = (s.batch * slices_ + kParts - 1) / kParts;
     batches_ = (s.batch + images_ - 1) / images_;
-    Part part{role, s, layout, s.groups * s.in_channels, s.in_channels, s.groups * s.out_channels};
+    Part part{
+        role, dtype, s, layout, s.groups * s.in_channels, s.in_channels, s.groups * s.out_channels};
     (role == ConvolutionRole::Input ? part.shape.in_channels : part.shape.out_channels) /= slices_;
     const SerialOpenMp serial;  // blocking depends on the number of threads it is made under
     part.shape.batch = images_;
@@ -333,13 +344,16 @@ class Cut {
 
   bool is_possible() const { return whole_ && rest_; }
 
-  void run(const float* (&data)[3], float* result) {
-    if (role_ != ConvolutionRole::Weight) pack(data[1]);
+  // A weight's gradient is float32 whatever the others are: parts of it may be added up.
+  void run(const std::byte* (&data)[3], std::byte* result) {
+    const bool is_weight = role_ == ConvolutionRole::Weight;
+    if (!is_weight) pack(data[1]);
     const std::int64_t weight =
         shape_.out_channels * shape_.groups * shape_.in_channels * product(shape_.kernel);
+    const std::int64_t result_item = is_weight ? std::int64_t{sizeof(float)} : item_;
     // Partial gradients of the weight, which are added in order.
-    float* partial =
-        role_ == ConvolutionRole::Weight && batches_ > 1
+    std::byte* partial =
+        is_weight && batches_ > 1
             ? scratch(kept_, static_cast<std::size_t>(weight * (batches_ - 1)) * sizeof(float))
             : nullptr;
     parallel_for(batches_ * slices_, 1, [&](std::int64_t begin, std::int64_t end) {
@@ -347,26 +361,29 @@ class Cut {
         const std::int64_t slice = p % slices_, batch = p / slices_;
         const bool is_last = batch + 1 == batches_;
         const auto offset = [&](int r) { return batch * images_ * image_[r] + slice * slice_[r]; };
-        const float* moved[3];
-        for (int r = 0; r < 3; ++r) moved[r] = data[r] ? data[r] + offset(r) : nullptr;
-        float* to = partial && batch > 0 ? partial + (batch - 1) * weight : result;
-        to += own_ == 1 ? slice * slice_[1] : offset(own_);
+        const std::byte* moved[3];
+        for (int r = 0; r < 3; ++r) moved[r] = data[r] ? data[r] + offset(r) * item_ : nullptr;
+        std::byte* to =
+            partial && batch > 0 ? partial + (batch - 1) * weight * result_item : result;
+        to += (own_ == 1 ? slice * slice_[1] : offset(own_)) * result_item;
         run_part(role_, is_last ? *rest_ : *whole_, moved, to,
                  packed_[is_last].empty() ? nullptr : packed_[is_last][slice]);
       }
     });
     if (!partial) return;
+    auto* sum = reinterpret_cast<float*>(result);
+    const auto* parts = reinterpret_cast<const float*>(partial);
     parallel_for(weight, 32768, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t batch = 0; batch < batches_ - 1; ++batch) {
-        const float* from = partial + batch * weight;
-        for (std::int64_t i = begin; i < end; ++i) result[i] += from[i];
+        const float* from = parts + batch * weight;
+        for (std::int64_t i = begin; i < end; ++i) sum[i] += from[i];
       }
     });
   }
 
  private:
   // The weight's slices in the inner layout, once more if the last batch wants another.
-  void pack(const float* weight) {
+  void pack(const std::byte* weight) {
     for (int k = 0; k < 2; ++k) {
       const Direct& direct = k == 0 ? *whole_ : *rest_;
       if (k == 1 && direct.inside[1] == whole_->inside[1]) {
@@ -375,7 +392,7 @@ class Cut {
       }
       for (std::int64_t slice = 0; slice < slices_; ++slice) {
         packed_[k].push_back(direct.differs[1] ? scratch(kept_, direct.inside[1].get_size())
-                                               : weight + slice * slice_[1]);
+                                               : weight + slice * slice_[1] * item_);
       }
       const auto pieces = static_cast<std::int64_t>(direct.pieces.size());
       parallel_for(slices_ * pieces, 1, [&](std::int64_t begin, std::int64_t end) {
@@ -385,7 +402,7 @@ class Cut {
         for (std::int64_t i = begin; i < end; ++i) {
           const std::int64_t slice = i / pieces;
           const Direct::Piece& piece = direct.pieces[static_cast<std::size_t>(i % pieces)];
-          execute(piece.into, stream, at(piece.outside, weight + slice * slice_[1]),
+          execute(piece.into, stream, at(piece.outside, weight + slice * slice_[1] * item_),
                   at(piece.inside, packed_[k][static_cast<std::size_t>(slice)]));
         }
         stream.wait();
@@ -395,11 +412,12 @@ class Cut {
 
   const ConvolutionRole role_;
   const int own_;
+  const std::int64_t item_;  // bytes of an element
   const ConvolutionShape& shape_;
   std::int64_t channels_, slices_ = 1, images_, batches_;
   std::int64_t image_[3] = {}, slice_[3] = {};  // elements from one to the next, by role
   std::shared_ptr<const Direct> whole_, rest_;
-  std::vector<const float*> packed_[2];  // by slice, for all batches but the last, and for that
+  std::vector<const std::byte*> packed_[2];  // by slice, for all batches but the last, and for that
   std::vector<Ref<Storage> > kept_;
 };
 
@@ -414,18 +432,20 @@ bool is_in_table(ConvolutionRole role, const ConvolutionShape& s) {
 
 }  // namespace
 
-bool convolve_directly(ConvolutionRole role, const ConvolutionShape& s, ConvolutionLayout layout,
-                       const float* a, const float* b, float* result, bool by_table) {
+bool convolve_directly(ConvolutionRole role, DType dtype, const ConvolutionShape& s,
+                       ConvolutionLayout layout, const void* a, const void* b, void* result,
+                       bool by_table) {
   if (s.batch == 0 || s.in_channels == 0 || product(s.input) == 0) return false;
   if (by_table && !is_in_table(role, s)) return false;
+  if (dtype == DType::BFloat16 && !has_bfloat16_products()) return false;
   try {
-    Cut cut(role, s, layout);
+    Cut cut(role, dtype, s, layout);
     if (!cut.is_possible()) return false;
     const int own = static_cast<int>(role);
-    const float* data[3] = {};
-    data[own == 0 ? 1 : 0] = a;
-    data[own == 2 ? 1 : 2] = b;
-    cut.run(data, result);
+    const std::byte* data[3] = {};
+    data[own == 0 ? 1 : 0] = static_cast<const std::byte*>(a);
+    data[own == 2 ? 1 : 2] = static_cast<const std::byte*>(b);
+    cut.run(data, static_cast<std::byte*>(result));
   } catch (const dnnl::error& error) {
     fail(error.status == dnnl_out_of_memory ? ErrorKind::OutOfMemory : ErrorKind::Internal,
          "oneDNN failed in a convolution: {}", error.message);

@@ -1,4 +1,4 @@
-// Convolutions of float32 by oneDNN.
+// Convolutions of float32, and of bfloat16 where the processor multiplies it, by oneDNN.
 #pragma once
 
 #include "kernels/convolution.h"
@@ -6,10 +6,11 @@
 namespace tenon::kernels {
 
 // False where the matrix product of weights and patches is the better way (or oneDNN has no kernel
-// of its own); nothing is written then. The choice depends on the shape alone. Without `by_table`
+// of its own for the processor); nothing is written then. The gradient of a weight of bfloat16 is
+// float32, for the caller to round. The choice depends on the shape alone. Without `by_table`
 // whatever oneDNN can: what benchmarks/convolution.cpp measures.
-bool convolve_directly(ConvolutionRole role, const ConvolutionShape& shape,
-                       ConvolutionLayout layout, const float* a, const float* b, float* result,
+bool convolve_directly(ConvolutionRole role, DType dtype, const ConvolutionShape& shape,
+                       ConvolutionLayout layout, const void* a, const void* b, void* result,
                        bool by_table = true);
 
 }  // namespace tenon::kernels

@@ -107,9 +107,9 @@ class ChannelMover {
 
   void move(NodeIndex n) {
     GraphNode& node = graph_.nodes[n];
-    const bool can = !fixed_[n] && !node.empty && node.rank() >= 3 &&
-                     node.layout.kind == Layout::Contiguous &&
-                     (!is_convolution(n) || node.dtype == DType::Float32);
+    const bool can =
+        !fixed_[n] && !node.empty && node.rank() >= 3 && node.layout.kind == Layout::Contiguous &&
+        (!is_convolution(n) || (is_floating(node.dtype) && node.dtype != DType::Float64));
     if (!can) return;
     node.layout = channels_last(node.rank());
     moved_[n] = 1;

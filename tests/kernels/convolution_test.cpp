@@ -173,3 +173,33 @@ TEST_CASE("a convolution's primitive is made once") {
   c.run(2);
   CHECK(kernels::counters().library_primitives == made);
 }
+
+TEST_CASE("half types round once") {
+  for (const ConvolutionShape& shape :
+       {ConvolutionShape{3, 1, 32, 64, {1, 6, 5}, {1, 3, 3}, {1, 6, 5}, {1, 1, 1}, {0, 1, 1}},
+        ConvolutionShape{2, 4, 2, 3, {1, 7, 7}, {1, 3, 3}, {1, 3, 3}, {1, 2, 2}, {0, 0, 0}},
+        ConvolutionShape{9, 1, 3, 128, {1, 1, 20}, {1, 1, 5}, {1, 1, 16}}}) {
+    Case c(shape, 5);
+    std::vector<bfloat16> half[3];
+    for (int r = 0; r < 3; ++r) {
+      for (float& x : c.data[r]) {
+        half[r].push_back(x);
+        x = half[r].back();
+      }
+    }
+    for (int role = 0; role < 3; ++role) {
+      CAPTURE(role);
+      const std::vector<double> expected = c.expected(role);
+      std::vector<bfloat16> found(expected.size());
+      kernels::convolve(static_cast<ConvolutionRole>(role), DType::BFloat16, shape, {},
+                        half[role == 0 ? 1 : 0].data(), half[role == 2 ? 1 : 2].data(),
+                        found.data());
+      double largest = 0;
+      for (double x : expected) largest = std::max(largest, std::abs(x));
+      for (size_t i = 0; i < found.size(); ++i) {
+        const double bound = 0x1p-8 * std::abs(expected[i]) + 1e-5 * largest;
+        REQUIRE(std::abs(static_cast<float>(found[i]) - expected[i]) <= bound);
+      }
+    }
+  }
+}

@@ -87,16 +87,17 @@ def forward(t, functional, layers, parameters, x):
     return x, seen
 
 
-def values_and_gradients(t, functional, layers, arrays, array, *, whole: bool):
-    parameters = [t.tensor(w, requires_grad=True) for w in arrays]
-    x = t.tensor(array, requires_grad=True)
+def values_and_gradients(t, functional, layers, arrays, array, *, whole: bool, half: bool = False):
+    dtype = t.bfloat16 if half else t.float32
+    parameters = [t.tensor(w, dtype=dtype, requires_grad=True) for w in arrays]
+    x = t.tensor(array, dtype=dtype, requires_grad=True)
     y, seen = forward(t, functional, layers, parameters, x)
     loss = (y * y).mean() if whole else (y.mean(tuple(range(2, y.ndim))) * 0.7).tanh().sum()
     for s in seen:
         loss = loss + s.sum() * 0.01
     loss.backward()
     results = [loss.detach(), x.grad, *[p.grad for p in parameters]]
-    return [r.numpy().copy() for r in results]
+    return [r.float().numpy().copy() for r in results]
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -107,13 +108,13 @@ def test_bits_are_those_of_the_plain_layout(seed: int) -> None:
     array = np.random.default_rng(seed).normal(size=shape).astype(np.float32)
     if "norm" in {layer[0] for layer in layers} and np.prod(shape) // shape[1] < 40:
         pytest.skip("a norm over almost nothing has no derivative to compare")
-    for whole in (False, True):
-        found = values_and_gradients(tn, F, layers, arrays, array, whole=whole)
+    for whole, half in ((False, False), (True, False), (False, True)):
+        found = values_and_gradients(tn, F, layers, arrays, array, whole=whole, half=half)
         with tn.jit.disable("channels_last"):
-            plain = values_and_gradients(tn, F, layers, arrays, array, whole=whole)
+            plain = values_and_gradients(tn, F, layers, arrays, array, whole=whole, half=half)
         for a, b in zip(found, plain, strict=True):
             np.testing.assert_array_equal(a, b)
-        if torch is None:
+        if torch is None or half:
             continue
         judged = values_and_gradients(
             torch, torch.nn.functional, layers, arrays, array, whole=whole

@@ -81,7 +81,8 @@ Arguments read_arguments(int spatial, const IntList& stride, const IntList* padd
   return a;
 }
 
-// Half types: everything in float32, rounded once.
+// Of half types the primitive rounds what it adds up once; where a bias is added before, it is
+// everything in float32.
 Value widened(Value x) { return is_half(dtype(x)) ? ops::cast(x, DType::Float32) : x; }
 
 Value with_bias(Value y, Value bias, DType result) {
@@ -117,8 +118,8 @@ Value convolve(Value input, Value weight, Value bias, Arguments a, std::string_v
     x.value = pad(x.value, pairs, mode, std::nullopt);
     a.sizes.low.assign(a.low.size(), 0);
   }
-  const Value y = ops::convolution(ConvolutionRole::Output, widened(x.value), widened(weight),
-                                   a.sizes, extents);
+  if (bias) x.value = widened(x.value), weight = widened(weight);
+  const Value y = ops::convolution(ConvolutionRole::Output, x.value, weight, a.sizes, extents);
   return x.restore(with_bias(y, bias, dtype(input)));
 }
 
@@ -174,8 +175,9 @@ Value conv_transpose(int spatial, Value input, Value weight, Value bias, const I
           shown(dims(y.value).subspan(2)), shown(extents));
   }
   a.sizes.low = a.low;
-  const Value x =
-      ops::convolution(ConvolutionRole::Input, widened(weight), widened(y.value), a.sizes, extents);
+  const Value from = bias ? widened(y.value) : y.value;
+  if (bias) weight = widened(weight);
+  const Value x = ops::convolution(ConvolutionRole::Input, weight, from, a.sizes, extents);
   return y.restore(with_bias(x, bias, dtype(input)));
 }
 
