@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "examples"))
@@ -93,8 +94,8 @@ def update(p: dict, m: dict, v: dict, tokens, targets, lr, count, weight_decay):
     return p, m, v, loss
 
 
-def main() -> None:
-    options = Training(**json.loads(sys.argv[2]))
+def training(options: Training) -> tuple[Callable[[], float], Callable[[], float]]:
+    """A step, which returns its loss, and the held-out loss."""
     text = Text()
     rng = np.random.default_rng(0)
     p = {
@@ -122,6 +123,11 @@ def main() -> None:
         ]
         return sum(a * n for a, n in losses) / sum(n for _, n in losses)
 
+    return step, held_out
+
+
+def main() -> None:
+    step, held_out = training(Training(**json.loads(sys.argv[2])))
     started = {
         "version": jax.__version__,
         "import_seconds": import_seconds,
