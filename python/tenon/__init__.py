@@ -85,7 +85,7 @@ from ._checks import (
     use_deterministic_algorithms,
 )
 from ._dlpack import from_dlpack
-from ._exchange import frombuffer
+from ._exchange import asarray, frombuffer
 from ._functions import (
     allclose,
     broadcast_shapes,
