@@ -35,6 +35,7 @@ std::vector<Tensor> record_custom(Ref<CustomDerivative> derivative, std::span<co
 // Whether a derivative, in either mode, with respect to something that the tensor depends on is
 // being recorded.
 bool is_differentiated(const Tensor& x);
+bool has_tangent(const Tensor& x);  // in forward mode
 
 // Tensor.register_hook: called in every backward pass that computes the tensor's gradient and, for
 // a tensor that is no leaf, needs what the tensor was computed from; before retain_grad's and a

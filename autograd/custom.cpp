@@ -1,11 +1,13 @@
 // Functions with a derivative of their own: how a call is recorded (see CustomDerivative), and what
 // a backward pass does there.
 #include <algorithm>
+#include <optional>
 
 #include "autograd/autograd.h"
 #include "autograd/reverse.h"
 #include "core/error.h"
 #include "core/shape.h"
+#include "trace/library.h"
 
 namespace tenon::autograd {
 namespace {
@@ -25,29 +27,34 @@ Value append_output(Value value, Value call, int number) {
   return append_custom(type_id_of(value), operands, {nullptr, number});
 }
 
-// As PyTorch: another dtype is converted, broadcast dimensions are summed.
-Value fit_gradient(Value gradient, const Type& input, size_t number) {
-  const auto from = type_of(gradient).dims(), to = input.dims();
+}  // namespace
+
+Value fit_gradient(Value gradient, const Type& operand, size_t number, std::string_view function) {
+  const auto from = type_of(gradient).dims(), to = operand.dims();
   bool fits = from.size() >= to.size();
   for (size_t i = 0; fits && i < to.size(); ++i) {
     fits = to[i] == 1 || to[i] == from[from.size() - to.size() + i];
   }
-  check(
-      fits, ErrorKind::Runtime,
-      "autograd.Function: backward returned an invalid gradient at index {} - got {} but expected "
-      "shape compatible with {}",
-      number, shown(from), shown(to));
-  return ops::cast(ops::sum_to(gradient, to), input.dtype);
+  check(fits, ErrorKind::Runtime,
+        "{}: backward returned an invalid gradient at index {} - got {} but expected shape "
+        "compatible with {}",
+        function, number, shown(from), shown(to));
+  return ops::cast(ops::sum_to(gradient, to), operand.dtype);
 }
 
-}  // namespace
+namespace {
 
-bool is_differentiated(const Tensor& x) {
+DerivativeMask active_in(const Tensor& x) {
   TraceLock lock;
   const Value value = resolve(*x.cell());
   const Recorder& r = recorder();
   return r.segment->nodes[value.id].active & r.mask();
 }
+
+}  // namespace
+
+bool is_differentiated(const Tensor& x) { return active_in(x) != 0; }
+bool has_tangent(const Tensor& x) { return (active_in(x) >> 16) != 0; }
 
 std::vector<Tensor> record_custom(Ref<CustomDerivative> derivative, std::span<const Tensor> inputs,
                                   std::span<const Tensor> outputs) {
@@ -63,6 +70,41 @@ std::vector<Tensor> record_custom(Ref<CustomDerivative> derivative, std::span<co
     results.push_back(scope.result(append_output(value, call, static_cast<int>(i))));
   }
   return results;
+}
+
+// The call's tangents stand in a row, after what stands for its own (library::pack).
+Value push_custom(NodeId node, std::span<const Value> tangents, DerivativeMask bit) {
+  const Segment& segment = *recorder().segment;
+  const CustomPlace place = segment.customs[segment.nodes[node].attributes];
+  if (place.output != CustomPlace::kCall) {
+    return {tangents[1].id + 1 + static_cast<uint32_t>(place.output)};
+  }
+  const CustomDerivative& derivative = *place.derivative;
+  check(static_cast<bool>(derivative.forward), ErrorKind::NotImplemented,
+        "jvp: an autograd.Function without a jvp has a derivative in reverse mode alone");
+  std::vector<Tensor> given;
+  for (Value tangent : tangents.subspan(1)) {
+    given.push_back(tangent ? Tensor(make_cell(tangent)) : Tensor());
+  }
+  std::vector<Tensor> outputs;
+  for (NodeId id = node + 1; outputs.size() < derivative.output_count; ++id) {
+    const Node& output = segment.nodes[id];
+    if ((output.flags & Node::kCustom) && segment.operands_of(output)[1] == node) {
+      outputs.emplace_back(make_cell({id}));
+    }
+  }
+  std::vector<Tensor> results;
+  {
+    const FreshDepth fresh(bit);
+    const TraceUnlock unlock;
+    results = derivative.forward(given, outputs);
+  }
+  check(results.size() == derivative.output_count, ErrorKind::Runtime,
+        "autograd.Function: jvp gives {} tangents for {} outputs", results.size(),
+        derivative.output_count);
+  std::vector<Value> values;
+  for (const Tensor& result : results) values.push_back(resolve(*result.cell()));
+  return library::pack(values);
 }
 
 CustomPlace ReverseWalk::custom_of(const Level& level, uint32_t node) {
@@ -109,14 +151,18 @@ void ReverseWalk::call_custom(const Level& level, uint32_t node, const CustomDer
   }
   std::vector<Tensor> results;
   {
-    TraceUnlock unlock;
+    // `.backward()` is a depth of its own; of a transform's, those that its rule opens must differ.
+    std::optional<FreshDepth> fresh;
+    if (bit_ != reverse_bit(0)) fresh.emplace(bit_);
+    const TraceUnlock unlock;
     results = derivative.function(gradients, saved);
   }
   check(results.size() + 1 == cotangents.size(), ErrorKind::Internal,
         "autograd.Function: {} gradients for {} inputs", results.size(), cotangents.size() - 1);
   for (size_t i = 0; i < results.size(); ++i) {
     if (!results[i].defined()) continue;
-    cotangents[i + 1] = fit_gradient(resolve(*results[i].cell()), type_of(types[i + 1]), i);
+    cotangents[i + 1] =
+        fit_gradient(resolve(*results[i].cell()), type_of(types[i + 1]), i, "autograd.Function");
   }
 }
 

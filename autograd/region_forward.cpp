@@ -202,6 +202,8 @@ Value jvp_Cond(RuleContext& c, std::span<const Value> tangents) {
 Value jvp_RegionOutput(RuleContext& c, std::span<const Value> tangents) {
   const Segment& segment = *recorder().segment;
   const Node& owner = segment.nodes[tangents[0].id];
+  // The tangents of a call's results, each in its place (library::pack).
+  if (!is_region(owner.op)) return {tangents[0].id + 1 + static_cast<uint32_t>(c.axes[0])};
   const Region& region = region_of(region_ids(owner.op, segment.axes_of(owner)).back());
   const int32_t at = region.tangents[static_cast<size_t>(c.axes[0])];
   return at < 0 ? Value{} : Value{tangents[0].id + 1 + static_cast<uint32_t>(at)};

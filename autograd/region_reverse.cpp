@@ -27,28 +27,6 @@ Value zeros_of(TypeId id) {
   return ops::full(type.dims(), ops::literal(0, type.dtype));
 }
 
-// A depth that nothing recorded so far is differentiated at.
-class FreshDepth {
- public:
-  explicit FreshDepth(DerivativeMask bit) : saved_(recorder().depth) {
-    Recorder& r = recorder();
-    const int outer = std::countr_zero(bit) % 16;
-    r.depth = std::max(r.depth, outer) + 1;
-    check(r.depth <= kMaxDepth, ErrorKind::Runtime,
-          "derivatives of regions are nested {} deep; at most {} are possible", r.depth, kMaxDepth);
-    ++r.transforms;
-  }
-  ~FreshDepth() {
-    recorder().depth = saved_;
-    --recorder().transforms;
-  }
-  FreshDepth(const FreshDepth&) = delete;
-  DerivativeMask bit() const { return reverse_bit(recorder().depth); }
-
- private:
-  const int saved_;
-};
-
 bool is_dear(Op op) {
   switch (info(op).group) {
     case PrimitiveClass::Contraction:
@@ -116,7 +94,7 @@ class BodyWalk {
 
  private:
   const Region& region_;
-  FreshDepth fresh_;
+  autograd::FreshDepth fresh_;
   autograd::ReverseWalk walk_;
   Flags active_;
   std::vector<Value> aliases_, values_;

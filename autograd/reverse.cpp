@@ -1,11 +1,31 @@
 #include "autograd/reverse.h"
 
 #include <algorithm>
+#include <bit>
 
 #include "core/error.h"
 #include "trace/cut.h"
 
 namespace tenon::autograd {
+
+FreshDepth::FreshDepth(DerivativeMask bit)
+    : saved_(recorder().depth), blocked_(recorder().blocked) {
+  Recorder& r = recorder();
+  const int outer = std::max(r.depth, std::countr_zero(bit) % 16);
+  r.depth = outer + 1;
+  // What is blocked is so at the depths there were.
+  r.blocked &= static_cast<uint16_t>((DerivativeMask{2} << outer) - 1);
+  check(r.depth <= kMaxDepth, ErrorKind::Runtime,
+        "derivatives inside of derivatives' rules are nested {} deep; at most {} are possible",
+        r.depth, kMaxDepth);
+  ++r.transforms;
+}
+
+FreshDepth::~FreshDepth() {
+  recorder().depth = saved_;
+  recorder().blocked = blocked_;
+  --recorder().transforms;
+}
 
 // What a rule sees of a node, wherever the node lives. Attributes are copied: recording moves the
 // arrays they lie in.
@@ -37,6 +57,7 @@ class ReverseWalk::Context final : public RuleContext {
 
   Value operand(int k) override { return fetch(operands_[k]); }
   Value result() override { return fetch(node_); }
+  Value node() override { return level_.graph ? Value{} : Value{node_}; }
 
   std::span<const Value> output_cotangents() override { return of_outputs_; }
   void set_output_cotangents(std::span<const Value> cotangents) { of_outputs_ = cotangents; }

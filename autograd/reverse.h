@@ -79,12 +79,27 @@ class ReverseWalk {
   std::map<std::pair<const Graph*, uint32_t>, std::vector<Value>> of_outputs_;
 };
 
+// A depth that nothing recorded so far is differentiated at: for transforms that a rule itself
+// uses.
+class FreshDepth {
+ public:
+  explicit FreshDepth(DerivativeMask bit);
+  ~FreshDepth();
+  FreshDepth(const FreshDepth&) = delete;
+  DerivativeMask bit() const { return reverse_bit(recorder().depth); }
+
+ private:
+  const int saved_;
+  const uint16_t blocked_;
+};
+
 // What a rule sees of a node of the open segment.
 class NodeContext final : public RuleContext {
  public:
   NodeContext(NodeId id, DerivativeMask bit);
   Value operand(int k) override { return {operands_[k]}; }
   Value result() override { return {id_}; }
+  Value node() override { return {id_}; }
   const std::vector<NodeId>& operands() const { return operands_; }
 
  private:
@@ -97,9 +112,15 @@ class NodeContext final : public RuleContext {
 // The gradient as hooks leave it.
 Value run_hooks(const Ref<GradientHooks>& hooks, Value gradient);
 
+// What a user's function gave for the gradient of an operand, in the operand's type. As PyTorch:
+// another dtype is converted, broadcast dimensions are summed; else an error that names `function`.
+Value fit_gradient(Value gradient, const Type& operand, size_t number, std::string_view function);
+
 // The cotangents of a node's operands, by its rule or its partial derivatives.
 void transpose(RuleContext& context, Value cotangent, std::span<const bool> needs,
                std::span<Value> cotangents);
+// The tangent of a call of a function with a derivative of its own, or of one of its outputs.
+Value push_custom(NodeId node, std::span<const Value> tangents, DerivativeMask bit);
 // The tangent of a node's result.
 Value push_forward(RuleContext& context, std::span<const Value> tangents);
 

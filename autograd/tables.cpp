@@ -15,7 +15,7 @@ namespace tenon {
 
 #define TENON_FORWARD_RULES(apply)                                                               \
   apply(ReduceMax) apply(ReduceMin) apply(ReduceProd) apply(Cumprod) apply(Cummax) apply(Cummin) \
-      apply(Scan) apply(While) apply(Cond) apply(RegionOutput) apply(Attention)                  \
+      apply(Scan) apply(While) apply(Call) apply(Cond) apply(RegionOutput) apply(Attention)      \
           apply(AttentionNormalizer) apply(AttentionGradient) apply(TriangularSolve)             \
               apply(Cholesky) apply(Lu) apply(Qr) apply(Eigh) apply(Eig) apply(Svd)
 #define TENON_DECLARE(Name) Value jvp_##Name(RuleContext&, std::span<const Value>);

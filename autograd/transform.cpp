@@ -19,6 +19,16 @@ int open_depth() {
   return ++r.depth;
 }
 
+// What a walk sets for each node that it comes to.
+struct Restored {
+  const uint16_t blocked = recorder().blocked;
+  const uint32_t origin = recorder().origin;
+  ~Restored() {
+    recorder().blocked = blocked;
+    recorder().origin = origin;
+  }
+};
+
 void close_depth(int depth, uint16_t blocked) {
   Recorder& r = recorder();
   r.depth = depth - 1;
@@ -173,14 +183,12 @@ ForwardTransform::Result ForwardTransform::exit(std::span<const Tensor> outputs)
       if (r.segment->nodes[operand].active & node.mask & bit) needed[operand] = true;
     }
   }
+  const Restored restored;  // also when a user's rule raises
   const uint16_t blocked = r.blocked;
-  const uint32_t origin = r.origin;
   for (size_t id = first; id < end; ++id) {
     if (!needed[id] || tangents[id]) continue;
     const Node node = r.segment->nodes[id];
     if (node.op == Op::Input || !(node.active & bit)) continue;
-    check(!(node.flags & Node::kCustom), ErrorKind::NotImplemented,
-          "jvp: an autograd.Function has a derivative in reverse mode alone");
     NodeContext context(static_cast<NodeId>(id), bit);
     std::vector<Value> operand_tangents;
     bool any = false;
@@ -193,10 +201,12 @@ ForwardTransform::Result ForwardTransform::exit(std::span<const Tensor> outputs)
     // A tangent inherits its primal's reverse mask: no_grad code stays without gradient.
     r.blocked = static_cast<uint16_t>(blocked | ~node.mask);
     r.origin = node.origin;
-    tangents[id] = push_forward(context, operand_tangents);
+    tangents[id] = node.flags & Node::kCustom
+                       ? push_custom(static_cast<NodeId>(id), operand_tangents, bit)
+                       : push_forward(context, operand_tangents);
   }
   r.blocked = blocked;
-  r.origin = origin;
+  r.origin = restored.origin;
   Result result;
   for (size_t i = 0; i < values.size(); ++i) {
     const Value value = values[i];

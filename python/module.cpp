@@ -124,6 +124,7 @@ CustomDerivative::Function as_derivative(nb::object callable) {
 
 void add_custom(nb::module_& m) {
   m.def("_is_differentiated", &autograd::is_differentiated);
+  m.def("_has_tangent", &autograd::has_tangent);
   m.def(
       "_same_value",
       [](const Tensor& x) {
@@ -131,15 +132,19 @@ void add_custom(nb::module_& m) {
         return scope.result(scope.use(x));
       },
       "Another tensor of this value and its derivative, which later writes leave alone.");
-  m.def("_record_custom",
-        [](nb::object function, std::vector<Tensor> inputs, std::vector<Tensor> outputs,
-           std::vector<std::pair<int, Tensor>> saved_outputs, bool saves) {
-          auto derivative = make_ref<CustomDerivative>();
-          derivative->function = as_derivative(std::move(function));
-          derivative->saved_outputs = std::move(saved_outputs);
-          derivative->saves = saves;
-          return autograd::record_custom(std::move(derivative), inputs, outputs);
-        });
+  m.def(
+      "_record_custom",
+      [](nb::object function, nb::object forward, std::vector<Tensor> inputs,
+         std::vector<Tensor> outputs, std::vector<std::pair<int, Tensor>> saved_outputs,
+         bool saves) {
+        auto derivative = make_ref<CustomDerivative>();
+        derivative->function = as_derivative(std::move(function));
+        if (!forward.is_none()) derivative->forward = as_derivative(std::move(forward));
+        derivative->saved_outputs = std::move(saved_outputs);
+        derivative->saves = saves;
+        return autograd::record_custom(std::move(derivative), inputs, outputs);
+      },
+      nb::arg(), nb::arg().none(), nb::arg(), nb::arg(), nb::arg(), nb::arg());
 }
 
 struct HookTable {
@@ -266,6 +271,7 @@ NB_MODULE(_C, m) {
   add_modes(m);
   add_autograd(m);
   add_vmap(m);
+  add_library(m);
   add_regions(m);
   add_modules(m);
   add_inspection(m);

@@ -7,6 +7,7 @@ namespace tenon::python {
 
 void add_compile(nanobind::module_& m);
 void add_inspection(nanobind::module_& m);
+void add_library(nanobind::module_& m);
 void add_nn(nanobind::module_& m);
 void add_optim(nanobind::module_& m);
 void add_regions(nanobind::module_& m);

@@ -63,7 +63,7 @@ def generate_operations(arguments: list[Path]) -> None:
     for name, text in write_function_stubs(operations).items():
         _write(out / name, text)
     _write(out / "cases.json", write_cases(operations))
-    _write(out / "reference.md", write_reference(operations))
+    _write(out / "_reference.json", write_reference(operations, by_name))
 
 
 def generate_layers(arguments: list[Path]) -> None:

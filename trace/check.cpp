@@ -4,6 +4,7 @@
 
 #include "core/env.h"
 #include "core/error.h"
+#include "trace/library.h"
 #include "trace/print.h"
 #include "trace/region.h"
 #include "trace/rules.h"
@@ -194,6 +195,15 @@ class Checker {
     if (node.op == Op::RegionOutput) {
       const ProgramNode& owner = program_.nodes[program_.operands_of(node)[0]];
       expect(axes.size() == 1 && sizes.empty() && is_region(owner.op), "an output of a region");
+      if (owner.op == Op::Call) {
+        const auto results = library::decode(program_.sizes_of(owner)).results;
+        expect(static_cast<size_t>(axes[0]) < results.size(), "one of the call's results");
+        const library::ResultType& result = results[static_cast<size_t>(axes[0])];
+        expect(type_of(node.type).dtype == result.dtype &&
+                   std::ranges::equal(type_of(node.type).dims(), result.dims),
+               "the type of the call's result");
+        return;
+      }
       const Region& body = region_of(region_ids(owner.op, program_.axes_of(owner)).back());
       const auto which = static_cast<size_t>(axes[0]);
       expect(which < body.program.outputs.size(), "one of the region's outputs");
@@ -201,6 +211,10 @@ class Checker {
       const TypeId type = body.output_type(which);
       expect(node.type == (is_stack ? stacked(type, program_.sizes_of(owner)[0]) : type),
              "the type of the region's output");
+      return;
+    }
+    if (node.op == Op::Call) {
+      expect(axes.size() == 1, "number of attributes");
       return;
     }
     const size_t fixed = node.op == Op::Scan ? 4 : node.op == Op::While ? 3 : 2;

@@ -42,6 +42,9 @@ struct CustomDerivative : RefCounted {
   using Function = std::function<std::vector<Tensor>(const std::vector<Tensor>& gradients,
                                                      const std::vector<Tensor>& saved_outputs)>;
   Function function;
+  // From the inputs' tangents (undefined: zero) and the outputs to the outputs' tangents; none:
+  // reverse mode alone.
+  Function forward;
   size_t output_count = 0;
   std::vector<std::pair<int, Tensor>> saved_outputs;  // values without derivative
   bool saves = false;  // anything: then a backward pass uses it up, unless told to retain

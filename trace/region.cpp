@@ -109,7 +109,8 @@ const Region& region_of(RegionId id) {
   return *t.regions[static_cast<size_t>(id)];
 }
 
-bool is_region(Op op) { return op == Op::Scan || op == Op::While || op == Op::Cond; }
+bool owns_bodies(Op op) { return op == Op::Scan || op == Op::While || op == Op::Cond; }
+bool is_region(Op op) { return owns_bodies(op) || op == Op::Call; }
 
 std::span<const int64_t> region_ids(Op op, std::span<const int64_t> axes) {
   switch (op) {

@@ -31,6 +31,8 @@ class RuleContext {
 
   virtual Value operand(int k) = 0;
   virtual Value result() = 0;
+  // The node itself, where it is one of the open segment.
+  virtual Value node() { return {}; }
   // Of a region, which has many outputs: their cotangents so far, none where nothing arrived.
   virtual std::span<const Value> output_cotangents() { return {}; }
 

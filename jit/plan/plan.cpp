@@ -9,6 +9,7 @@
 #include "jit/plan/narrow.h"
 #include "jit/schedule/access.h"
 #include "jit/simplify/simplify.h"
+#include "trace/library.h"
 #include "trace/region.h"
 
 namespace tenon::jit {
@@ -193,7 +194,9 @@ void Plan::add_region(const Program& program, uint32_t group) {
   RegionStep step;
   step.source = node.source;
   size_t outputs = 0;
-  for (RegionId id : region_ids(node.op, program.axes_of(program.nodes[node.source]))) {
+  const ProgramNode& call = program.nodes[node.source];
+  if (node.op == Op::Call) outputs = library::decode(program.sizes_of(call)).results.size();
+  for (RegionId id : region_ids(node.op, program.axes_of(call))) {
     const Program& body = region_of(id).program;
     step.bodies.push_back(&plan_for(body));
     outputs = body.outputs.size();
@@ -205,7 +208,9 @@ void Plan::add_region(const Program& program, uint32_t group) {
     uint32_t& result = step.results[static_cast<size_t>(graph_[k].axes[0])];
     result = buffer_of(k, false);
   }
-  Step entry{std::move(step), tenon::name_of(node.op), {node.source}, group};
+  const std::string name = node.op == Op::Call ? library::operation_of(node.axes[0]).name
+                                               : std::string(tenon::name_of(node.op));
+  Step entry{std::move(step), name, {node.source}, group};
   entry.can_fail = true;  // it allocates, if nothing else
   steps_.push_back(std::move(entry));
   loads_.emplace_back();

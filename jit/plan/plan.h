@@ -106,7 +106,8 @@ struct RoutineStep {
   std::array<uint32_t, kMostResults> results;  // by `which`
 };
 
-// A scan, while or cond: the plans of its bodies, run in a loop here (see run_region.cpp).
+// A scan, while or cond: the plans of its bodies, run in a loop here (see run_region.cpp). Or a
+// call of a user's operation (run_call.cpp), which has no bodies.
 class Plan;
 struct RegionStep {
   uint32_t source;  // the program's node, which names the bodies at hand
@@ -226,6 +227,7 @@ class Plan {
   void run_sort(const SortStep& step, Running& running);
   void run_routine(const RoutineStep& step, Running& running);
   void run_region(const RegionStep& step, Running& running);
+  void run_call(const RegionStep& step, Running& running);
   void run_step(const Step& step, Running& running);
   [[noreturn]] void fail_at(const KernelStep& step, const Running& running) const;
 

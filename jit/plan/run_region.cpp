@@ -124,6 +124,7 @@ void copy(void* to, const void* from, int64_t bytes) {
 void Plan::run_region(const RegionStep& step, Running& running) {
   const ProgramNode& node = running.program.nodes[step.source];
   const auto axes = running.program.axes_of(node);
+  if (node.op == Op::Call) return run_call(step, running);
   const auto ids = region_ids(node.op, axes);
   const auto operand = [&](size_t k) { return running.pointers[step.operands[k]]; };
   const auto result = [&](size_t k) {

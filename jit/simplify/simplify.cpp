@@ -148,6 +148,7 @@ class Simplifier {
       case Op::Scan:  // equal bodies may have other numbers in another program of this structure
       case Op::While:
       case Op::Cond:
+      case Op::Call:  // its attributes are sizes
         return kNone;
       case Op::Constant:
         if (node.axes[0] != 1) return kNone;

@@ -85,7 +85,7 @@ from ._checks import (
     use_deterministic_algorithms,
 )
 from ._dlpack import from_dlpack
-from ._exchange import frombuffer
+from ._exchange import asarray, frombuffer
 from ._functions import (
     allclose,
     broadcast_shapes,
@@ -154,6 +154,7 @@ if _typing.TYPE_CHECKING:
         fft,
         func,
         jit,
+        library,
         linalg,
         nn,
         optim,
@@ -166,10 +167,11 @@ if _typing.TYPE_CHECKING:
     from .compiler import CompiledFunction, CompiledModule, compile
     from .func import cond, scan, vmap, while_loop
     from .jit import explain
+    from .library import ops
     from .serialization import load, load_safetensors, save, save_safetensors
 _LAZY = (
-    *("autograd", "bisect", "cuda", "distributions", "fft", "func", "jit", "linalg", "nn"),
-    *("optim", "profiler", "signal", "special", "tuning", "utils"),
+    *("autograd", "bisect", "cuda", "distributions", "fft", "func", "jit"),
+    *("library", "linalg", "nn", "optim", "profiler", "signal", "special", "tuning", "utils"),
 )
 _OF_PARTS = {
     "CompiledFunction": "compiler",
@@ -179,6 +181,7 @@ _OF_PARTS = {
     "explain": "jit",
     "load": "serialization",
     "load_safetensors": "serialization",
+    "ops": "library",
     "save": "serialization",
     "save_safetensors": "serialization",
     "scan": "func",

@@ -170,9 +170,9 @@ def result_type(tensor1: Any, tensor2: Any) -> dtype:
         tenon.float16
     """
 
-    # An empty slice has the dtype and whether there are dimensions, which is all that counts.
+    # An empty vector has the dtype and whether there are dimensions, which is all that counts.
     def small(x: Any) -> Any:
-        return x[:0] if isinstance(x, Tensor) and x.ndim else x
+        return x.reshape(-1)[:0] if isinstance(x, Tensor) and x.ndim else x
 
     a, b = (small(x) if isinstance(x, Tensor) else _C.tensor(x) for x in (tensor1, tensor2))
     if not isinstance(tensor1, Tensor) and isinstance(tensor2, Tensor):

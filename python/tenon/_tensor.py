@@ -126,6 +126,33 @@ def _numpy(self: Tensor, *, force: builtins.bool = False) -> Any:
     return numpy.ndarray(shape, name, buffer, offset, strides)
 
 
+def _array_interface(self: Tensor) -> dict[str, Any]:
+    """NumPy's array interface, version 3: the memory, for as long as `data` is held.
+
+    An AttributeError, so that nobody takes it to be there, for what NumPy has no dtype for, and for
+    a tensor that requires grad.
+    """
+    import sys
+
+    dtype, mark = self.dtype, "<" if sys.byteorder == "little" else ">"
+    if dtype == _C.bfloat16 or self.requires_grad:
+        raise AttributeError(
+            "__array_interface__: "
+            + ("NumPy has no bfloat16" if dtype == _C.bfloat16 else "the tensor requires grad")
+        )
+    kind = "c" if dtype.is_complex else "f" if dtype.is_floating_point else "i"
+    kind = "b" if dtype == _C.bool else kind if dtype.is_signed else "u"
+    buffer, _, shape, strides, offset = _C._expose(self)
+    return {
+        "version": 3,
+        "shape": tuple(shape),
+        "typestr": f"{'|' if dtype.itemsize == 1 else mark}{kind}{dtype.itemsize}",
+        "strides": tuple(strides),
+        "data": buffer,
+        "offset": offset,
+    }
+
+
 def _array(self: Tensor, dtype: Any = None, copy: Any = None) -> Any:
     array = self.numpy()
     if dtype is not None and array.dtype != dtype:
@@ -438,6 +465,7 @@ _METHODS = {
 for _name, _method in _METHODS.items():
     setattr(Tensor, _name, _method)
 setattr(Tensor, "grad_fn", property(_grad_fn))  # noqa: B010
+setattr(Tensor, "__array_interface__", property(_array_interface))  # noqa: B010
 setattr(Tensor, "layout", "strided")  # noqa: B010
 setattr(Tensor, "is_cpu", True)  # noqa: B010
 for _name in ("is_mps", "is_xpu", "is_xla", "is_nested", "is_sparse_csr", "is_mkldnn"):

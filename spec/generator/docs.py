@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from textwrap import fill, indent
 from typing import Any
 
 from .operations import Operation
+from .primitives import Primitive
 
 _DTYPES = {
     "none": "",
@@ -63,28 +65,53 @@ def inplace_docstring(name: str, group: list[Operation]) -> str:
     )
 
 
-def write_reference(operations: list[Operation]) -> str:
-    lines = ["# Operations", "", "Generated from `spec/ops/`. `T?` is optional, `T[]` a list.", ""]
-    topic = ""
-    for o in operations:
-        if o.topic != topic:
-            topic = o.topic
-            lines += [f"## {topic.capitalize()}", ""]
-        lines += [f"### {o.key}", "", f"    {o.signature.text}", "", o.doc.strip(), ""]
-        if facts(o):
-            lines += ["  \n".join(facts(o)), ""]
-        forms = []
-        if o.function:
-            forms.append(f"`tenon.{o.name}`")
-        if o.method:
-            forms.append(f"`Tensor.{o.name}`")
-        if o.inplace:
-            forms.append(f"`Tensor.{o.name}_`")
-        if o.functional:
-            forms.append(f"`tenon.nn.functional.{o.name}`")
-        forms += [f"`tenon.{alias}`" for alias in o.aliases]
-        if forms:
-            lines += ["Also: " + ", ".join(forms) + ".", ""]
-        if o.example:
-            lines += [f"    >>> {o.example}", indent(o.gives.strip(), "    "), ""]
-    return "\n".join(lines)
+# Where an operation isn't written in the spec's own language, what is said of its formula.
+_BY_HAND = {
+    "value": "Composed of primitives of the trace in C++ (`values::{name}` in `trace/ops/`).",
+    "view": "A view, by movements of the trace (`view_{name}` in `trace/ops/`).",
+    "tensor": "Composed of other operations in C++ (`tenon::{name}` in `trace/ops/`).",
+}
+
+
+def _formula(o: Operation, primitives: dict[str, Primitive]) -> str:
+    if o.kind == "composed":
+        return f"`{' '.join(o.body.split())}`"
+    if o.kind == "elementwise":
+        return f"The primitive `{o.primitive}`: {primitives[o.primitive].doc}"
+    return _BY_HAND[o.kind].format(name=o.name)
+
+
+def _names(o: Operation) -> list[str]:
+    """How it is called from Python, by the name that comes first."""
+    own = o.name.removeprefix(f"{o.module.removeprefix('signal_')}_") if o.module else o.name
+    names = [f"{o.module.replace('_', '.')}.{own}"] if o.module else []
+    names += [f"nn.functional.{o.name}"] if o.functional else []
+    names += [o.name] if o.function and not o.module else []
+    names += [alias.replace("signal_windows", "signal.windows") for alias in o.aliases]
+    names += [f"Tensor.{o.name}"] if o.method else []
+    names += [f"Tensor.{o.name}_"] if o.inplace else []
+    return list(dict.fromkeys(names))
+
+
+def write_reference(operations: list[Operation], primitives: dict[str, Primitive]) -> str:
+    """What `python -m tenon.reference` makes its pages of."""
+    entries = [
+        {
+            "key": o.key,
+            "name": o.name,
+            "group": o.topic,
+            "names": _names(o),
+            "signature": o.signature.text,
+            "doc": o.doc.strip(),
+            "shape": o.shape,
+            "elementwise": o.kind == "elementwise" or o.promote == "common",
+            "dtypes": dtypes_of(o),
+            "errors": [error_text(error) for error in (*o.errors, *o.refused_errors)],
+            "formula": _formula(o, primitives),
+            "source": o.source,
+            "example": o.example,
+            "gives": o.gives.strip(),
+        }
+        for o in operations
+    ]
+    return json.dumps(entries, indent=1) + "\n"

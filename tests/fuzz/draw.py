@@ -12,7 +12,7 @@ from math import prod
 from typing import Any
 
 from tests.fuzz import instructions as table
-from tests.fuzz import layers
+from tests.fuzz import layers, operations
 from tests.fuzz.programs import Instruction, Program, Shape
 from tests.fuzz.transforms import BATCHED, EAGER, HIGHER, TRANSFORMS
 
@@ -62,18 +62,21 @@ Drawn = tuple[Instruction, Value]
 
 
 class Drawer:
-    """Draws one program; `counts` says how often each kind of instruction was drawn."""
+    """Draws one program; `counts` says how often each kind of instruction was drawn. With
+    `by_spec`, of operations of the spec mostly."""
 
-    def __init__(self, seed: int, counts: dict[str, int] | None = None):
+    def __init__(self, seed: int, counts: dict[str, int] | None = None, by_spec: bool = False):
         self.seed = seed
         self.random = random.Random(seed)
         self.counts = counts if counts is not None else {}
         self.known: list[Value] = []
         self.transform = "none"
+        self.by_spec = by_spec
 
     def program(self) -> Program:
         r = self.random
-        self.transform = r.choice(["none", "backward"] * 5 + list(TRANSFORMS))
+        transforms = list(EAGER if self.by_spec else TRANSFORMS)
+        self.transform = r.choice(["none", "backward"] * 5 + transforms)
         higher = self.transform in HIGHER
         extents = r.choice(
             [[1, 2, 3], [2, 3, 4], [3, 5, 7], [17, 4, 1], [70, 3, 2], [0, 2, 3]] * 3 + [[190, 181]]
@@ -88,6 +91,9 @@ class Drawer:
         dtype = r.choice(["float32"] * 8 + ["float64", *table.HALVES])
         program = Program(self.seed, list(shapes), leaves, [], self.transform, dtype)
         self.known = [Value(s, "float", Storage(5.0, False)) for s in shapes]
+        # Operations on their own samples stand in programs of their own: no judge compares those.
+        self.by_spec = self.transform in EAGER and (self.by_spec or r.random() < 0.25)
+        program.judged = not self.by_spec
         for _ in range(r.randint(3, 12 if higher else 25)):
             for instruction, value in self.instructions():
                 if self.transform not in BATCHED and r.random() < 0.12:
@@ -139,6 +145,8 @@ class Drawer:
 
     def instruction(self) -> Drawn | None:
         r = self.random
+        if self.by_spec and r.random() < 0.5:
+            return operations.draw(self)
         draw = r.choice(
             [self.unary] * 5
             + [self.scalar] * 2

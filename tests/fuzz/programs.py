@@ -197,6 +197,12 @@ def apply_layer(m: Any, name: str, operands: list[Any], o: dict[str, Any]) -> An
     return layers.apply(m, name, operands, o)
 
 
+def apply_spec(m: Any, name: str, operands: list[Any], o: dict[str, Any]) -> Any:
+    from tests.fuzz import operations
+
+    return operations.apply(m, name, operands, o)
+
+
 def along(functions: dict[str, Any]) -> Any:
     return lambda m, name, x, o: functions[name](m, x[0], o["dim"])
 
@@ -227,4 +233,5 @@ APPLY: dict[str, Any] = {
     "join": apply_join,
     "matmul": apply_matmul,
     "layer": apply_layer,
+    "spec": apply_spec,
 }

@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ import numpy as np
 
 import tenon as tn
 from tenon import _C
+from tests.fuzz import operations
 from tests.fuzz.draw import Drawer
 from tests.fuzz.judge import find_judge
 from tests.fuzz.programs import Program, run_body
@@ -271,6 +273,11 @@ def report(tally: Tally) -> None:
     print("switched off:", dict(sorted(tally.switches.items())))
     rare = sorted((n, name) for name, n in tally.instructions.items())[:8]
     print(f"{len(tally.instructions)} instructions; rarest:", [f"{name} {n}" for n, name in rare])
+    drawn = {name for name, n in tally.instructions.items() if name.startswith("spec.")}
+    never = sorted(key for key in operations.cases() if f"spec.{key}" not in drawn)
+    print(f"{len(drawn)} operations of the spec drawn by sample; never: {', '.join(never) or '-'}")
+    reasons = Counter(operations.left_out().values())
+    print("not drawn so:", ", ".join(f"{n} whose case {why}" for why, n in reasons.items()))
     print(f"judged {tally.judged} programs; the judge refused {sum(tally.refused.values())}:")
     for why, n in sorted(tally.refused.items(), key=lambda item: -item[1])[:12]:
         print(f"{n:>8}  {why}")
@@ -285,7 +292,7 @@ def fuzz(options: argparse.Namespace, seed: int, tally: Tally) -> tuple[int, int
     end = time.monotonic() + options.seconds
     done = failed = 0
     while time.monotonic() < end and done < options.count:
-        program = Drawer(seed + done, tally.instructions).program()
+        program = Drawer(seed + done, tally.instructions, options.operations).program()
         if options.verbose:  # known even if the program takes the process down
             print(f"program {program.seed}", flush=True)
         name = program.transform
@@ -293,7 +300,8 @@ def fuzz(options: argparse.Namespace, seed: int, tally: Tally) -> tuple[int, int
         done += 1
         if wrong := check(program, judge, tally):
             print(
-                f"{program}\nfails: {wrong}\nagain with: --seed {program.seed} --count 1",
+                f"{program}\nfails: {wrong}\nagain with: --seed {program.seed} --count 1"
+                + " --operations" * options.operations,
                 flush=True,
             )
             failed += 1
@@ -332,6 +340,7 @@ def main() -> int:
     parser.add_argument("--judge", choices=["torch", "none"], default="torch")
     parser.add_argument("--count", type=int, default=10**9)
     parser.add_argument("--counts", action="store_true", help="print what was covered")
+    parser.add_argument("--operations", action="store_true", help="mostly operations by sample")
     parser.add_argument("--keep-going", action="store_true", help="print every failure")
     parser.add_argument("--verbose", action="store_true", help="print each program's seed")
     parser.add_argument("--worker", help=argparse.SUPPRESS)

@@ -172,3 +172,54 @@ def test_torch(dtype):
     if dtype != "bool":
         back.add_(1)
         assert x.tolist() == theirs.tolist()
+
+
+def capsule_of(code, bits, lanes, freed):
+    """A capsule as a library in C makes it: (DLManagedTensor) of three elements of that dtype."""
+    import ctypes
+
+    class Managed(ctypes.Structure):
+        _fields_ = [
+            ("data", ctypes.c_void_p),
+            ("device_type", ctypes.c_int32),
+            ("device_id", ctypes.c_int32),
+            ("ndim", ctypes.c_int32),
+            ("code", ctypes.c_uint8),
+            ("bits", ctypes.c_uint8),
+            ("lanes", ctypes.c_uint16),
+            ("shape", ctypes.POINTER(ctypes.c_int64)),
+            ("strides", ctypes.c_void_p),
+            ("byte_offset", ctypes.c_uint64),
+            ("context", ctypes.c_void_p),
+            ("deleter", ctypes.c_void_p),
+        ]
+
+    shape, memory = (ctypes.c_int64 * 1)(3), (ctypes.c_float * 6)(1, 2, 3)
+    deleter = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(lambda _: freed.append(1))
+    managed = Managed(
+        *(ctypes.addressof(memory), 1, 0, 1, code, bits, lanes, shape, None, 0, None),
+        ctypes.cast(deleter, ctypes.c_void_p).value,
+    )
+    new = ctypes.pythonapi.PyCapsule_New
+    new.restype = ctypes.py_object
+    new.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
+    return new(ctypes.addressof(managed), b"dltensor", None), (managed, shape, memory, deleter)
+
+
+def test_dtypes_that_nobody_here_knows():
+    freed = []
+    capsule, kept = capsule_of(2, 32, 1, freed)
+    x = tn.from_dlpack(capsule)
+    assert x.tolist() == [1, 2, 3] and freed == []
+    del x
+    gc.collect()
+    tn.zeros(1).tolist()
+    assert freed == [1]
+    for code, bits, lanes in ((2, 128, 1), (9, 8, 1), (0, 3, 1), (2, 32, 2)):
+        capsule, kept = capsule_of(code, bits, lanes, freed)
+        with pytest.raises(BufferError, match="dtype"):
+            tn.from_dlpack(capsule)
+        del capsule
+        gc.collect()
+    assert freed == [1]  # what was refused is still the capsule's
+    assert kept is not None

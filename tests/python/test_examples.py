@@ -21,6 +21,7 @@ NAMESPACES = {
     "tn.func": tn.func,
     "tn.bisect": tn.bisect,
     "tn.jit": tn.jit,
+    "tn.library": tn.library,
     "tn.profiler": tn.profiler,
     "tn.tuning": tn.tuning,
     "tn.linalg": tn.linalg,

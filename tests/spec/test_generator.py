@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -116,7 +117,11 @@ def test_docstrings_show_what_fits_what_fails_and_a_result(tmp_path):
         "Example::\n\n    >>> tn.mul(2, 3)\n    tensor(6)"
     )
     assert inplace_docstring("mul", operations).endswith(text)
-    assert "    >>> tn.mul(2, 3)\n    tensor(6)\n" in write_reference(operations)
+    (entry,) = json.loads(write_reference(operations, {p.name: p for p in PRIMITIVES}))
+    assert entry["names"] == ["mul", "Tensor.mul", "Tensor.mul_"]
+    assert entry["formula"] == "The primitive `mul`: a * b; and of bools."
+    assert (entry["example"], entry["gives"]) == ("tn.mul(2, 3)", "tensor(6)")
+    assert entry["errors"] == ["TypeError for one, when it is computed"]
     assert "tn.mul(2, 3)\\n    tensor(6)" in write_bindings("small", operations)
 
 

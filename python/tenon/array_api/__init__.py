@@ -18,6 +18,7 @@ from typing import Any as _Any
 
 import tenon as _tn
 
+from . import fft, linalg
 from ._creation import (
     arange,
     asarray,
@@ -126,6 +127,7 @@ __all__ = [
     "empty",
     "empty_like",
     "expand_dims",
+    "fft",
     "eye",
     "finfo",
     "flip",
@@ -135,6 +137,7 @@ __all__ = [
     "iinfo",
     "inf",
     "isdtype",
+    "linalg",
     "linspace",
     "matrix_transpose",
     "max",

@@ -19,8 +19,9 @@ Example::
     >>> x.grad
     tensor([1.0000, 2.7183])
 
-The derivative is one of reverse mode: `jvp` through such a function raises NotImplementedError, as
-does `vmap` where the derivative is taken outside of it; `vmap(grad(f))` works.
+The derivative is one of reverse mode, and of forward mode where the class has a `jvp`; else
+`func.jvp` through it raises NotImplementedError, as does `vmap` where the derivative is taken
+outside of it; `vmap(grad(f))` works. (An operation of :mod:`tenon.library` has neither limit.)
 """
 
 from __future__ import annotations
@@ -46,6 +47,8 @@ class FunctionCtx:
         self.materialize_grads = True
         self._to_save: tuple[Tensor | None, ...] = ()
         self._saved: tuple[Tensor | None, ...] = ()
+        self._saved_for_forward: tuple[Tensor | None, ...] | None = None
+        self._outputs: list[Tensor] = []  # while jvp runs
         self._non_differentiable: tuple[Tensor, ...] = ()
 
     def save_for_backward(self, *tensors: Tensor | None) -> None:
@@ -57,7 +60,8 @@ class FunctionCtx:
         self._to_save = tensors
 
     def save_for_forward(self, *tensors: Tensor | None) -> None:
-        """Takes what a forward-mode derivative would need, of which there is none."""
+        """Keeps tensors for `jvp`, where `saved_tensors` has them."""
+        self._saved_for_forward = tensors
 
     @property
     def saved_tensors(self) -> tuple[Tensor | None, ...]:
@@ -153,6 +157,14 @@ class Function:
 
     vjp = backward
 
+    @staticmethod
+    def jvp(ctx: Any, *grad_inputs: Any) -> Any:
+        """The outputs' tangents, from one for each argument of forward."""
+        raise NotImplementedError(
+            "You must implement the jvp function for custom autograd.Function to use it with "
+            "forward mode AD."
+        )
+
     @classmethod
     def apply(cls, *args: Any) -> Any:
         """Calls forward and records the derivative."""
@@ -197,13 +209,63 @@ class Function:
                 given[i] = gradient
             return cls._gradients(ctx, given, places, len(args))
 
+        forward = cls._forward_mode(ctx, args, places, numbers, outputs)
         recorded = _C._record_custom(
-            derivative, [args[i] for i in places], values, saved_outputs, bool(ctx._saved)
+            derivative,
+            forward,
+            [args[i] for i in places],
+            values,
+            saved_outputs,
+            bool(ctx._saved),
         )
         results = list(outputs)
         for i, tensor in zip(numbers, recorded):
             results[i] = tensor
         return results
+
+    @classmethod
+    def _forward_mode(
+        cls,
+        ctx: FunctionCtx,
+        args: tuple[Any, ...],
+        places: list[int],
+        numbers: list[int],
+        constant: list[Any],
+    ) -> Callable[..., list[Any]] | None:
+        """From tangents and outputs to the outputs' tangents, where the class has a jvp.
+
+        What it saves would be kept by the graph of reverse mode, too, so only where it is needed.
+        """
+        if cls.jvp is Function.jvp or not any(_C._has_tangent(args[i]) for i in places):
+            return None
+        saved = ctx._saved_for_forward
+
+        def forward(tangents: list[Any], outputs: list[Tensor]) -> list[Any]:
+            given: list[Any] = [None] * len(args)
+            for i, tangent in zip(places, tangents):
+                if tangent is None and ctx.materialize_grads:
+                    tangent = _C._all["zeros_like"](args[i])
+                given[i] = tangent
+            before, ctx._saved = ctx._saved, ctx._saved if saved is None else saved
+            ctx._outputs = list(constant)
+            for i, output in zip(numbers, outputs):
+                ctx._outputs[i] = output
+            try:
+                result = cls.jvp(ctx, *given)
+            finally:
+                ctx._saved = before
+            found = list(result) if isinstance(result, (tuple, list)) else [result]
+            if len(found) != len(constant):
+                raise RuntimeError(
+                    f"function {cls.__name__}: jvp returned {len(found)} tangents for "
+                    f"{len(constant)} outputs"
+                )
+            return [
+                _C._all["zeros_like"](output) if found[i] is None else found[i]
+                for i, output in zip(numbers, outputs)
+            ]
+
+        return forward
 
     @classmethod
     def _gradients(
