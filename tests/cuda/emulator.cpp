@@ -1,0 +1,90 @@
+#include "tests/cuda/emulator.h"
+
+#include <dlfcn.h>
+#include <fmt/format.h>
+#include <stdlib.h>
+
+#include <filesystem>
+#include <fstream>
+#include <stdexcept>
+
+#include "jit/cuda/lower.h"
+
+namespace tenon::test {
+
+namespace {
+
+const char** failure = nullptr;  // of the library that is loaded
+
+// A function with the arguments of loop::KernelFunction that launches the kernel.
+std::string entry(const loop::Kernel& kernel, size_t number) {
+  std::string arguments;
+  for (size_t i = 0; i < kernel.buffers.size(); ++i) {
+    const loop::Scalar type = kernel.buffers[i].type;
+    arguments +=
+        fmt::format("({}*)buffers[{}], ", type == loop::Scalar::I1 ? "u8" : name_of(type), i);
+  }
+  for (uint32_t i = 0; i < kernel.ints; ++i) arguments += fmt::format("ints[{}], ", i);
+  for (size_t i = 0; i < kernel.scalars.size(); ++i) {
+    const std::string bits = fmt::format("i64(scalars[{}])", i);
+    arguments += is_float(kernel.scalars[i]) ? "__longlong_as_double(" + bits + "), " : bits + ", ";
+  }
+  std::string bytes = fmt::format("{}ll", kernel.scratch.constant);
+  for (const auto& term : kernel.scratch.terms) {
+    bytes += fmt::format(" + {}ll * ints[{}]", term.factor, term.param);
+  }
+  return fmt::format(
+      "\nextern \"C\" void run_{0}(void* const* buffers, const i64* ints, const u64* scalars,\n"
+      "                         void*, i64 begin, i64 end, void* error) {{\n"
+      "  emulation::launch(end - begin, {1}, [=](u8* scratch, i64 scratch_bytes, i64 chunk) {{\n"
+      "    k{0}({2}scratch, scratch_bytes, begin, end, chunk, (ErrorSlot*)error);\n  }});\n}}\n",
+      number, bytes, arguments);
+}
+
+}  // namespace
+
+std::vector<loop::KernelFunction> emulate(std::span<const loop::Kernel* const> kernels) {
+  namespace fs = std::filesystem;
+  std::string folder = (fs::temp_directory_path() / "tenon-emulation-XXXXXX").string();
+  if (!mkdtemp(folder.data())) throw std::runtime_error("no temporary folder");
+  const fs::path source = fs::path(folder) / "kernels.cpp",
+                 library = fs::path(folder) / "kernels.so";
+  {
+    std::ofstream file(source);
+    file << "#include \"" TENON_EMULATION_HEADER "\"\n" << cuda::prelude();
+    for (size_t i = 0; i < kernels.size(); ++i) {
+      file << cuda::lower(*kernels[i], fmt::format("k{}", i)) << entry(*kernels[i], i);
+    }
+  }
+  const fs::path log = fs::path(folder) / "log";
+  const std::string command = fmt::format(TENON_HOST_COMPILER
+                                          " -std=c++20 -O0 -w -fPIC -shared -ffp-contract=off "
+                                          "-fno-math-errno -U_FORTIFY_SOURCE {} -o {} "
+                                          "> {} 2>&1",
+                                          source.string(), library.string(), log.string());
+  if (std::system(command.c_str()) != 0) {
+    std::ifstream file(log);
+    const std::string text((std::istreambuf_iterator<char>(file)), {});
+    throw std::runtime_error(
+        fmt::format("{} did not compile:\n{}", source.string(), text.substr(0, 4000)));
+  }
+  void* handle = dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (!handle) throw std::runtime_error(dlerror());
+  failure = static_cast<const char**>(dlsym(handle, "emulation_failure"));
+  if (!getenv("TENON_KEEP_EMULATION")) fs::remove_all(folder);  // the library stays loaded
+  std::vector<loop::KernelFunction> functions;
+  for (size_t i = 0; i < kernels.size(); ++i) {
+    functions.push_back(
+        reinterpret_cast<loop::KernelFunction>(dlsym(handle, fmt::format("run_{}", i).c_str())));
+  }
+  return functions;
+}
+
+std::string emulation_failure() {
+  if (!failure || !*failure) return {};
+  std::string text = *failure;
+  *failure = nullptr;
+  return text;
+}
+
+}  // namespace tenon::test
