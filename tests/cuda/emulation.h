@@ -151,35 +151,35 @@ struct Exchange {
   }
 };
 
-// Runs kernel(scratch, bytes of scratch, chunk) in every thread of a small grid.
+// Runs kernel() in every thread of a grid.
+template <class Kernel>
+void run_grid(unsigned blocks, Kernel kernel) {
+  body_argument = &kernel;
+  body = [](void* p) { (*static_cast<Kernel*>(p))(); };
+  gridDim.x = blocks;
+  for (unsigned block = 0; block < blocks && !emulation_failure; ++block) {
+    blockIdx.x = block;
+    run_block();
+  }
+}
+
+// Runs kernel(scratch, bytes of scratch, chunk) in a grid that is small, so that groups take
+// several chunks.
 template <class Kernel>
 void launch(long long range, long long scratch_bytes, Kernel kernel) {
-  struct Arguments {
-    Kernel kernel;
-    unsigned char* scratch;
-    long long scratch_bytes, chunk;
-  };
-  constexpr long long kGroups = kThreads / 16, kChunk = 16, kBlocks = 2;
+  constexpr long long kGroups = kThreads / 16, kBlocks = 2;
   if (range <= 0) return;
-  const long long chunks = (range + kChunk - 1) / kChunk;
-  const long long blocks = (chunks + kGroups - 1) / kGroups;
-  gridDim.x = static_cast<unsigned>(blocks < kBlocks ? blocks : kBlocks);
+  const long long chunk = range > 256 ? 64 : 16;
+  const long long chunks = (range + chunk - 1) / chunk;
+  const long long all = (chunks + kGroups - 1) / kGroups;
+  const auto blocks = static_cast<unsigned>(all < kBlocks ? all : kBlocks);
   scratch_bytes = (scratch_bytes + 63) / 64 * 64;
   unsigned char* scratch = nullptr;
   if (scratch_bytes * kGroups > static_cast<long long>(sizeof(shared_scratch))) {
     scratch = static_cast<unsigned char*>(
-        aligned_alloc(64, static_cast<size_t>(scratch_bytes * kGroups * gridDim.x)));
+        aligned_alloc(64, static_cast<size_t>(scratch_bytes * kGroups * blocks)));
   }
-  Arguments arguments{kernel, scratch, scratch_bytes, kChunk};
-  body_argument = &arguments;
-  body = [](void* p) {
-    const auto& a = *static_cast<const Arguments*>(p);
-    a.kernel(a.scratch, a.scratch_bytes, a.chunk);
-  };
-  for (unsigned block = 0; block < gridDim.x && !emulation_failure; ++block) {
-    blockIdx.x = block;
-    run_block();
-  }
+  run_grid(blocks, [=] { kernel(scratch, scratch_bytes, chunk); });
   free(scratch);
 }
 

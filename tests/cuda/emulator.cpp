@@ -16,13 +16,15 @@ namespace {
 
 const char** failure = nullptr;  // of the library that is loaded
 
+const char* memory_type(loop::Scalar type) {
+  return type == loop::Scalar::I1 ? "u8" : name_of(type);
+}
+
 // A function with the arguments of loop::KernelFunction that launches the kernel.
-std::string entry(const loop::Kernel& kernel, size_t number) {
+std::string host_entry(const loop::Kernel& kernel, size_t number) {
   std::string arguments;
   for (size_t i = 0; i < kernel.buffers.size(); ++i) {
-    const loop::Scalar type = kernel.buffers[i].type;
-    arguments +=
-        fmt::format("({}*)buffers[{}], ", type == loop::Scalar::I1 ? "u8" : name_of(type), i);
+    arguments += fmt::format("({}*)buffers[{}], ", memory_type(kernel.buffers[i].type), i);
   }
   for (uint32_t i = 0; i < kernel.ints; ++i) arguments += fmt::format("ints[{}], ", i);
   for (size_t i = 0; i < kernel.scalars.size(); ++i) {
@@ -41,14 +43,33 @@ std::string entry(const loop::Kernel& kernel, size_t number) {
       number, bytes, arguments);
 }
 
-}  // namespace
+// A function that runs a grid with the parameters of cuLaunchKernel.
+std::string driver_entry(const loop::Kernel& kernel, size_t number) {
+  std::string arguments;
+  size_t count = 0;
+  const auto add = [&](const std::string& type) {
+    arguments += fmt::format("{}*({}*)p[{}]", count ? ", " : "", type, count);
+    ++count;
+  };
+  for (const auto& buffer : kernel.buffers) add(std::string(memory_type(buffer.type)) + "*");
+  for (uint32_t i = 0; i < kernel.ints; ++i) add("i64");
+  for (const loop::Scalar scalar : kernel.scalars) add(is_float(scalar) ? "f64" : "i64");
+  for (const char* type : {"u8*", "i64", "i64", "i64", "i64", "ErrorSlot*"}) add(type);
+  return fmt::format(
+      "\nextern \"C\" {{\nextern const int launch_{0}_parameters = {2};\nvoid launch_{0}(void** p, "
+      "unsigned blocks) {{\n"
+      "  emulation::run_grid(blocks, [=] {{ k{0}({1}); }});\n}}\n}}\n",
+      number, arguments, count);
+}
 
-std::vector<loop::KernelFunction> emulate(std::span<const loop::Kernel* const> kernels) {
+// The path of a library with these kernels and an entry for each.
+template <class Entry>
+std::string build(std::span<const loop::Kernel* const> kernels, Entry entry) {
   namespace fs = std::filesystem;
   std::string folder = (fs::temp_directory_path() / "tenon-emulation-XXXXXX").string();
   if (!mkdtemp(folder.data())) throw std::runtime_error("no temporary folder");
-  const fs::path source = fs::path(folder) / "kernels.cpp",
-                 library = fs::path(folder) / "kernels.so";
+  const fs::path source = fs::path(folder) / "kernels.cpp";
+  const fs::path library = fs::path(folder) / "kernels.so", log = fs::path(folder) / "log";
   {
     std::ofstream file(source);
     file << "#include \"" TENON_EMULATION_HEADER "\"\n" << cuda::prelude();
@@ -56,28 +77,46 @@ std::vector<loop::KernelFunction> emulate(std::span<const loop::Kernel* const> k
       file << cuda::lower(*kernels[i], fmt::format("k{}", i)) << entry(*kernels[i], i);
     }
   }
-  const fs::path log = fs::path(folder) / "log";
-  const std::string command = fmt::format(TENON_HOST_COMPILER
-                                          " -std=c++20 -O0 -w -fPIC -shared -ffp-contract=off "
-                                          "-fno-math-errno -U_FORTIFY_SOURCE {} -o {} "
-                                          "> {} 2>&1",
-                                          source.string(), library.string(), log.string());
+  const std::string command = fmt::format(
+      TENON_HOST_COMPILER
+      " -std=c++20 -O0 -w -fPIC -shared -ffp-contract=off -fno-math-errno -U_FORTIFY_SOURCE {} -o "
+      "{} > {} 2>&1",
+      source.string(), library.string(), log.string());
   if (std::system(command.c_str()) != 0) {
     std::ifstream file(log);
     const std::string text((std::istreambuf_iterator<char>(file)), {});
     throw std::runtime_error(
         fmt::format("{} did not compile:\n{}", source.string(), text.substr(0, 4000)));
   }
+  return library.string();
+}
+
+}  // namespace
+
+std::vector<loop::KernelFunction> emulate(std::span<const loop::Kernel* const> kernels) {
+  const std::string library = build(kernels, host_entry);
   void* handle = dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (!handle) throw std::runtime_error(dlerror());
   failure = static_cast<const char**>(dlsym(handle, "emulation_failure"));
-  if (!getenv("TENON_KEEP_EMULATION")) fs::remove_all(folder);  // the library stays loaded
+  // The library stays loaded.
+  std::filesystem::remove_all(std::filesystem::path(library).parent_path());
   std::vector<loop::KernelFunction> functions;
   for (size_t i = 0; i < kernels.size(); ++i) {
     functions.push_back(
         reinterpret_cast<loop::KernelFunction>(dlsym(handle, fmt::format("run_{}", i).c_str())));
   }
   return functions;
+}
+
+std::vector<cuda::CompiledKernel> emulated_cubins(std::span<const loop::Kernel* const> kernels) {
+  const std::string image = "host image " + build(kernels, driver_entry);
+  std::vector<cuda::CompiledKernel> result(kernels.size());
+  for (size_t i = 0; i < kernels.size(); ++i) {
+    const auto* bytes = reinterpret_cast<const std::byte*>(image.c_str());
+    result[i].cubin.assign(bytes, bytes + image.size() + 1);
+    result[i].info.symbol = fmt::format("launch_{}", i);
+  }
+  return result;
 }
 
 std::string emulation_failure() {
