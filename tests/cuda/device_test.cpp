@@ -1,7 +1,6 @@
 // The runtime on the fake driver: every call is checked there, work runs as late as it may.
 #include "jit/cuda/device.h"
 
-#include <dlfcn.h>
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -9,7 +8,7 @@
 #include "core/error.h"
 #include "jit/cuda/memory.h"
 #include "tests/cuda/emulator.h"
-#include "tests/cuda/fake_driver.h"
+#include "tests/cuda/fake_device.h"
 #include "tests/llvm/harness.h"
 
 using namespace tenon;
@@ -19,25 +18,6 @@ using loop::CheckCode;
 using loop::ReduceOp;
 
 namespace {
-
-// The fake driver from construction to destruction; then nothing may be left.
-class FakeDevice {
- public:
-  explicit FakeDevice(size_t memory = size_t{1} << 26) {
-    fake_reset(memory);
-    cuda::use_driver_library(TENON_FAKE_DRIVER);
-  }
-  ~FakeDevice() {
-    CHECK(std::string(fake_violations()) == "");
-    for (const char* what : {"memory", "pinned", "stream", "event", "module"}) {
-      INFO(what);
-      CHECK(fake_count(what) == 0);
-    }
-    fake_set_version(13000);
-    fake_set_devices(1);
-    cuda::use_driver_library("");
-  }
-};
 
 std::string message_of(const std::function<void()>& call) {
   try {
@@ -123,7 +103,7 @@ TEST_CASE("kernels launched through the driver give the interpreter's bits") {
   const Kernel map = elementwise("map", std::array{Scalar::F32}, Scalar::F32,
                                  [](Builder& b, const auto& x) { return b.sqrt(x[0]); });
   const Kernel* kernels[] = {&small, &large, &map};
-  const auto cubins = emulated_cubins(kernels);
+  const auto cubins = emulate(kernels).cubins;
   const Data x = rows();
   const int64_t ints[] = {kColumns};
   const uint64_t scalars[] = {std::bit_cast<uint64_t>(0.3)};
@@ -169,7 +149,7 @@ TEST_CASE("a failed check is found at the synchronization, and work goes on") {
   cuda::DeviceMemory memory;
   const Kernel kernel = row_sums(1 << 10);
   const Kernel* kernels[] = {&kernel};
-  const cuda::Function function(kernel, emulated_cubins(kernels)[0]);
+  const cuda::Function function(kernel, emulate(kernels).cubins[0]);
   const cuda::Stream stream;
   const int64_t ints[] = {kColumns};
   const uint64_t scalars[] = {std::bit_cast<uint64_t>(1.0)};
@@ -272,7 +252,7 @@ TEST_CASE("a call of the driver that fails raises its words, and nothing leaks")
   const cuda::Device device(0);
   const Kernel kernel = row_sums(1 << 10);
   const Kernel* kernels[] = {&kernel};
-  const auto cubin = emulated_cubins(kernels)[0];
+  const auto cubin = emulate(kernels).cubins[0];
   for (const char* call : {"cuModuleLoadData", "cuModuleGetFunction"}) {
     fake_fail(call, 0, 1, 719);
     CHECK(message_of([&] { cuda::Function(kernel, cubin); }) ==

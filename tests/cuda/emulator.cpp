@@ -62,9 +62,8 @@ std::string driver_entry(const loop::Kernel& kernel, size_t number) {
       number, arguments, count);
 }
 
-// The path of a library with these kernels and an entry for each.
-template <class Entry>
-std::string build(std::span<const loop::Kernel* const> kernels, Entry entry) {
+// The path of a library with these kernels and their entries.
+std::string build(std::span<const loop::Kernel* const> kernels) {
   namespace fs = std::filesystem;
   std::string folder = (fs::temp_directory_path() / "tenon-emulation-XXXXXX").string();
   if (!mkdtemp(folder.data())) throw std::runtime_error("no temporary folder");
@@ -74,7 +73,8 @@ std::string build(std::span<const loop::Kernel* const> kernels, Entry entry) {
     std::ofstream file(source);
     file << "#include \"" TENON_EMULATION_HEADER "\"\n" << cuda::prelude();
     for (size_t i = 0; i < kernels.size(); ++i) {
-      file << cuda::lower(*kernels[i], fmt::format("k{}", i)) << entry(*kernels[i], i);
+      file << cuda::lower(*kernels[i], fmt::format("k{}", i)) << host_entry(*kernels[i], i)
+           << driver_entry(*kernels[i], i);
     }
   }
   const std::string command = fmt::format(
@@ -93,28 +93,22 @@ std::string build(std::span<const loop::Kernel* const> kernels, Entry entry) {
 
 }  // namespace
 
-std::vector<loop::KernelFunction> emulate(std::span<const loop::Kernel* const> kernels) {
-  const std::string library = build(kernels, host_entry);
+Emulated emulate(std::span<const loop::Kernel* const> kernels) {
+  const std::string library = build(kernels);
   void* handle = dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (!handle) throw std::runtime_error(dlerror());
   failure = static_cast<const char**>(dlsym(handle, "emulation_failure"));
-  // The library stays loaded.
+  // The library stays loaded, and the loader finds it by its path.
   std::filesystem::remove_all(std::filesystem::path(library).parent_path());
-  std::vector<loop::KernelFunction> functions;
+  const std::string image = "host image " + library;
+  const auto* bytes = reinterpret_cast<const std::byte*>(image.c_str());
+  Emulated result;
   for (size_t i = 0; i < kernels.size(); ++i) {
-    functions.push_back(
+    result.functions.push_back(
         reinterpret_cast<loop::KernelFunction>(dlsym(handle, fmt::format("run_{}", i).c_str())));
-  }
-  return functions;
-}
-
-std::vector<cuda::CompiledKernel> emulated_cubins(std::span<const loop::Kernel* const> kernels) {
-  const std::string image = "host image " + build(kernels, driver_entry);
-  std::vector<cuda::CompiledKernel> result(kernels.size());
-  for (size_t i = 0; i < kernels.size(); ++i) {
-    const auto* bytes = reinterpret_cast<const std::byte*>(image.c_str());
-    result[i].cubin.assign(bytes, bytes + image.size() + 1);
-    result[i].info.symbol = fmt::format("launch_{}", i);
+    cuda::CompiledKernel& cubin = result.cubins.emplace_back();
+    cubin.cubin.assign(bytes, bytes + image.size() + 1);
+    cubin.info.symbol = fmt::format("launch_{}", i);
   }
   return result;
 }

@@ -10,11 +10,12 @@
 
 namespace tenon::test {
 
-// All in one translation unit, so that it stays quick. What each function runs is a small grid.
-std::vector<loop::KernelFunction> emulate(std::span<const loop::Kernel* const> kernels);
-
-// What the fake driver loads in place of cubins of these kernels.
-std::vector<cuda::CompiledKernel> emulated_cubins(std::span<const loop::Kernel* const> kernels);
+struct Emulated {
+  std::vector<loop::KernelFunction> functions;  // each runs a small grid
+  std::vector<cuda::CompiledKernel> cubins;     // what the fake driver loads in place of cubins
+};
+// All kernels in one translation unit, so that it stays quick.
+Emulated emulate(std::span<const loop::Kernel* const> kernels);
 
 // What went wrong in a launch since the last call, or nothing.
 std::string emulation_failure();

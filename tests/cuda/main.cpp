@@ -1,6 +1,6 @@
 // The tests of the loop IR's operations (tests/llvm) and of programs (tests/jit) run twice: on the
 // interpreter, which meets all their kernels; then with these kernels as CUDA C++ on the emulated
-// device. The bits have to be the same.
+// device, and as plans of a CUDA device on the fake driver. The bits have to be the same.
 #define DOCTEST_CONFIG_IMPLEMENT
 #include <doctest/doctest.h>
 
@@ -8,8 +8,11 @@
 #include <cstdlib>
 #include <map>
 
+#include "core/allocator.h"
+#include "jit/cuda/runtime.h"
 #include "jit/plan/kernel_table.h"
 #include "tests/cuda/emulator.h"
+#include "tests/cuda/fake_device.h"
 #include "tests/cuda/generated.h"
 #include "tests/jit/harness.h"
 #include "tests/llvm/harness.h"
@@ -32,7 +35,17 @@ int run_tests(int argc, char** argv) {
 
 struct Generated {
   std::vector<loop::Kernel> kernels;
-  std::map<std::vector<std::byte>, loop::KernelFunction> functions;  // by canonical form
+  Emulated emulated;
+  std::map<std::vector<std::byte>, size_t> numbers;  // by canonical form: in the lists above
+
+  void add(const loop::Kernel& kernel) {
+    if (numbers.emplace(loop::canonical_form(kernel), kernels.size()).second) {
+      kernels.push_back(kernel);
+    }
+  }
+  size_t number(const loop::Kernel& kernel) const {
+    return numbers.at(loop::canonical_form(kernel));
+  }
 };
 Generated generated;
 
@@ -42,18 +55,53 @@ void emulate_all() {
   for (jit::CompiledKernel* kernel : jit::known_kernels()) {
     if (kernel->later || kernel->function.load()) continue;
     interpreted.push_back(kernel);
-    if (generated.functions.emplace(loop::canonical_form(kernel->code), nullptr).second) {
-      generated.kernels.push_back(kernel->code);
-    }
+    generated.add(kernel->code);
   }
-  const auto functions = emulate(generated_kernels());
-  for (size_t i = 0; i < functions.size(); ++i) {
-    generated.functions[loop::canonical_form(generated.kernels[i])] = functions[i];
-  }
+  generated.emulated = emulate(generated_kernels());
   for (jit::CompiledKernel* kernel : interpreted) {
-    kernel->function.store(generated.functions[loop::canonical_form(kernel->code)]);
+    kernel->function.store(generated.emulated.functions[generated.number(kernel->code)]);
   }
-  std::printf("%zu kernels on the emulated device\n", functions.size());
+  std::printf("%zu kernels on the emulated device\n", generated.kernels.size());
+}
+
+std::vector<cuda::CompiledKernel> known_cubins(std::span<const loop::Kernel* const> kernels, int) {
+  std::vector<cuda::CompiledKernel> result;
+  for (const loop::Kernel* kernel : kernels) {
+    result.push_back(generated.emulated.cubins[generated.number(*kernel)]);
+  }
+  return result;
+}
+
+int refused_programs = 0;  // with a step that has no code for devices
+
+// The same program with its inputs and outputs on the fake device.
+void check_on_device(const Build& build, const std::string& expected) {
+  const FakeDevice fake;
+  cuda::Runtime device(0, known_cubins);
+  ProgramBuilder p;
+  build(p);
+  Program& program = p.program();
+  jit::set_mode(jit::Mode::Interpret);
+  jit::Plan& plan = jit::plan_for(program);
+  jit::set_mode(jit::Mode::Fused);
+  for (Buffer& input : program.inputs) {
+    input.storage = device.to_device(input.storage->data(), input.storage->bytes());
+  }
+  std::vector<Buffer> outputs;
+  try {
+    outputs = plan.run_on(device, program);
+  } catch (const Error& error) {
+    CHECK(error.kind() == ErrorKind::NotImplemented);
+    CHECK(fake_calls("cuLaunchKernel") == 0);
+    ++refused_programs;
+    return;
+  }
+  for (Buffer& output : outputs) {
+    Ref<Storage> host = allocate(output.storage->bytes());
+    device.to_host(host->data(), *output.storage, 0, host->bytes());
+    output.storage = std::move(host);
+  }
+  CHECK_MESSAGE(bits_of(outputs) == expected, "the plan on the fake device gives other bits");
 }
 
 }  // namespace
@@ -71,9 +119,7 @@ int main(int argc, char** argv) {
     expected.push_back(bits_of(run(build, jit::Mode::Interpret)));
   };
   other_code = [](const loop::Kernel& kernel) -> loop::KernelFunction {
-    if (generated.functions.emplace(loop::canonical_form(kernel), nullptr).second) {
-      generated.kernels.push_back(kernel);
-    }
+    generated.add(kernel);
     return nullptr;
   };
   if (const int failed = run_tests(argc, argv)) return failed;
@@ -87,11 +133,16 @@ int main(int argc, char** argv) {
     const std::string bits = bits_of(run(build, jit::Mode::Interpret));
     check_emulation();
     REQUIRE(next < expected.size());
-    CHECK_MESSAGE(bits == expected[next++], "the emulated device gives other bits");
+    CHECK_MESSAGE(bits == expected[next], "the emulated device gives other bits");
+    check_on_device(build, expected[next]);
+    ++next;
   };
   other_code = [&](const loop::Kernel& kernel) {
     check_emulation();
-    return generated.functions.at(loop::canonical_form(kernel));
+    return generated.emulated.functions[generated.number(kernel)];
   };
-  return run_tests(argc, argv);
+  const int failed = run_tests(argc, argv);
+  std::printf("%zu programs on the fake device; %d have steps without code for devices\n", next,
+              refused_programs);
+  return failed;
 }
