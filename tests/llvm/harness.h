@@ -116,7 +116,7 @@ struct BothWays {
 };
 
 // Another back end's code for a kernel, if these tests judge one; none: interpreted.
-inline std::function<loop::KernelFunction(const Kernel&)> other_code;
+inline std::function<loop::KernelFunction(const Kernel&, const std::vector<Data>&)> other_code;
 
 inline BothWays run_both(const Kernel& kernel, const std::vector<Data>& buffers,
                          const std::vector<int64_t>& ints, const std::vector<uint64_t>& scalars,
@@ -125,7 +125,7 @@ inline BothWays run_both(const Kernel& kernel, const std::vector<Data>& buffers,
   const Kernel* kernels[] = {&kernel};
   Ref<llvm_jit::CompiledCode> code;
   if (!other_code) code = llvm_jit::compile(kernels, tier)[0];
-  const auto function = code ? code->function : other_code(kernel);
+  const auto function = code ? code->function : other_code(kernel, buffers);
   const auto scratch_bytes = static_cast<size_t>(kernel.scratch.bytes(ints.data()));
   const auto run = [&](std::vector<Data>& data, loop::ErrorSlot& error, auto&& function) {
     std::vector<void*> pointers;
