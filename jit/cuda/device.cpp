@@ -89,7 +89,7 @@ Function::Function(const loop::Kernel& kernel, const CompiledKernel& code) : ker
 Function::~Function() { driver().cuModuleUnload(module_); }
 
 Function::Grid Function::grid(int64_t range, bool unit_elements, const int64_t* ints,
-                              int64_t threads) const {
+                              int64_t threads, int64_t row) const {
   constexpr int64_t kSharedBytes = 48 << 10;  // that a block has without asking for more
   constexpr int64_t kMostBlocks = int64_t{1} << 30;
   Grid grid;
@@ -107,6 +107,7 @@ Function::Grid Function::grid(int64_t range, bool unit_elements, const int64_t* 
   grid.launch.scratch_bytes = scratch;
   grid.launch.end = range;
   grid.launch.chunk = chunk;
+  grid.launch.row = row;
   if (scratch * kGroupsOfBlock <= kSharedBytes) {
     grid.shared_bytes = static_cast<unsigned>(scratch * kGroupsOfBlock);
   } else {  // as much scratch as groups can run at once
@@ -137,6 +138,7 @@ void Function::launch(const Stream& stream, const Grid& grid,
   words.push_back(static_cast<uint64_t>(grid.launch.begin));
   words.push_back(static_cast<uint64_t>(grid.launch.end));
   words.push_back(static_cast<uint64_t>(grid.launch.chunk));
+  words.push_back(static_cast<uint64_t>(grid.launch.row));
   words.push_back(error);
   SmallVector<void*, 32> parameters;
   for (uint64_t& word : words) parameters.push_back(&word);

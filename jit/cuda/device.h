@@ -88,7 +88,9 @@ class Function {
   };
   // How [0, range) is spread over a device that runs so many threads at once. Chunks of kernels
   // whose range counts elements are multiples of 64.
-  Grid grid(int64_t range, bool unit_elements, const int64_t* ints, int64_t threads) const;
+  // `row`: see Launch.
+  Grid grid(int64_t range, bool unit_elements, const int64_t* ints, int64_t threads,
+            int64_t row = 0) const;
   // Queues the kernel. `pool`: pool_bytes of device memory, aligned to 64. `error`: the address of
   // an ErrorSlot on the device, 0 if nothing can fail.
   void launch(const Stream& stream, const Grid& grid, std::span<const DeviceAddress> buffers,

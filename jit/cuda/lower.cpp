@@ -52,7 +52,7 @@ std::string Lowering::run() {
 // Parameters, and the loop over the chunks of the range that this group takes.
 void Lowering::head() {
   constexpr size_t kMostParameters = 4096 / 8;  // bytes that every driver passes
-  const size_t count = kernel_.buffers.size() + kernel_.ints + kernel_.scalars.size() + 6;
+  const size_t count = kernel_.buffers.size() + kernel_.ints + kernel_.scalars.size() + 7;
   tenon::check(count <= kMostParameters, ErrorKind::NotImplemented,
                "{}: a CUDA kernel of {} parameters; {} can be passed", kernel_.name, count,
                kMostParameters);
@@ -69,22 +69,32 @@ void Lowering::head() {
     text_ += fmt::format("{} s{}, ", loop::is_float(kernel_.scalars[i]) ? "f64" : "i64", i);
   }
   text_ +=
-      "u8* scratch, i64 scratch_bytes,\n    i64 first, i64 last, i64 chunk, ErrorSlot* error) {\n";
+      "u8* scratch, i64 scratch_bytes,\n    i64 first, i64 last, i64 chunk, i64 row, ErrorSlot* "
+      "error) {\n";
   depth_ = 1;
   line("const Lanes lanes = my_lanes();");
   line(fmt::format("const i64 group = i64(blockIdx.x) * {} + threadIdx.x / 16u;", kGroupsOfBlock));
   line(fmt::format("const i64 groups = i64(gridDim.x) * {};", kGroupsOfBlock));
-  bool uses_scratch = false;
+  bool uses_scratch = false, gathers = false;
   for (const Node& node : kernel_.nodes) {
     uses_scratch |= node.op == Op::ScratchLoad || node.op == Op::ScratchStore;
+    gathers |= node.op == Op::Load && kernel_[kernel_.operands_of(node)[0]].lanes != 1;
   }
   if (uses_scratch) {
     line("u8* const own = scratch ? scratch + group * scratch_bytes");
     line("                        : shared_scratch + (threadIdx.x / 16u) * scratch_bytes;");
   }
-  line("for (i64 begin = first + group * chunk; begin < last; begin += groups * chunk) {");
-  ++depth_;
-  line("const i64 end = last - begin < chunk ? last : begin + chunk;");
+  if (gathers) {
+    line("const Chunks chunks = chunks_of_rows(first, last, chunk, row);");
+    line("for (i64 turn = group; turn < chunks.count; turn += groups) {");
+    ++depth_;
+    line("const auto [begin, end] = chunks.get(turn);");
+    line("if (begin >= end) continue;");
+  } else {
+    line("for (i64 begin = first + group * chunk; begin < last; begin += groups * chunk) {");
+    ++depth_;
+    line("const i64 end = last - begin < chunk ? last : begin + chunk;");
+  }
   if (order_.kernel_meets_at_start) line("meet(lanes);");
 }
 

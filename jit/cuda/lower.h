@@ -28,9 +28,10 @@ struct Launch {
   int64_t scratch_bytes = 0;  // of one group, a multiple of 64
   int64_t begin = 0, end = 0;
   int64_t chunk = 1;  // indices that a group takes at once
+  int64_t row = 0;    // indices of a row, if the range is of rows; kernels that gather use it
   loop::ErrorSlot* error = nullptr;
 };
-static_assert(sizeof(Launch) == 6 * 8);
+static_assert(sizeof(Launch) == 7 * 8);
 
 // Types and functions that the text of kernels uses; stands before it.
 std::string prelude();

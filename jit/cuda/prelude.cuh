@@ -91,6 +91,34 @@ inline void report(ErrorSlot* slot, u32 code, u32 site, i64 index, i64 value) {
   atomicExch(&slot->lock, 0u);
 }
 
+// ---- the parallel range, in chunks that groups take in turn ----
+
+struct Chunk {
+  i64 begin, end;
+};
+
+struct Chunks {
+  i64 first, last, chunk;
+  i64 row, across;  // indices of a row, and its chunks
+  i64 count;
+
+  // Eight rows at a time, which are the eight groups of a block: the first chunk of each, then the
+  // second ... What a row gathers lies beside what the next row gathers, and is in the cache.
+  Chunk get(i64 turn) const {
+    const i64 eight = turn / (8 * across), rest = turn % (8 * across);
+    const i64 start = first + (8 * eight + rest % 8) * row;
+    const i64 begin = start + rest / 8 * chunk;
+    i64 end = begin + chunk < start + row ? begin + chunk : start + row;
+    return {begin, end < last ? end : last};  // empty past the end
+  }
+};
+
+inline Chunks chunks_of_rows(i64 first, i64 last, i64 chunk, i64 row) {
+  const i64 length = row > 0 ? row : last - first;
+  const i64 rows = (last - first + length - 1) / length, across = (length + chunk - 1) / chunk;
+  return {first, last, chunk, length, across, (rows + 7) / 8 * 8 * across};
+}
+
 // ---- integers: they wrap, and every input has a result ----
 
 template <class T> struct Unsigned { typedef T type; };

@@ -58,7 +58,7 @@ void Runtime::launch(Hash128 kernel, const Arguments& arguments) {
     function = functions_.at(kernel).get();  // functions are never unloaded
   }
   const auto grid = function->grid(arguments.range, arguments.unit_elements, arguments.ints.data(),
-                                   device_.threads());
+                                   device_.threads(), arguments.row);
   SmallVector<DeviceAddress, 16> buffers;
   for (void* address : arguments.buffers) {
     buffers.push_back(reinterpret_cast<DeviceAddress>(address));

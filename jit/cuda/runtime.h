@@ -46,6 +46,7 @@ class Runtime {
     std::span<const uint64_t> scalars;
     int64_t range = 0;
     bool unit_elements = false;
+    int64_t row = 0;  // see Launch
     DeviceAddress error = 0;
   };
   // Of a kernel that is loaded.

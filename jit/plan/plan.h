@@ -52,7 +52,7 @@ struct KernelStep {
   std::vector<PolyId> ints;
   std::vector<uint32_t> scalars;  // program nodes
   std::vector<uint32_t> sites;    // program nodes
-  PolyId range, work;
+  PolyId range, work, row;
   int64_t divide_range;
   uint32_t cost;
   int8_t grain_shift;

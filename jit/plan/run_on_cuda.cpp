@@ -69,7 +69,9 @@ std::vector<Buffer> Plan::run_on(cuda::Runtime& device, Program& program) {
       arguments.ints = {launch.ints.data(), launch.ints.size()};
       arguments.scalars = {launch.scalars.data(), launch.scalars.size()};
       arguments.range = launch.range;
-      arguments.unit_elements = variant_of(step, *running.binding).step->unit_elements;
+      const KernelStep& chosen = *variant_of(step, *running.binding).step;
+      arguments.unit_elements = chosen.unit_elements;
+      arguments.row = (*running.binding)[chosen.row];
       if (steps_[s].can_fail) arguments.error = errors.address(next_slot);
       device.launch(launch.kernel->hash, arguments);
     }

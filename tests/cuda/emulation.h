@@ -163,13 +163,14 @@ void run_grid(unsigned blocks, Kernel kernel) {
   }
 }
 
-// Runs kernel(scratch, bytes of scratch, chunk) in a grid that is small, so that groups take
+// Runs kernel(scratch, bytes of scratch, chunk, row) in a grid that is small, so that groups take
 // several chunks.
 template <class Kernel>
 void launch(long long range, long long scratch_bytes, Kernel kernel) {
   constexpr long long kGroups = kThreads / 16, kBlocks = 2;
   if (range <= 0) return;
   const long long chunk = range > 256 ? 64 : 16;
+  const long long row = range > 64 ? range / 11 + 1 : 0;  // any is right
   const long long chunks = (range + chunk - 1) / chunk;
   const long long all = (chunks + kGroups - 1) / kGroups;
   const auto blocks = static_cast<unsigned>(all < kBlocks ? all : kBlocks);
@@ -179,7 +180,7 @@ void launch(long long range, long long scratch_bytes, Kernel kernel) {
     scratch = static_cast<unsigned char*>(
         aligned_alloc(64, static_cast<size_t>(scratch_bytes * kGroups * blocks)));
   }
-  run_grid(blocks, [=] { kernel(scratch, scratch_bytes, chunk); });
+  run_grid(blocks, [=] { kernel(scratch, scratch_bytes, chunk, row); });
   free(scratch);
 }
 

@@ -38,8 +38,10 @@ std::string host_entry(const loop::Kernel& kernel, size_t number) {
   return fmt::format(
       "\nextern \"C\" void run_{0}(void* const* buffers, const i64* ints, const u64* scalars,\n"
       "                         void*, i64 begin, i64 end, void* error) {{\n"
-      "  emulation::launch(end - begin, {1}, [=](u8* scratch, i64 scratch_bytes, i64 chunk) {{\n"
-      "    k{0}({2}scratch, scratch_bytes, begin, end, chunk, (ErrorSlot*)error);\n  }});\n}}\n",
+      "  emulation::launch(end - begin, {1}, [=](u8* scratch, i64 scratch_bytes, i64 chunk, i64 "
+      "row) {{\n"
+      "    k{0}({2}scratch, scratch_bytes, begin, end, chunk, row, (ErrorSlot*)error);\n  "
+      "}});\n}}\n",
       number, bytes, arguments);
 }
 
@@ -54,7 +56,7 @@ std::string driver_entry(const loop::Kernel& kernel, size_t number) {
   for (const auto& buffer : kernel.buffers) add(std::string(memory_type(buffer.type)) + "*");
   for (uint32_t i = 0; i < kernel.ints; ++i) add("i64");
   for (const loop::Scalar scalar : kernel.scalars) add(is_float(scalar) ? "f64" : "i64");
-  for (const char* type : {"u8*", "i64", "i64", "i64", "i64", "ErrorSlot*"}) add(type);
+  for (const char* type : {"u8*", "i64", "i64", "i64", "i64", "i64", "ErrorSlot*"}) add(type);
   return fmt::format(
       "\nextern \"C\" {{\nextern const int launch_{0}_parameters = {2};\nvoid launch_{0}(void** p, "
       "unsigned blocks) {{\n"

@@ -1,7 +1,7 @@
 // The tests of the loop IR's operations (tests/llvm) and of programs (tests/jit) run twice: on the
 // interpreter, which meets all their kernels; then with these kernels as CUDA C++ on the emulated
-// device, and as plans of a CUDA device on the fake driver. The bits have to be the same. Where there
-// is a device and NVRTC they run a third time, there.
+// device, and as plans of a CUDA device on the fake driver. The bits have to be the same. Where
+// there is a device and NVRTC they run a third time, there.
 #define DOCTEST_CONFIG_IMPLEMENT
 #include <doctest/doctest.h>
 
@@ -171,9 +171,7 @@ std::vector<const loop::Kernel*> tenon::test::generated_kernels() {
 int main(int argc, char** argv) {
   setenv("TENON_CACHE", "0", 1);
   std::vector<std::vector<Buffer>> expected;
-  other_check = [&](const Build& build) {
-    expected.push_back(run(build, jit::Mode::Interpret));
-  };
+  other_check = [&](const Build& build) { expected.push_back(run(build, jit::Mode::Interpret)); };
   other_code = [](const auto& kernel, const auto&) -> loop::KernelFunction {
     generated.add(kernel);
     return nullptr;
