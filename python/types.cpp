@@ -8,6 +8,8 @@
 #include <map>
 
 #include "core/error.h"
+#include "jit/cuda/library.h"
+#include "jit/cuda/runtime.h"
 #include "python/arguments.h"
 #include "python/docstrings.h"
 #include "python/tensor_type.h"
@@ -77,7 +79,13 @@ void add_dtypes(nb::module_& m) {
   }
 }
 
-constexpr const char* kNoCuda = "this build of Tenon has no CUDA back end";
+// What this machine lacks for CUDA, or, where it lacks nothing, what Tenon does.
+std::string why_no_cuda() {
+  const std::string reason = cuda::why_unavailable();
+  return reason.empty()
+             ? "kernels are compiled and launched, but tensors are not kept on devices yet"
+             : reason;
+}
 
 Device make_device(std::string_view text, std::optional<int> index) {
   Device device = parse_device(text);
@@ -123,7 +131,8 @@ void add_device(nb::module_& m) {
                               nb::make_tuple(to_string(self)));
       });
   device_type = reinterpret_cast<PyTypeObject*>(type.ptr());
-  m.attr("_no_cuda") = kNoCuda;
+  m.def("_why_no_cuda", &why_no_cuda);
+  m.def("_add_cuda_library_folder", &cuda::add_library_folder, nb::arg("folder"));
   m.def("_to_device", [](nb::object which) { return to_device(which.ptr()); });
 }
 
@@ -174,8 +183,11 @@ DType to_dtype(PyObject* object) {
 Device to_device(PyObject* object) {
   const Device device =
       PyUnicode_Check(object) ? parse_device(to_str(object)) : *nb::inst_ptr<Device>(object);
-  check(!device.is_cuda(), ErrorKind::Runtime, "no tensors on the device {}: {}. Use the cpu",
-        to_string(device), kNoCuda);
+  if (device.is_cuda()) {  // tenon.cuda knows where wheels have put their libraries
+    const auto reason = nb::module_::import_("tenon.cuda").attr("unavailable_reason")();
+    fail(ErrorKind::Runtime, "no tensors on the device {}: {}. Use the cpu", to_string(device),
+         nb::cast<std::string>(reason));
+  }
   return device;
 }
 

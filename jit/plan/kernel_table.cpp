@@ -72,4 +72,12 @@ std::vector<CompiledKernel*> intern_kernels(std::vector<loop::Kernel> kernels, C
   return result;
 }
 
+std::vector<CompiledKernel*> known_kernels() {
+  Table& t = table();
+  std::lock_guard lock(t.mutex);
+  std::vector<CompiledKernel*> result;
+  for (const auto& [hash, kernel] : t.kernels) result.push_back(kernel.get());
+  return result;
+}
+
 }  // namespace tenon::jit

@@ -43,4 +43,7 @@ enum class Compile : uint8_t {
 std::vector<CompiledKernel*> intern_kernels(std::vector<loop::Kernel> kernels, Compile when,
                                             llvm_jit::Tier tier = llvm_jit::Tier::Quick);
 
+// All there are, in no order.
+std::vector<CompiledKernel*> known_kernels();
+
 }  // namespace tenon::jit

@@ -38,23 +38,10 @@ void* scratch_of_worker(int64_t bytes) {
 
 void set_chunk_work(int64_t operations) { chunk_work = operations; }
 
-// A kernel with its arguments: all that running a part of its range takes.
-struct Plan::Launch {
-  const CompiledKernel* kernel = nullptr;
-  CompiledKernel* charged = nullptr;
-  SmallVector<void*, 16> buffers;
-  SmallVector<int64_t, 24> ints;
-  SmallVector<uint64_t, 8> scalars;
-  int64_t scratch = 0;
-  int64_t range = 0, grain = 1;
-  int64_t operations = 0;
-
-  int64_t chunks() const { return (range + grain - 1) / grain; }
-  void run(int64_t begin, int64_t end, loop::ErrorSlot* error) const {
-    kernel->run(buffers.data(), ints.data(), scalars.data(), scratch_of_worker(scratch), begin, end,
-                error);
-  }
-};
+void Plan::Launch::run(int64_t begin, int64_t end, loop::ErrorSlot* error) const {
+  kernel->run(buffers.data(), ints.data(), scalars.data(), scratch_of_worker(scratch), begin, end,
+              error);
+}
 
 // False if there is nothing to do.
 bool Plan::prepare(const KernelStep& standard, const Running& running, Launch& launch) const {

@@ -227,6 +227,7 @@ KernelStep Plan::kernel_step(const KernelCode& code) {
   for (NodeIndex site : code.sites) step.sites.push_back(graph_[site].source);
   step.range = code.range;
   step.work = code.work;
+  step.row = code.row;
   step.divide_range = code.divide_range;
   step.cost = std::max(code.cost, 1u);
   step.unit_elements = code.unit_elements;

@@ -21,6 +21,10 @@
 #include "jit/tune/choices.h"
 #include "kernels/convolution.h"
 
+namespace tenon::cuda {
+class Runtime;
+}
+
 namespace tenon::jit {
 
 struct MatrixOperand;  // library.h
@@ -49,7 +53,7 @@ struct KernelStep {
   std::vector<PolyId> ints;
   std::vector<uint32_t> scalars;  // program nodes
   std::vector<uint32_t> sites;    // program nodes
-  PolyId range, work;
+  PolyId range, work, row;
   int64_t divide_range;
   uint32_t cost;
   int8_t grain_shift;
@@ -167,6 +171,9 @@ class Plan {
   Plan(const Program& program, Mode mode, Choices choices = {});
   // Where memory is short, by a plan that computes more again.
   std::vector<Buffer> run(Program& program);
+  // The same with inputs and outputs in a CUDA device's memory, for a plan made to be interpreted.
+  // Returns when all is queued. NotImplemented where a step has no code for devices.
+  std::vector<Buffer> run_on(cuda::Runtime& device, Program& program);
   std::string explain() const;
   std::vector<StepInfo> describe(const Program& program);  // see jit/plan/describe.h
   size_t kernel_count() const;
@@ -188,6 +195,8 @@ class Plan {
   // `has_written`: set before memory that outlives the run is written.
   std::vector<Buffer> run_here(Program& program, std::shared_ptr<const Binding> binding,
                                bool& has_written);
+  std::vector<Buffer> place(Running& running, FunctionRef<Ref<Storage>(std::size_t)> allocate,
+                            uint32_t& first_write) const;
   Plan* leaner(const Program& program);
   void say_needs(const Program& program, Error& error);
   void make_steps(const Program& program);

@@ -131,16 +131,17 @@ class InputStorages {
 
 }  // namespace
 
-std::vector<Buffer> Plan::run_here(Program& program, std::shared_ptr<const Binding> bound,
-                                   bool& has_written) {
-  Running running{program, std::move(bound), {}, {}, {}, {}};
+// Gives every buffer its memory, and the outputs. `first_write` becomes the first step that writes
+// memory which outlives the run, if one does.
+std::vector<Buffer> Plan::place(Running& running, FunctionRef<Ref<Storage>(std::size_t)> allocate,
+                                uint32_t& first_write) const {
+  const Program& program = running.program;
   const Binding& binding = *running.binding;
   running.pointers.resize(buffers_.size());
   if (binding.slab_bytes > 0) running.slab = allocate(binding.slab_bytes);
 
   std::vector<Buffer> outputs(outputs_.size());
   InputStorages storages(program);
-  uint32_t first_write = kNone;  // step that writes memory which outlives the run
   for (size_t i = 0; i < buffers_.size(); ++i) {
     const PlanBuffer& buffer = buffers_[i];
     const int64_t item = static_cast<int64_t>(size_of(buffer.dtype));
@@ -181,6 +182,16 @@ std::vector<Buffer> Plan::run_here(Program& program, std::shared_ptr<const Bindi
     outputs[k] = outputs[first];
     outputs[k].type = program.nodes[program.outputs[k]].type;
   }
+  return outputs;
+}
+
+std::vector<Buffer> Plan::run_here(Program& program, std::shared_ptr<const Binding> bound,
+                                   bool& has_written) {
+  Running running{program, std::move(bound), {}, {}, {}, {}};
+  const Binding& binding = *running.binding;
+  uint32_t first_write = kNone;
+  std::vector<Buffer> outputs =
+      place(running, [](std::size_t bytes) { return allocate(bytes); }, first_write);
 
   const bool profiling = is_profiling() || is_recording_events();
   std::vector<StepRecord>& record = begin_record(steps_.size());

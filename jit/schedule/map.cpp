@@ -57,6 +57,7 @@ void emit_map(Emitter& e, const std::function<std::vector<MapStore>(const Nest&)
   for (const auto& run : runs) all |= uint64_t{1} << run.back();
   e.hoist(roots, exprs, all);
   const Runs outer(runs.begin(), runs.end() - 1);
+  if (!outer.empty()) e.code.row = nest.extent_of(runs.back());
   for_rows(e, nest, outer, nest.extent_of(runs.back()), [&](Pack lo, Pack hi) {
     if (!outer.empty()) e.hoist(roots, exprs, vector_bit);
     for_vectors(e, vector, lo, hi, unroll_for(e, e.code.cost), body);

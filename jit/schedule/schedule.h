@@ -30,6 +30,7 @@ struct KernelCode {
   int64_t divide_range = 1;        // the range is ceil(range / this)
   PolyId work = 1;                 // elements visited, for choosing the grain
   uint32_t cost = 1;               // operations an element
+  PolyId row = 0;                  // elements of a row of the range; 0: it is one row
   bool unit_elements = true;       // range counts elements (chunks begin at multiples of 64)
   bool initialises = false;        // a copy of a base that is skipped when done in place
   // Where it reads and writes, to know what may be done in place. Only loads that come before every

@@ -44,9 +44,13 @@ inline std::vector<Buffer> run_recomputing(const Build& build) {
   return result;
 }
 
+// What check_program does in place of its checks, for a back end that has others.
+inline std::function<void(const Build&)> other_check;
+
 // Close to the plain evaluation, and the same bits fused, unfused, interpreted, on two
 // threads, recomputing.
 inline void check_program(const Build& build, double tolerance = 2e-6) {
+  if (other_check) return other_check(build);
   ProgramBuilder p;
   build(p);
   const std::vector<Array> expected = evaluate(p.program());

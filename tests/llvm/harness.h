@@ -115,12 +115,17 @@ struct BothWays {
   loop::ErrorSlot compiled_error;
 };
 
+// Another back end's code for a kernel, if these tests judge one; none: interpreted.
+inline std::function<loop::KernelFunction(const Kernel&, const std::vector<Data>&)> other_code;
+
 inline BothWays run_both(const Kernel& kernel, const std::vector<Data>& buffers,
                          const std::vector<int64_t>& ints, const std::vector<uint64_t>& scalars,
                          int64_t begin, int64_t end, llvm_jit::Tier tier = llvm_jit::Tier::Quick) {
   BothWays result{buffers, buffers, {}, {}};
   const Kernel* kernels[] = {&kernel};
-  const auto code = llvm_jit::compile(kernels, tier)[0];
+  Ref<llvm_jit::CompiledCode> code;
+  if (!other_code) code = llvm_jit::compile(kernels, tier)[0];
+  const auto function = code ? code->function : other_code(kernel, buffers);
   const auto scratch_bytes = static_cast<size_t>(kernel.scratch.bytes(ints.data()));
   const auto run = [&](std::vector<Data>& data, loop::ErrorSlot& error, auto&& function) {
     std::vector<void*> pointers;
@@ -131,9 +136,13 @@ inline BothWays run_both(const Kernel& kernel, const std::vector<Data>& buffers,
     aligned = std::align(64, scratch_bytes, aligned, space);
     function(pointers.data(), ints.data(), scalars.data(), aligned, begin, end, &error);
   };
-  run(result.interpreted, result.interpreted_error,
-      [&](auto... arguments) { loop::interpret(kernel, arguments...); });
-  run(result.compiled, result.compiled_error, code->function);
+  const auto interpret = [&](auto... arguments) { loop::interpret(kernel, arguments...); };
+  run(result.interpreted, result.interpreted_error, interpret);
+  if (function) {
+    run(result.compiled, result.compiled_error, function);
+  } else {
+    run(result.compiled, result.compiled_error, interpret);
+  }
   return result;
 }
 

@@ -1,18 +1,22 @@
 """Without a CUDA back end: questions have answers; what needs a device says why there is none."""
 
 import doctest
+import os
+import re
+import subprocess
+import sys
 
 import pytest
 
 import tenon as tn
 
-REASON = "no CUDA back end"
+REASON = re.escape(tn.cuda.unavailable_reason())
 
 
 def test_questions():
     assert "cuda" in dir(tn)
     assert tn.cuda.is_available() is False
-    assert REASON in tn.cuda.unavailable_reason()
+    assert tn.cuda.unavailable_reason()
     assert tn.cuda.device_count() == 0
     assert not tn.cuda.is_initialized() and not tn.cuda.is_bf16_supported()
     assert tn.cuda.memory_allocated() == tn.cuda.max_memory_allocated() == 0
@@ -48,3 +52,22 @@ def test_questions():
 def test_what_needs_a_device(use):
     with pytest.raises(RuntimeError, match=f"cuda.*{REASON}"):
         use()
+    assert tn.ones(2).sum().item() == 2  # and work on the CPU goes on
+
+
+@pytest.mark.parametrize("folder", ["empty", "broken"])
+def test_the_reason_names_what_was_looked_for(tmp_path, folder):
+    if folder == "broken":
+        (tmp_path / "libcuda.so.1").write_text("no library" * 100)
+    program = "import tenon as tn; print(tn.cuda.is_available(), tn.cuda.unavailable_reason())"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "TENON_CUDA_LIBRARY_PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.startswith("False ")
+    if "no NVIDIA driver" in done.stdout:  # there is none in the system's folders either
+        assert "libcuda.so.1" in done.stdout and str(tmp_path) in done.stdout
+        assert ("invalid ELF header" in done.stdout) == (folder == "broken")

@@ -1,17 +1,20 @@
-"""CUDA devices, of which this build of Tenon computes on none.
+"""CUDA devices, on which Tenon keeps no tensors yet.
 
 What asks whether there is a device gets an answer, so that programs fall back to the CPU::
 
     >>> import tenon as tn
     >>> device = "cuda" if tn.cuda.is_available() else "cpu"
-    >>> tn.cuda.unavailable_reason()
-    'this build of Tenon has no CUDA back end'
+    >>> if device == "cpu":
+    ...     reason = tn.cuda.unavailable_reason()
 
 What needs a device raises RuntimeError with that reason, as does every `device="cuda"`.
 """
 
 from __future__ import annotations
 
+import sys
+from functools import cache
+from pathlib import Path
 from typing import Any, NoReturn
 
 from tenon import _C
@@ -44,9 +47,22 @@ def is_available() -> bool:
     return False
 
 
+@cache
+def _find_libraries() -> None:
+    """Tells where wheels such as nvidia-cuda-nvrtc have put their libraries."""
+    for folder in sys.path:
+        for library in sorted(Path(folder or ".").glob("nvidia/*/lib")):
+            _C._add_cuda_library_folder(str(library))
+
+
 def unavailable_reason() -> str:
-    """Why :func:`is_available` is False."""
-    return str(_C._no_cuda)
+    """Why :func:`is_available` is False: no driver, one that is too old, no device, no compiler.
+
+    NVIDIA's driver and NVRTC are looked for in the folders of ``TENON_CUDA_LIBRARY_PATH``, in
+    installed wheels (``nvidia-cuda-nvrtc``), conda's, CUDA's and the system's.
+    """
+    _find_libraries()
+    return str(_C._why_no_cuda())
 
 
 def device_count() -> int:

@@ -1,0 +1,23 @@
+// Generated kernels compiled for the host over an emulation of the device (emulation.h).
+#pragma once
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "jit/cuda/compiler.h"
+#include "jit/loop/ir.h"
+
+namespace tenon::test {
+
+struct Emulated {
+  std::vector<loop::KernelFunction> functions;  // each runs a small grid
+  std::vector<cuda::CompiledKernel> cubins;     // what the fake driver loads in place of cubins
+};
+// All kernels in one translation unit, so that it stays quick.
+Emulated emulate(std::span<const loop::Kernel* const> kernels);
+
+// What went wrong in a launch since the last call, or nothing.
+std::string emulation_failure();
+
+}  // namespace tenon::test
