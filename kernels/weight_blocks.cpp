@@ -13,8 +13,8 @@ void unblock_weights(const float* blocks, float* rows, long in, long kernel) {
     long channel = first / kernel % kLanes, position = first % kernel;
     V<float> tile[kLanes];
 #pragma GCC unroll 16
-    for (int i = 0; i < kLanes; ++i) {
-      tile[i] = load(from + (position * kLanes + channel) * kLanes);
+    for (V<float>& row : tile) {
+      row = load(from + (position * kLanes + channel) * kLanes);
       if (++position == kernel) position = 0, ++channel;
     }
     transpose_vectors<float>(tile);
