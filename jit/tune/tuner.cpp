@@ -148,7 +148,7 @@ class Tuner {
       attempt(choices);
     }
     for (Optimization o : {Recompute, FuseSiblings, KeepRows, FuseRows, FuseColumns, FuseFull,
-                           SelectConcatenate, InlineMovement, Hoist}) {
+                           SelectConcatenate, InlineMovement, Hoist, ChannelsLast}) {
       if (!has_time()) return;
       if (contains(default_.off, o)) continue;
       Choices choices = best_;

@@ -125,6 +125,7 @@ IN_PLANS: dict[str, Callable[[], object]] = {
     "cse": lambda: X.sin() + X.sin() * X,
     "algebra": lambda: X.neg().neg().exp(),
     "compose_movement": lambda: X.permute(1, 2, 0).permute(1, 2, 0).exp(),
+    "channels_last": lambda: F.conv1d(F.conv1d(X, X[:, :, :3]).relu(), X[:, :5, :2]),
     "fuse_maps": lambda: X.sin().cumsum(0).exp().cos(),
     "fuse_rows": lambda: X.softmax(-1),
     "fuse_columns": lambda: (X.sum(1) * 2).exp(),
