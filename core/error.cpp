@@ -22,6 +22,8 @@ std::string_view name_of(ErrorKind kind) {
       return "TypeError";
     case ErrorKind::Index:
       return "IndexError";
+    case ErrorKind::IndexOutOfRange:
+      return "IndexError";
     case ErrorKind::ZeroDivision:
       return "ZeroDivisionError";
     case ErrorKind::OutOfMemory:

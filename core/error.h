@@ -16,7 +16,8 @@ enum class ErrorKind : std::uint8_t {
   Value,
   Type,
   Index,
-  ZeroDivision,  // in Python both a RuntimeError and a ZeroDivisionError
+  ZeroDivision,     // in Python both a RuntimeError and a ZeroDivisionError
+  IndexOutOfRange,  // in Python both a RuntimeError and an IndexError
   OutOfMemory,
   NotImplemented,
   Internal,

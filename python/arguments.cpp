@@ -30,6 +30,15 @@ bool all_ints(PyObject* sequence, bool lenient) {
   return true;
 }
 
+bool all_extents(PyObject* sequence, bool lenient) {
+  const Py_ssize_t count = PySequence_Fast_GET_SIZE(sequence);
+  PyObject** items = PySequence_Fast_ITEMS(sequence);
+  for (Py_ssize_t i = 0; i < count; ++i) {
+    if (items[i] != Py_None && !is_int(items[i], lenient)) return false;
+  }
+  return true;
+}
+
 bool all_tensors(PyObject* sequence) {
   const Py_ssize_t count = PySequence_Fast_GET_SIZE(sequence);
   PyObject** items = PySequence_Fast_ITEMS(sequence);
@@ -65,6 +74,8 @@ bool accepts(Kind kind, PyObject* object, bool lenient) {
       return true;
     case Kind::Ints:
       return is_sequence(object) ? all_ints(object, lenient) : is_int(object, lenient);
+    case Kind::Extents:
+      return is_sequence(object) ? all_extents(object, lenient) : is_int(object, lenient);
     case Kind::Floats:
       return is_sequence(object) || is_number(object);
     case Kind::Tensors:
@@ -85,6 +96,7 @@ const char* name_of(Kind kind) {
                                            "device",
                                            "Generator",
                                            "object",
+                                           "tuple of ints",
                                            "tuple of ints",
                                            "tuple of floats",
                                            "tuple of Tensors"};
@@ -318,6 +330,16 @@ IntList to_ints(PyObject* object) {
   const Py_ssize_t count = PySequence_Fast_GET_SIZE(object);
   PyObject** items = PySequence_Fast_ITEMS(object);
   for (Py_ssize_t i = 0; i < count; ++i) list.push_back(to_int(items[i]));
+  return list;
+}
+
+IntList to_extents(PyObject* object) {
+  const auto extent = [](PyObject* item) { return item == Py_None ? kUnchanged : to_int(item); };
+  if (!is_sequence(object)) return IntList(extent(object));
+  IntList list;
+  const Py_ssize_t count = PySequence_Fast_GET_SIZE(object);
+  PyObject** items = PySequence_Fast_ITEMS(object);
+  for (Py_ssize_t i = 0; i < count; ++i) list.push_back(extent(items[i]));
   return list;
 }
 

@@ -32,6 +32,7 @@ enum class Kind : uint8_t {
   Generator,
   Ignored,
   Ints,
+  Extents,
   Floats,
   Tensors,
 };
@@ -103,6 +104,7 @@ DType to_dtype(PyObject* object);
 Device to_device(PyObject* object);
 Generator* to_generator(PyObject* object);  // null for none
 IntList to_ints(PyObject* object);          // empty for null
+IntList to_extents(PyObject* object);       // kUnchanged for None
 FloatList to_floats(PyObject* object);
 TensorList to_tensors(PyObject* object);
 
@@ -148,10 +150,14 @@ bool has_out_keyword(PyObject* names);
 inline bool has_out(PyObject* self, PyObject* names) {
   return names != nullptr && self == nullptr && has_out_keyword(names);
 }
+// Which memory a receiver may share with an operand: any; all that the operand shows, or none;
+// none.
+enum class Sharing : uint8_t { Any, Whole, None };
 // The call without `out`, whose results are then stored in it. `casts`: a result may have another
 // dtype that can be cast to the receiver's. A receiver of another size becomes the result.
 PyObject* call_with_out(PyObject* (*function)(PyObject*, PyObject* const*, Py_ssize_t, PyObject*),
-                        bool casts, PyObject* const* args, Py_ssize_t nargs, PyObject* names);
+                        bool casts, Sharing sharing, PyObject* const* args, Py_ssize_t nargs,
+                        PyObject* names);
 // The Python object names another tensor from now on, as PyTorch's unsqueeze_ has it.
 PyObject* become(PyObject* self, const Tensor& tensor);
 

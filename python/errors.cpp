@@ -10,6 +10,7 @@ namespace tenon::python {
 namespace {
 
 PyObject* zero_division = nullptr;
+PyObject* out_of_range = nullptr;
 PyObject* out_of_memory = nullptr;
 PyObject* lin_alg = nullptr;
 
@@ -26,6 +27,9 @@ void add_errors(PyObject* module) {
   PyObject* both = PyTuple_Pack(2, PyExc_RuntimeError, PyExc_ZeroDivisionError);
   zero_division = make_error(module, "ZeroDivisionError", "Integer division by zero.", both);
   Py_DECREF(both);
+  both = PyTuple_Pack(2, PyExc_RuntimeError, PyExc_IndexError);
+  out_of_range = make_error(module, "IndexError", "An index beyond the end of a dimension.", both);
+  Py_DECREF(both);
   out_of_memory = make_error(module, "OutOfMemoryError",
                              "An allocation failed after caches were trimmed.", PyExc_RuntimeError);
   lin_alg = make_error(module, "LinAlgError", "A matrix that an operation can't take.",
@@ -40,6 +44,8 @@ PyObject* exception_of(ErrorKind kind) {
       return PyExc_TypeError;
     case ErrorKind::Index:
       return PyExc_IndexError;
+    case ErrorKind::IndexOutOfRange:
+      return out_of_range;
     case ErrorKind::ZeroDivision:
       return zero_division;
     case ErrorKind::OutOfMemory:

@@ -1,5 +1,6 @@
 // `out=`, and objects that come to name another tensor.
 #include <algorithm>
+#include <span>
 #include <vector>
 
 #include "core/error.h"
@@ -25,6 +26,56 @@ void check_differentiation(const Tensor& tensor) {
         "arguments requires grad.");
 }
 
+// What a tensor shows of the memory that it shares with its views.
+struct Region {
+  int64_t first, last;
+  bool is_dense;  // every place in between, once
+};
+
+Region region_of(const Tensor& x) {
+  Region region{x.storage_offset(), x.storage_offset(), false};
+  for (int d = 0; d < x.rank(); ++d) {
+    const int64_t reach = (x.dims()[d] - 1) * x.strides()[d];
+    (reach < 0 ? region.first : region.last) += reach;
+  }
+  region.is_dense = region.last - region.first + 1 == x.numel();
+  return region;
+}
+
+bool shows_a_place_twice(const Tensor& x) {
+  for (int d = 0; d < x.rank(); ++d) {
+    if (x.strides()[d] == 0 && x.dims()[d] > 1) return true;
+  }
+  return false;
+}
+
+void check_sharing(const Tensor& operand, const Tensor& target, Sharing sharing) {
+  const auto root_of = [](const Tensor& x) { return x.is_view() ? x.base() : x; };
+  if (!root_of(operand).same(root_of(target))) return;
+  if (operand.numel() == 0 || target.numel() == 0) return;
+  const Region a = region_of(operand), b = region_of(target);
+  if (!a.is_dense || !b.is_dense || a.last < b.first || b.last < a.first) return;
+  const bool same = a.first == b.first && a.last == b.last &&
+                    std::ranges::equal(operand.strides(), target.strides());
+  check(same && sharing == Sharing::Whole, ErrorKind::Runtime,
+        "unsupported operation: some elements of the input tensor and the written-to tensor refer "
+        "to a single memory location. Please clone() the tensor before performing the operation.");
+}
+
+// The receivers against all tensors of the call, those in lists included.
+void check_sharing(std::span<PyObject* const> given, PyObject* receiver, Sharing sharing) {
+  if (sharing == Sharing::Any) return;
+  const Tensor& target = to_tensor(receiver);
+  for (PyObject* object : given) {
+    if (is_tensor(object)) check_sharing(to_tensor(object), target, sharing);
+    if (!PyTuple_Check(object) && !PyList_Check(object)) continue;
+    for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(object); ++i) {
+      PyObject* item = PySequence_Fast_ITEMS(object)[i];
+      if (is_tensor(item)) check_sharing(to_tensor(item), target, sharing);
+    }
+  }
+}
+
 void store(PyObject* receiver, PyObject* result, bool casts) {
   const Tensor& value = to_tensor(result);
   const Tensor target = to_tensor(receiver);
@@ -40,6 +91,10 @@ void store(PyObject* receiver, PyObject* result, bool casts) {
           name_of(target.dtype()));
   }
   if (std::ranges::equal(value.dims(), target.dims())) {
+    check(
+        !shows_a_place_twice(target), ErrorKind::Runtime,
+        "unsupported operation: more than one element of the written-to tensor refers to a single "
+        "memory location. Please clone() the tensor before performing the operation.");
     copy_(target, value);
     return;
   }
@@ -65,8 +120,8 @@ PyObject* become(PyObject* self, const Tensor& tensor) {
   return Py_NewRef(self);
 }
 
-PyObject* call_with_out(Function function, bool casts, PyObject* const* args, Py_ssize_t nargs,
-                        PyObject* names) {
+PyObject* call_with_out(Function function, bool casts, Sharing sharing, PyObject* const* args,
+                        Py_ssize_t nargs, PyObject* names) {
   return guarded([&]() -> PyObject* {
     const Py_ssize_t at = place_of_out(names), count = PyTuple_GET_SIZE(names);
     PyObject* receivers = args[nargs + at];
@@ -86,6 +141,7 @@ PyObject* call_with_out(Function function, bool casts, PyObject* const* args, Py
       if (!is_tensor(receivers)) {
         raise_type_error("argument 'out' must be Tensor, not %s", Py_TYPE(receivers)->tp_name);
       }
+      check_sharing(given, receivers, sharing);
       store(receivers, result, casts);
       return Py_NewRef(receivers);
     }
@@ -104,6 +160,7 @@ PyObject* call_with_out(Function function, bool casts, PyObject* const* args, Py
                          Py_TYPE(each[i])->tp_name);
       }
     }
+    for (Py_ssize_t i = 0; i < parts; ++i) check_sharing(given, each[i], sharing);
     for (Py_ssize_t i = 0; i < parts; ++i) store(each[i], PyTuple_GET_ITEM(result, i), casts);
     PyObject* type = reinterpret_cast<PyObject*>(Py_TYPE(result));
     return checked(PyObject_Vectorcall(type, each, parts, nullptr));  // the same named tuple

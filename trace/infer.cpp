@@ -243,6 +243,7 @@ TypeId infer_UpdateSlice(Op, Types operands, Ints, Ints) { return operands[0]; }
 TypeId infer_Gather(Op, Types operands, Ints axes, Ints) {
   const Type& type = type_of(operands[0]);
   const Type& index = type_of(operands[1]);
+  expect(axes[0] < type.rank, "the input has no dimension to gather from", operands);
   Dims dims(type.dims().begin(), type.dims().begin() + axes[0]);
   dims.append(index.dims().begin(), index.dims().end());
   dims.append(type.dims().begin() + axes[0] + 1, type.dims().end());

@@ -25,7 +25,7 @@ void Plan::fail_at(const KernelStep& step, const Running& running) const {
     const Type& type = type_of(running.program.nodes[running.program.operands[node.operands]].type);
     const int64_t axis = running.program.axes_of(node)[0];
     throw DataError(
-        ErrorKind::Index,
+        ErrorKind::IndexOutOfRange,
         fmt::format("{}: index {} is out of bounds for dimension {} with size {}{}",
                     tenon::name_of(node.op), running.error.value, axis, type.dims()[axis], where),
         node.origin);

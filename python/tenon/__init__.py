@@ -11,6 +11,7 @@ import typing as _typing
 from . import _C
 from ._C import (
     Generator,
+    IndexError,
     LinAlgError,
     OutOfMemoryError,
     Size,
@@ -108,9 +109,12 @@ from ._functions import (
     seed,
     set_rng_state,
 )
+from ._histograms import histogram, histogramdd
 from ._legacy import set_default_tensor_type
+from ._low_rank import lu, pca_lowrank, svd_lowrank
 from ._numeric import as_strided_scatter, empty_permuted, gradient, nonzero_static
 from ._printing import set_printoptions
+from ._segments import segment_reduce
 from ._sets import argwhere, nonzero, unique, unique_consecutive
 from ._several import (
     atleast_1d,
@@ -156,6 +160,7 @@ if _typing.TYPE_CHECKING:
         jit,
         library,
         linalg,
+        masked,
         nn,
         optim,
         profiler,
@@ -170,8 +175,8 @@ if _typing.TYPE_CHECKING:
     from .library import ops
     from .serialization import load, load_safetensors, save, save_safetensors
 _LAZY = (
-    *("autograd", "bisect", "cuda", "distributions", "fft", "func", "jit"),
-    *("library", "linalg", "nn", "optim", "profiler", "signal", "special", "tuning", "utils"),
+    *("autograd", "bisect", "cuda", "distributions", "fft", "func", "jit", "library", "linalg"),
+    *("masked", "nn", "optim", "profiler", "signal", "special", "tuning", "utils"),
 )
 _OF_PARTS = {
     "CompiledFunction": "compiler",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Callable
 from typing import Any
 
@@ -41,6 +42,9 @@ def _copy(name: str) -> Callable[..., Tensor]:
     view = _ops[name] if name in _ops else getattr(Tensor, name)
 
     def function(input: Tensor, *args: Any, out: Tensor | None = None, **kwargs: Any) -> Tensor:
+        if name == "narrow" and args and isinstance(args[0], builtins.int):
+            if args[0] >= input.ndim > 0:  # PyTorch's narrow_copy has this error of its own
+                raise RuntimeError(f"Expected dim < {input.ndim}, but got {args[0]}")
         return _receive(view(input, *args, **kwargs).clone(), out)
 
     arguments, size = _VIEWS[name]

@@ -233,6 +233,60 @@ def _new(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     return self.new_tensor(args[0], **kwargs)
 
 
+def _conj_physical_(self: Tensor) -> Tensor:
+    """In-place form of conj.
+
+    Example::
+
+        >>> tn.tensor([1 + 2j]).conj_physical_()
+        tensor([1.-2.j])
+    """
+    return self.copy_(self.conj()) if self.is_complex() else self
+
+
+def _float_power_(self: Tensor, exponent: Any) -> Tensor:
+    """In-place form of float_power.
+
+    Errors: RuntimeError unless the tensor is float64, or complex128 where the result is complex.
+
+    Example::
+
+        >>> tn.tensor([2.0, 4.0], dtype=tn.float64).float_power_(-1)
+        tensor([0.5000, 0.2500], dtype=tenon.float64)
+    """
+    result = self.float_power(exponent)
+    if result.dtype != self.dtype:
+        raise RuntimeError(
+            f"the base given to float_power_ has dtype {self.dtype} but the operation's result "
+            f"requires dtype {result.dtype}"
+        )
+    return self.copy_(result)
+
+
+def _polygamma(self: Tensor, n: builtins.int) -> Tensor:
+    """Derivative number n of digamma.
+
+    Errors: RuntimeError for negative n.
+
+    Example::
+
+        >>> tn.tensor([1.0, 2.0]).polygamma(1)
+        tensor([1.6449, 0.6449])
+    """
+    return _C._all["polygamma"](n, self)
+
+
+def _polygamma_(self: Tensor, n: builtins.int) -> Tensor:
+    """In-place form of polygamma.
+
+    Example::
+
+        >>> tn.tensor([1.0, 2.0]).polygamma_(1)
+        tensor([1.6449, 0.6449])
+    """
+    return self.copy_(_C._all["polygamma"](n, self))
+
+
 METHODS: dict[str, Any] = {
     **{f"{name}_": _in_place(name) for name in _VIEWS},
     "resize_": _resize_,
@@ -243,6 +297,10 @@ METHODS: dict[str, Any] = {
     "index_put_": _index_put_,
     "index_put": _index_put,
     "apply_": _apply_,
+    "conj_physical_": _conj_physical_,
+    "float_power_": _float_power_,
+    "polygamma": _polygamma,
+    "polygamma_": _polygamma_,
     "map_": _map_,
     "new": _new,
 }

@@ -6,7 +6,18 @@ import builtins
 import weakref
 from typing import Any
 
-from . import _C, _checks, _dlpack, _functions, _in_place, _numeric, _sets, _storage
+from . import (
+    _C,
+    _checks,
+    _dlpack,
+    _functions,
+    _histograms,
+    _in_place,
+    _low_rank,
+    _numeric,
+    _sets,
+    _storage,
+)
 from ._C import Tensor
 from .utils.hooks import add_hook
 
@@ -453,6 +464,9 @@ _METHODS = {
     "is_same_size": _checks.is_same_size,
     "is_signed": _checks.is_signed,
     **_in_place.METHODS,
+    "histogram": _histograms.histogram,
+    "lu": _low_rank.lu,
+    "__rdiv__": Tensor.__rtruediv__,
     "equal": _functions.equal,
     "allclose": _functions.allclose,
     "random_": _random_,

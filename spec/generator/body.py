@@ -331,11 +331,15 @@ class BodyCompiler:
             left, right = self._operands(a, b)
             return self._node(f"ops::binary(Op::{name.capitalize()}, {left}, {right})")
         symbol = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}[name]
-        left, right = (
-            f"{self._unwrap(c)}.to_double()" if c.kind == SCALAR else self._unwrap(c)
-            for c in (a, b)
-        )
-        return Code(f"({left} {symbol} {right})", BOOL)
+        whole = symbol in ("==", "!=")  # complex numbers have no order
+
+        def number(c: Code) -> str:
+            text = self._unwrap(c)
+            if c.kind == SCALAR:
+                return f"{text}.to_complex()" if whole else f"{text}.to_double()"
+            return f"static_cast<double>({text})" if whole and SCALAR in (a.kind, b.kind) else text
+
+        return Code(f"({number(a)} {symbol} {number(b)})", BOOL)
 
     def _conditional(self, node: ast.IfExp) -> Code:
         flag = self._flag(self.expression(node.test))

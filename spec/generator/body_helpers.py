@@ -194,6 +194,26 @@ HELPERS: dict[str, tuple[tuple[str, ...], str, str]] = {
     "feature_dims": ((VALUE,), INTS, "feature_dims({0})"),
     "index_of_pairs": ((INT, BOOL), VALUE, "index_of_pairs({0}, {1})"),
     "fit_variance": ((VALUE, VALUE), VALUE, "fit_variance({0}, {1})"),
+    "redirect": ((VALUE, VALUE), VALUE, "ops::redirect({0}, {1})"),
+    "next_half": ((VALUE, VALUE), VALUE, "next_half({0}, {1})"),
+    "grid_sample_by_number": (
+        (VALUE, VALUE, INT, INT, BOOL),
+        VALUE,
+        "grid_sample_by_number({0}, {1}, {2}, {3}, {4})",
+    ),
+    "linspace_between": (
+        (VALUE, VALUE, INT, "dtype?"),
+        VALUE,
+        "linspace_between({0}, {1}, {2}, {3})",
+    ),
+    "dtype_or": (("dtype?", DTYPE), DTYPE, "({0}).value_or({1})"),
+    "fill_masked": ((VALUE, VALUE, STR), VALUE, "fill_masked({0}, {1}, {2})"),
+    "count_kept": ((VALUE, VALUE, INTS, BOOL), VALUE, "count_kept({0}, {1}, {2}, {3})"),
+    "masked_variance": (
+        (VALUE, VALUE, INTS, FLOAT, BOOL, DTYPE),
+        VALUE,
+        "masked_variance({0}, {1}, {2}, {3}, {4}, {5})",
+    ),
     "identity_then": ((INT, INTS), INTS, "identity_then({0}, {1})"),
 }
 
@@ -209,7 +229,7 @@ class Code:
 def parameter_code(p: Parameter) -> Code:
     """A parameter of the operation, as the body names it."""
     if p.type.is_list:
-        kind = {"int": INTS, "Tensor": VALUES, "float": FLOATS}[p.type.base]
+        kind = {"int": INTS, "extent": INTS, "Tensor": VALUES, "float": FLOATS}[p.type.base]
     else:
         kind = PARAMETER_KINDS[p.type.base]
     wrapped = p.type.optional and kind not in (VALUE, GENERATOR)

@@ -55,6 +55,7 @@ KEYS = {
     "fails",
     "differentiable",
     "random",
+    "apart",
 }
 # Where the generated samples lie, and the letter of the tests' maker of such tensors.
 DOMAINS = {
@@ -65,7 +66,7 @@ DOMAINS = {
     "integer": "I",
     "bool": "B",
 }
-MODULES = ("", "fft", "linalg", "signal_windows", "special")
+MODULES = ("", "fft", "linalg", "masked", "signal_windows", "special")
 
 
 @dataclass
@@ -106,6 +107,7 @@ class Operation:
     fails: str
     differentiable: bool
     random: bool
+    apart: bool  # what `out=` receives may not share memory with an operand
 
     @property
     def refused_errors(self) -> list[dict[str, Any]]:
@@ -258,6 +260,7 @@ def _read(entry: Entry, topic: str, primitives: dict[str, Primitive]) -> Operati
         fails=entry.choose("fails", ("never", "call", "run"), "call"),
         differentiable=entry.get("differentiable", bool, True),
         random=entry.get("random", bool, False),
+        apart=entry.get("apart", bool, False),
     )
 
 

@@ -20,7 +20,7 @@ _KINDS = {
     "Generator": "Generator",
     "ignored": "Ignored",
 }
-_LISTS = {"int": "Ints", "float": "Floats", "Tensor": "Tensors"}
+_LISTS = {"int": "Ints", "extent": "Extents", "float": "Floats", "Tensor": "Tensors"}
 # PyTorch's and NumPy's other names of a parameter.
 SYNONYMS = {"dim": "axis", "keepdim": "keepdims", "input": "self", "other": "x2"}
 
@@ -58,7 +58,12 @@ def _typed_default(p: Parameter, default: str) -> str:
     if p.type.base == "str":
         return f"std::string_view({default})"
     if p.type.is_list:
-        plain = {"Ints": "IntList", "Floats": "FloatList", "Tensors": "TensorList"}[kind_of(p)]
+        plain = {
+            "Ints": "IntList",
+            "Extents": "IntList",
+            "Floats": "FloatList",
+            "Tensors": "TensorList",
+        }[kind_of(p)]
         return f"{plain}{default}" if default.startswith("{") else f"{plain}({default})"
     if p.type.base == "int":
         return f"int64_t{{{default}}}"
@@ -142,13 +147,14 @@ def groups_of(topic: str, operations: list[Operation]) -> dict[str, list[Operati
 
 def _out_lines(c_name: str, group: list[Operation]) -> list[str]:
     """`out=`: a result that was promoted may be cast to what receives it, others must have its
-    dtype."""
+    dtype; and it may be an operand, but not a part of one."""
     if not all(set(o.signature.returns) == {"Tensor"} for o in group):
         return []
     casts = any(o.promote != "none" or o.kind == "elementwise" for o in group)
+    sharing = "None" if any(o.apart for o in group) else "Whole" if casts else "Any"
     return [
         f"  if (has_out(self, names)) return call_with_out({c_name}, "
-        f"{'true' if casts else 'false'}, args, nargs, names);"
+        f"{'true' if casts else 'false'}, Sharing::{sharing}, args, nargs, names);"
     ]
 
 

@@ -30,6 +30,7 @@ BASES: dict[str, tuple[str, str, str]] = {
 }
 LISTS: dict[str, tuple[str, str, str]] = {
     "int": ("const IntList&", "const IntList&", "int | Sequence[int]"),
+    "extent": ("const IntList&", "const IntList&", "int | Sequence[int | None]"),  # None: unchanged
     "float": ("const FloatList&", "const FloatList&", "float | Sequence[float]"),
     "Tensor": ("const TensorList&", "std::span<const Value>", "Sequence[Tensor]"),
 }

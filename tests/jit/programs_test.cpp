@@ -212,7 +212,7 @@ TEST_CASE("what fails on data raises and spoils nothing") {
     try {
       jit::plan_for(p.program()).run(p.program());
     } catch (const Error& error) {
-      CHECK(error.kind() == ErrorKind::Index);
+      CHECK(error.kind() == ErrorKind::IndexOutOfRange);
       message = error.what();
     }
     CHECK(message == "gather: index 9 is out of bounds for dimension 0 with size 9");

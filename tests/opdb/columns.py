@@ -7,6 +7,7 @@ sample that fails.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -14,8 +15,16 @@ import torch
 
 import tenon as tn
 from tests.opdb.compare import Differs, agree, equal_bits
-from tests.opdb.convert import leaves, ours, rebound
-from tests.opdb.database import UNINITIALIZED, Sample, copies, dtypes_of, is_random, samples
+from tests.opdb.convert import leaves, numbers, ours, rebound
+from tests.opdb.database import (
+    UNINITIALIZED,
+    Sample,
+    copies,
+    dtypes_of,
+    is_random,
+    judge,
+    samples,
+)
 
 
 class NotApplicable(Exception):
@@ -45,17 +54,31 @@ def first_dtype(op: Any) -> str:
 
 
 def expected_of(op: Any, sample: Sample) -> Any:
-    """PyTorch's result."""
+    """PyTorch's result, or what judges it."""
     args, kwargs = copies(sample.tree)
-    return op.op(*args, **kwargs)
+    return judge(op)(*args, **kwargs)
 
 
 # Which of equal elements an index names is left open; the place of `dim` among the arguments.
 TIES = {"sort": 1, "argsort": 1, "topk": 2, "kthvalue": 2, "median": 1, "nanmedian": 1, "mode": 1}
 
 
+def _by_one_phase(vectors: Any) -> Any:
+    """Columns with the phase that makes the largest element of each positive."""
+    v = torch.as_tensor(numbers(vectors))
+    if v.numel() == 0:
+        return v
+    largest = v.abs().argmax(-2, keepdim=True)
+    at = v.gather(-2, largest)
+    return v * (at.conj() / at.abs())
+
+
 def untied(op: Any, sample: Sample, result: Any) -> Any:
-    """The result with indices of either package replaced by the elements that they name."""
+    """The result with indices of either package replaced by the elements that they name, and
+    eigenvectors by their multiples of one phase."""
+    if op.name in ("linalg.eig", "linalg.eigh"):
+        values, vectors = leaves(result)
+        return [values, _by_one_phase(vectors)]
     if op.name not in TIES or (
         isinstance(result, tn.Tensor | torch.Tensor) and op.name != "argsort"
     ):
@@ -158,6 +181,8 @@ def methods(op: Any, function: Any, limit: int) -> None:
     """The method of the same name."""
     name = getattr(op.method_variant, "__name__", op.name)
     method = getattr(tn.Tensor, name, None)
+    if name == "<lambda>":
+        method = rebound(op.method_variant)
     if method is None:
         raise Note("no such method")
     dtype = first_dtype(op)
@@ -176,7 +201,9 @@ def in_place(op: Any, function: Any, limit: int) -> None:
     """The in-place form: what it writes, and that it returns what it wrote."""
     variant = op.inplace_variant
     method = rebound(variant)
-    if method is variant:
+    if isinstance(variant, functools.partial):
+        method = functools.partial(function, *variant.args, **variant.keywords)
+    elif method is variant:
         method = getattr(tn.Tensor, variant.__name__, None)
     if method is None:
         raise Note("no in-place form")
@@ -242,7 +269,7 @@ def errors(op: Any, function: Any, limit: int) -> None:
             (wrong.sample_input.input, *wrong.sample_input.args), wrong.sample_input.kwargs, id
         )
         try:
-            args, kwargs = ours(sample.tree)
+            args, kwargs = ours(sample.tree, {})
         except (AttributeError, NotImplementedError, ValueError):
             continue  # dtypes and layouts that Tenon has not, more dimensions than NumPy has
         try:

@@ -54,7 +54,7 @@ def tensor(x: torch.Tensor) -> Any:
     if x.layout != torch.strided:
         raise NotImplementedError(f"a tensor of layout {x.layout}")
     if is_partial(x):
-        return _dense(memory_of(x)).as_strided(x.shape, x.stride(), x.storage_offset())
+        return _shown(_dense(memory_of(x)), x)
     if x.is_contiguous() or x.numel() == 0:
         return _dense(x)
     order = sorted(range(x.dim()), key=lambda d: (-x.stride(d), d))
@@ -69,6 +69,10 @@ def tensor(x: torch.Tensor) -> Any:
         wide = torch.stack([core, core], dim=-1).reshape(*core.shape[:-1], 2 * core.shape[-1])
         result = _dense(wide)[..., ::2]
     return result.expand(tuple(x.shape)) if stretched else result
+
+
+def _shown(memory: Any, x: torch.Tensor) -> Any:
+    return memory.as_strided(x.shape, x.stride(), x.storage_offset())
 
 
 def rebound(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -89,18 +93,23 @@ def rebound(function: Callable[..., Any]) -> Callable[..., Any]:
     return copy
 
 
-def ours(tree: Any) -> Any:
-    """The tree with tensors, dtypes, devices and the like as Tenon's."""
+def ours(tree: Any, made: dict[int, Any] | None = None) -> Any:
+    """The tree with tensors, dtypes, devices and the like as Tenon's. With `made`, tensors
+    that share memory still do."""
     if isinstance(tree, torch.Tensor):
-        return tensor(tree)
+        if made is None or tree.layout != torch.strided or tree.numel() == 0:
+            return tensor(tree)
+        memory = made.setdefault(tree.untyped_storage().data_ptr(), _dense(memory_of(tree)))
+        whole = tuple(memory.shape) == tuple(tree.shape)
+        return memory if whole else _shown(memory, tree)
     if isinstance(tree, torch.Size):
         return tn.Size(tree)
     if isinstance(tree, tuple) and hasattr(tree, "_fields"):
-        return tuple(ours(x) for x in tree)
+        return tuple(ours(x, made) for x in tree)
     if isinstance(tree, (tuple, list)):
-        return type(tree)(ours(x) for x in tree)
+        return type(tree)(ours(x, made) for x in tree)
     if isinstance(tree, dict):
-        return {key: ours(x) for key, x in tree.items()}
+        return {key: ours(x, made) for key, x in tree.items()}
     if isinstance(tree, slice):
         return slice(ours(tree.start), ours(tree.stop), ours(tree.step))
     if isinstance(tree, (torch.dtype, torch.memory_format, torch.layout)):

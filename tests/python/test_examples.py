@@ -25,6 +25,7 @@ NAMESPACES = {
     "tn.profiler": tn.profiler,
     "tn.tuning": tn.tuning,
     "tn.linalg": tn.linalg,
+    "tn.masked": tn.masked,
     "tn.optim": tn.optim,
     "tn.optim.lr_scheduler": tn.optim.lr_scheduler,
     "tn.optim.swa_utils": tn.optim.swa_utils,
@@ -38,7 +39,7 @@ NAMESPACES = {
     "nn.utils": nn.utils,
     "nn.utils.rnn": nn.utils.rnn,
 }
-EXCEPTIONS = {"LinAlgError", "OutOfMemoryError", "ZeroDivisionError"}
+EXCEPTIONS = {"IndexError", "LinAlgError", "OutOfMemoryError", "ZeroDivisionError"}
 WITHOUT = {"tn": EXCEPTIONS, "tn.linalg": {"LinAlgError"}}
 FLAGS = doctest.ELLIPSIS | doctest.REPORT_NDIFF
 

@@ -12,7 +12,7 @@ import tenon.nn.functional as F
 
 SPEC = Path(__file__).resolve().parents[2] / "spec"
 SOURCE = Path(__file__).resolve().parents[2] / "python" / "tenon"
-MODULES = ("fft", "linalg", "signal_windows", "special")
+MODULES = ("fft", "linalg", "masked", "signal_windows", "special")
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,8 @@ Value in_accumulator(Value x) {
 }
 
 Value number(Value like, int64_t value) {
-  return ops::scalar(static_cast<double>(value), dtype(like));
+  return is_floating(dtype(like)) ? ops::scalar(static_cast<double>(value), dtype(like))
+                                  : ops::scalar(value, dtype(like));
 }
 
 Value sum_windows(Value x, const Windows& w) {
@@ -52,13 +53,20 @@ Value avg_pool(int spatial, Value input, const IntList& kernel_size,
                const std::optional<IntList>& stride, const IntList& padding, bool ceil_mode,
                bool count_include_pad, std::optional<int64_t> divisor) {
   const Batched batched(input, spatial);
-  const Value x = in_accumulator(batched.value);
+  const bool is_whole = dtype(input) == DType::Int64;
+  const Value x = is_whole ? batched.value : in_accumulator(batched.value);
+  const auto over = [&](Value sum, Value size) {
+    if (!is_whole) return sum / size;
+    const auto magnitude = [](Value v) { return ops::unary(Op::Abs, v); };
+    const Value quotient = ops::binary(Op::FloorDiv, magnitude(sum), magnitude(size));
+    return quotient * ops::unary(Op::Sign, sum) * ops::unary(Op::Sign, size);  // towards 0
+  };
   const auto extents = dims(batched.value).subspan(2);
   const Windows w(spatial, extents, kernel_size, stride, padding, 1, ceil_mode);
   check(!divisor || *divisor != 0, ErrorKind::Runtime, "divisor must be not zero");
   Value mean = sum_windows(x, w);
   if (divisor) {
-    mean = mean / number(x, *divisor);
+    mean = over(mean, number(x, *divisor));
   } else {
     bool all_equal = true;
     for (int d = 0; d < spatial; ++d) {
@@ -70,7 +78,7 @@ Value avg_pool(int spatial, Value input, const IntList& kernel_size,
       const Value along = window_sizes(w, d, extents[d], count_include_pad, x);
       size = d ? size * along : along;
     }
-    mean = mean / size;
+    mean = over(mean, size);
   }
   return batched.restore(ops::cast(mean, dtype(input)));
 }
@@ -91,6 +99,7 @@ Value adaptive_mean(Value x, int64_t axis, int64_t extent) {
 }
 
 Value adaptive_avg_pool(int spatial, Value input, const IntList& output_size) {
+  check_adaptive_rank(input, output_size);
   const Batched batched(input, spatial);
   Value x = in_accumulator(batched.value);
   const Dims extents(dims(x).subspan(2)), size = adaptive_size(input, spatial, output_size);

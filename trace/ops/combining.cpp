@@ -113,6 +113,22 @@ Value block_diag(std::span<const Value> tensors) {
   return blocks.size() == 1 ? ops::alias(blocks[0]) : ops::concatenate(blocks, 0);
 }
 
+Value kron(Value input, Value other) {
+  const int most = std::max(rank(input), rank(other));
+  Dims left, right, product;
+  for (int d = 0; d < most; ++d) {
+    const auto extent = [&](Value x) {
+      const int at = d - (most - rank(x));
+      return at < 0 ? int64_t{1} : dims(x)[at];
+    };
+    const int64_t n = extent(input), m = extent(other);
+    left.push_back(n), left.push_back(1);
+    right.push_back(1), right.push_back(m);
+    product.push_back(n * m);
+  }
+  return ops::reshape(mul(ops::reshape(input, left), ops::reshape(other, right)), product);
+}
+
 Value column_stack(std::span<const Value> tensors) {
   check(!tensors.empty(), ErrorKind::Runtime, "column_stack expects a non-empty TensorList");
   std::vector<Value> xs(tensors.begin(), tensors.end());

@@ -73,6 +73,8 @@ struct Shape {
 Shape shape_of(Value x, const Size& s, const Size& dim) {
   Shape shape;
   if (dim) {
+    check(dim->empty() || rank(x) > 0, ErrorKind::Index,
+          "Dimension specified as {} but tensor has no dimensions", dim->empty() ? 0 : (*dim)[0]);
     for (int64_t d : *dim) shape.axes.push_back(normalize_dim(d, rank(x)));
     Dims sorted(shape.axes);
     std::ranges::sort(sorted);
@@ -310,7 +312,8 @@ Tensor istft(const Tensor& input, int64_t n_fft, std::optional<int64_t> hop_leng
         bins);
   check(!(return_complex && is_onesided), ErrorKind::Runtime,
         "istft: cannot have onesided output if window or input is complex");
-  const DType part = real_dtype(input.dtype());
+  const bool is_complex_window = window.defined() && is_complex(window.dtype());
+  const DType part = is_complex_window ? input.dtype() : real_dtype(input.dtype());
   const int64_t whole = n_fft + hop * (frames - 1);
   const int64_t start = center ? n_fft / 2 : 0;
   const int64_t end = length ? std::min(start + *length, whole) : whole - (center ? n_fft / 2 : 0);
@@ -329,7 +332,7 @@ Tensor istft(const Tensor& input, int64_t n_fft, std::optional<int64_t> hop_leng
     OpScope scope("istft");
     const Value envelope = envelope_of(ops::stop_gradient(window_value(scope)));
     const int64_t axes[] = {0, 1};
-    least = scope.result(ops::reduce(Op::ReduceMin, ops::unary(Op::Abs, envelope), axes));
+    least = scope.result(ops::reduce(Op::ReduceMin, ops::magnitude(envelope), axes));
   }
   check(least.item_double() > 1e-11, ErrorKind::Runtime,
         "istft: window overlap add min: 1 (a window that leaves places of the signal out)");
@@ -339,8 +342,9 @@ Tensor istft(const Tensor& input, int64_t n_fft, std::optional<int64_t> hop_leng
   x = ops::move_axis(x, 1, 2);
   const std::optional<std::string_view> norm =
       normalized ? std::optional<std::string_view>("ortho") : std::nullopt;
-  Value signal = is_onesided ? fft_irfft(x, n_fft, -1, norm) : fft_ifft(x, std::nullopt, -1, norm);
-  if (!is_onesided && !return_complex) signal = ops::part(signal, 0);
+  if (!is_onesided && !return_complex) x = ops::slice_axis(x, 2, 0, n_fft / 2 + 1);
+  Value signal =
+      return_complex ? fft_ifft(x, std::nullopt, -1, norm) : fft_irfft(x, n_fft, -1, norm);
   const Value w = window_value(scope);
   signal = signal * ops::cast(w, dtype(signal));
   signal = ops::slice_axis(overlapped(signal, hop), 1, start, end - start);

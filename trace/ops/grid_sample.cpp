@@ -246,4 +246,11 @@ Value affine_grid(Value theta, const IntList& size, std::optional<bool> align_co
   return ops::move_axis(product, 1, spatial + 1);
 }
 
+Value grid_sample_by_number(Value input, Value grid, int64_t mode, int64_t padding,
+                            bool align_corners) {
+  constexpr std::string_view kModes[] = {"bilinear", "nearest", "bicubic"};
+  constexpr std::string_view kPaddings[] = {"zeros", "border", "reflection"};
+  return grid_sample(input, grid, kModes[mode], kPaddings[padding], align_corners);
+}
+
 }  // namespace tenon::values

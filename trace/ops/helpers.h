@@ -46,6 +46,8 @@ Value apply_movements(Value x, const Movements& movements);
 Value as_floating(Value x);      // integers and bools in the default dtype
 double largest_of(DType dtype);  // largest finite value of a floating dtype
 double epsilon_of(DType dtype);  // distance from 1 to the next value
+// The next number of a half dtype after x in the direction of y.
+Value next_half(Value x, Value y);
 // Of operands that meet: fails with this kind where none is floating (or complex), where all are
 // bool.
 void check_floating(std::initializer_list<Value> values, ErrorKind kind);
@@ -72,6 +74,17 @@ Value index_of_pairs(int64_t n, bool first);
 Value fit_variance(Value variance, Value input);  // of gaussian_nll_loss: with the input's rank
 // The permutation that leaves the first dimensions and goes on with `rest`.
 Dims identity_then(int64_t first, std::span<const int64_t> rest);
+// grid_sample with its modes by PyTorch's numbers.
+Value grid_sample_by_number(Value input, Value grid, int64_t mode, int64_t padding,
+                            bool align_corners);
+// Of the masked operations. The mask may be none; it broadcasts to x's size.
+// x with what the mask leaves out replaced: "zero", "one", "nan", or the "lowest" or "highest"
+// number of its dtype.
+Value fill_masked(Value x, Value mask, std::string_view fill);
+Value count_kept(Value x, Value mask, std::span<const int64_t> axes, bool keepdim);  // int64
+Value masked_variance(Value x, Value mask, std::span<const int64_t> axes, double correction,
+                      bool keepdim, DType dtype);
+Value linspace_between(Value start, Value end, int64_t steps, std::optional<DType> dtype);
 Value arange_of(const Scalar& start, const Scalar& end, const Scalar& step,
                 std::optional<DType> dtype);
 void check_device(std::optional<Device> device);

@@ -2,6 +2,7 @@
 // kernel is widened against aliasing.
 #include <array>
 #include <cmath>
+#include <vector>
 
 #include "core/error.h"
 #include "core/shape.h"
@@ -78,9 +79,8 @@ Value filter(Value distance, bool cubic) {
   return ops::select(d < 1.0, near, ops::select(d < 2.0, far, zero));
 }
 
-// Weights of all old elements for each new one, as a matrix.
-Value widened_along(Value x, const Resampled& r, bool cubic) {
-  const DType type = dtype(x);
+// Weights of all old elements for each new one, as a matrix, with the kernel widened.
+Value widened_weights(const Resampled& r, bool cubic, DType type) {
   const double wide = std::max(r.step, 1.0), support = (cubic ? 2.0 : 1.0) * wide;
   const int64_t extents[] = {r.to, r.from};
   const Value i = ops::cast(ops::iota(extents, 0), type), j = ops::iota(extents, 1);
@@ -92,12 +92,60 @@ Value widened_along(Value x, const Resampled& r, bool cubic) {
   const Value end = ops::binary(Op::Minimum, truncated(centre + reach + 0.5), whole(r.from));
   const Value inside = ops::binary(Op::Ge, j, begin) & ops::binary(Op::Lt, j, end);
   const Value distance = (ops::cast(j, type) - centre + 0.5) / ops::scalar(wide, type);
-  Value weights = ops::select(inside, filter(distance, cubic), ops::literal_like(x, 0));
+  const Value weights = ops::select(inside, filter(distance, cubic), ops::literal(0, type));
   const int64_t columns[] = {1};
-  weights = weights / ops::reduce(Op::ReduceSum, weights, columns, true);
-  const int64_t contract_weights[] = {1}, contract_x[] = {r.axis};
+  return weights / ops::reduce(Op::ReduceSum, weights, columns, true);
+}
+
+// The same of the plain kernels, what reaches outside being added to the edges.
+Value plain_weights(const Resampled& r, bool cubic, DType type) {
+  Value at = centres(r, type);
+  if (!cubic) at = ops::binary(Op::Maximum, at, ops::literal(0, type));
+  const Value low = ops::unary(Op::Floor, at), t = at - low;
+  std::vector<Value> taps;
+  if (cubic) {
+    const std::array<Value, 4> four = cubic_weights(t);
+    taps.assign(four.begin(), four.end());
+  } else {
+    taps = {1.0 - t, t};
+  }
+  const int64_t extents[] = {r.to, r.from};
+  const Value first = ops::cast(low, DType::Int64) - whole(cubic ? 1 : 0);
+  const Value j = ops::iota(extents, 1), zero = ops::literal(0, type);
+  Value weights = ops::full(extents, zero);
+  for (size_t k = 0; k < taps.size(); ++k) {
+    const Value place = clamped(first + whole(static_cast<int64_t>(k)), r.from);
+    const Value is_there = ops::binary(Op::Eq, j, ops::unsqueeze(place, 1));
+    weights = weights + ops::select(is_there, ops::unsqueeze(taps[k], 1), zero);
+  }
+  return weights;
+}
+
+Value weighted_along(Value x, Value weights, int64_t axis) {
+  const int64_t contract_weights[] = {1}, contract_x[] = {axis};
   const Value product = ops::dot_general(weights, x, {}, {}, contract_weights, contract_x);
-  return ops::move_axis(product, 0, r.axis);
+  return ops::move_axis(product, 0, axis);
+}
+
+// Of bytes, in whole numbers: weights of as many bits as 16 hold with their sign, rounded sums.
+Value bytes_along(Value x, const Resampled& r, bool cubic, bool antialias) {
+  const DType wide = DType::Float64;
+  const Value weights = antialias ? widened_weights(r, cubic, wide) : plain_weights(r, cubic, wide);
+  const int64_t all[] = {0, 1};
+  const Value peak = ops::reduce(Op::ReduceMax, weights, all);
+  Value unit = ops::literal(0x1p22, wide);
+  for (int bits = 22; bits-- > 0;) {  // the largest power that keeps the next one's peak in 15 bits
+    const Value too_large = peak * std::ldexp(1.0, bits + 1) + 0.5 >= 32768.0;
+    unit = ops::select(too_large, ops::literal(std::ldexp(1.0, bits), wide), unit);
+  }
+  const Value half = ops::binary(Op::Copysign, ops::literal(0.5, wide), weights);
+  const Value whole_weights = ops::cast(weights * unit + half, DType::Int64);
+  const Value whole_unit = ops::cast(unit, DType::Int64);
+  const Value sum = weighted_along(ops::cast(x, DType::Int64), whole_weights, r.axis) +
+                    ops::binary(Op::FloorDiv, whole_unit, whole(2));
+  const Value rounded = ops::binary(Op::FloorDiv, sum, whole_unit);
+  return ops::cast(
+      ops::binary(Op::Minimum, ops::binary(Op::Maximum, rounded, whole(0)), whole(255)), dtype(x));
 }
 
 struct Mode {
@@ -185,6 +233,13 @@ Value interpolate(Value input, const std::optional<IntList>& size,
     if (spatial == 1) return adaptive_avg_pool1d(input, extents);
     return spatial == 2 ? adaptive_avg_pool2d(input, extents) : adaptive_avg_pool3d(input, extents);
   }
+  if (dtype(input) == DType::UInt8 && mode.interpolates && spatial == 2) {
+    Value bytes = input;
+    for (size_t d = axes.size(); d-- > 0;) {
+      bytes = bytes_along(bytes, axes[d], mode.name == "bicubic", antialias);
+    }
+    return bytes;
+  }
   if (mode.interpolates) check_floating({input}, ErrorKind::NotImplemented);
   Value x = is_half(dtype(input)) && mode.interpolates ? ops::cast(input, DType::Float32) : input;
   for (const Resampled& r : axes) {
@@ -192,7 +247,7 @@ Value interpolate(Value input, const std::optional<IntList>& size,
     if (!mode.interpolates) {
       x = nearest(x, r, mode.name == "nearest-exact");
     } else if (antialias) {
-      x = widened_along(x, r, is_cubic);
+      x = weighted_along(x, widened_weights(r, is_cubic, dtype(x)), r.axis);
     } else {
       x = is_cubic ? cubic_along(x, r) : linear_along(x, r);
     }

@@ -23,37 +23,66 @@ Value singular_magnitudes(Value a, bool hermitian) {
   return ops::unary(Op::Abs, eigh_result(a, "L", false, "values"));
 }
 
-// max(atol, rtol * the largest), along the last dimension of s.
-Value tolerance_of(Value a, Value s, std::optional<double> atol, std::optional<double> rtol) {
+// Tolerances, 0-d or one a matrix; none where not given.
+struct Tolerances {
+  Value absolute, relative;
+};
+
+// max(absolute, relative * the largest), along the last dimension of s.
+Value threshold_of(Value a, Value s, const Tolerances& given) {
   const int64_t last = rank(s) - 1;
-  const double own = epsilon_of(real_dtype(dtype(a))) *
-                     static_cast<double>(std::max(matrix_rows(a), matrix_columns(a)));
-  const double relative = rtol ? *rtol : atol.value_or(0.0) > 0 ? 0.0 : own;
+  const DType type = dtype(s);
+  const Value zero = ops::literal(0, type);
+  const auto a_matrix = [&](Value x) {
+    const Value number = ops::cast(x, type);
+    return rank(number) == 0 ? number : ops::unsqueeze(number, rank(number));
+  };
+  const Value absolute = given.absolute ? a_matrix(given.absolute) : zero;
+  Value relative;
+  if (given.relative) {
+    relative = a_matrix(given.relative);
+  } else {
+    const double own =
+        epsilon_of(type) * static_cast<double>(std::max(matrix_rows(a), matrix_columns(a)));
+    relative = ops::select(absolute > 0.0, zero, ops::scalar(own, type));
+  }
   const Value largest = ops::reduce(Op::ReduceMax, s, {&last, 1}, true);
-  return ops::binary(Op::Maximum, largest * ops::scalar(relative, dtype(s)),
-                     ops::scalar(atol.value_or(0.0), dtype(s)));
+  return ops::binary(Op::Maximum, largest * relative, absolute);
 }
 
-}  // namespace
-
-Value linalg_matrix_rank(Value a, std::optional<double> tol, bool hermitian,
-                         std::optional<double> atol, std::optional<double> rtol) {
+Value matrix_rank_of(Value a, bool hermitian, const Tolerances& tolerances) {
   if (hermitian) {
     check_square_matrix(a, "linalg.matrix_rank");
   } else {
     check_matrix(a, "linalg.matrix_rank");
   }
-  if (tol) atol = tol, rtol = 0.0;
   const Value s = singular_magnitudes(a, hermitian);
   const int64_t last = rank(s) - 1;
   if (dims(s)[last] == 0)
     return ops::full(dims(a).first(rank(a) - 2), ops::literal(0, DType::Int64));
-  const Value counted = ops::cast(s > tolerance_of(a, s, atol, rtol), DType::Int64);
+  const Value counted = ops::cast(s > threshold_of(a, s, tolerances), DType::Int64);
   return ops::reduce(Op::ReduceSum, counted, {&last, 1});
 }
 
-Value linalg_pinv(Value a, std::optional<double> rcond, bool hermitian, std::optional<double> atol,
-                  std::optional<double> rtol) {
+// Of matrices of constant rank, what has the derivatives of the pseudo-inverse, of every order.
+// With the singular vectors that count, U and V, as constants, A = Y M^-1 Z' for Y = A V, Z = A' U
+// and M = U' A V, so that pinv(A) = pinv(Z') M pinv(Y). Vectors that don't count are columns of
+// zeros, and the Gram matrices have ones on the diagonal there.
+Value pinv_through_factors(Value a, Value u, Value v, Value kept) {
+  const auto columns_kept = [&](Value vectors) {
+    return ops::stop_gradient(vectors) * ops::cast(ops::unsqueeze(kept, rank(kept) - 1), dtype(a));
+  };
+  const Value left = columns_kept(u), right = columns_kept(v);
+  const Value y = matmul(a, right), z = matmul(conjugate_transpose(a), left);
+  const Value filler =
+      diagonal_from(ops::select(kept, ops::literal(0, dtype(a)), ops::literal(1, dtype(a))));
+  const auto gram = [&](Value x) { return matmul(conjugate_transpose(x), x) + filler; };
+  const Value m = matmul(conjugate_transpose(left), y);
+  const Value middle = matmul(linalg_inv(gram(z)), matmul(m, linalg_inv(gram(y))));
+  return matmul(z, matmul(middle, conjugate_transpose(y)));
+}
+
+Value pinv_of(Value a, bool hermitian, const Tolerances& tolerances) {
   if (hermitian) {
     check_square_matrix(a, "linalg.pinv");
   } else {
@@ -62,20 +91,35 @@ Value linalg_pinv(Value a, std::optional<double> rcond, bool hermitian, std::opt
   if (type_of(a).numel == 0) {
     return ops::full(replaced_dims(a, matrix_columns(a), matrix_rows(a)), ops::literal_like(a, 0));
   }
-  if (!rtol) rtol = rcond;
-  const auto inverted = [&](Value s, Value magnitudes) {
-    const Value kept = magnitudes > tolerance_of(a, magnitudes, atol, rtol);
-    const Value one = ops::literal_like(s, 1);
-    const Value inverse = ops::select(kept, one / ops::select(kept, s, one), ops::zeros_like(s));
-    return ops::cast(ops::unsqueeze(inverse, rank(inverse) - 1), dtype(a));
-  };
+  const Value plain = ops::stop_gradient(a);
+  Value u, s, v;
   if (hermitian) {
-    const Value w = eigh_result(a, "L", true, "values"), v = eigh_result(a, "L", true, "vectors");
-    return matmul(v * inverted(w, ops::unary(Op::Abs, w)), conjugate_transpose(v));
+    v = eigh_result(plain, "L", true, "vectors");
+    s = eigh_result(plain, "L", true, "values");
+    u = v;
+  } else {
+    u = svd_result(plain, "reduced", "u");
+    s = svd_result(plain, "reduced", "s");
+    v = conjugate_transpose(svd_result(plain, "reduced", "vh"));
   }
-  const Value s = svd_result(a, "reduced", "s");
-  const Value v = conjugate_transpose(svd_result(a, "reduced", "vh"));
-  return matmul(v * inverted(s, s), conjugate_transpose(svd_result(a, "reduced", "u")));
+  const Value magnitudes = hermitian ? ops::unary(Op::Abs, s) : s;
+  const Value threshold = threshold_of(a, magnitudes, tolerances);
+  const Value kept = magnitudes > threshold, one = ops::literal_like(s, 1);
+  const Value inverse = ops::select(kept, one / ops::select(kept, s, one), ops::literal_like(s, 0));
+  const Value scale = ops::cast(ops::unsqueeze(inverse, rank(inverse) - 1), dtype(a));
+  const Value result = matmul(v * scale, conjugate_transpose(u));
+  return ops::redirect(result, pinv_through_factors(a, u, v, kept));
+}
+
+}  // namespace
+
+Value linalg_matrix_rank(Value a, Value tol, bool hermitian, Value atol, Value rtol) {
+  if (!tol) return matrix_rank_of(a, hermitian, {atol, rtol});
+  return matrix_rank_of(a, hermitian, {tol, ops::literal_like(tol, 0)});
+}
+
+Value linalg_pinv(Value a, Value rcond, bool hermitian, Value atol, Value rtol) {
+  return pinv_of(a, hermitian, {atol, rtol ? rtol : rcond});
 }
 
 }  // namespace tenon::values
@@ -113,7 +157,7 @@ std::array<Tensor, 4> linalg_lstsq(const Tensor& a, const Tensor& b, std::option
     solution = matmul(linalg_pinv(a, least), right);
   }
   if (name != "gels") {
-    rank = linalg_matrix_rank(a, std::nullopt, false, std::nullopt, least);
+    rank = linalg_matrix_rank(a, {}, false, {}, least);
     is_full_rank = name != "gelsy" && m > n && all(eq(rank, Scalar(n))).item<bool>();
     if (name != "gelsy") singular = linalg_svdvals(a);
   }

@@ -113,9 +113,17 @@ Dims replaced_dims(Value like, int64_t rows, int64_t columns) {
   return extents;
 }
 
+namespace {
+
+// Of a Hermitian matrix given by its upper triangle. Derivatives are those of the whole matrix, in
+// its own order, as where the lower one is read.
+Value upper_triangle_as_lower(Value a) { return ops::redirect(conjugate_transpose(a), a); }
+
+}  // namespace
+
 Value cholesky_factor(Value a, bool upper, std::string_view failure) {
   if (!upper) return ops::cholesky(a, failure_named(failure));
-  return conjugate_transpose(ops::cholesky(conjugate_transpose(a), failure_named(failure)));
+  return conjugate_transpose(ops::cholesky(upper_triangle_as_lower(a), failure_named(failure)));
 }
 
 Value cholesky_failures(Value a, bool upper, std::string_view failure) {
@@ -161,7 +169,11 @@ Value eigh_result(Value a, std::string_view uplo, bool vectors, std::string_view
   check(uplo == "L" || uplo == "U" || uplo == "l" || uplo == "u", ErrorKind::Runtime,
         "Expected UPLO argument to be 'L' or 'U', but got {}", uplo);
   const bool upper = uplo == "U" || uplo == "u";
-  return ops::eigh(upper ? conjugate_transpose(a) : a, vectors,
+  // The derivative is that of the mean of the matrix and its adjoint, whichever triangle is read.
+  const Value adjoint = conjugate_transpose(a);
+  const Value half = ops::cast(ops::literal(0.5, real_dtype(dtype(a))), dtype(a));
+  const Value hermitian = ops::redirect(upper ? adjoint : a, (a + adjoint) * half);
+  return ops::eigh(hermitian, vectors,
                    which == "values" ? ops::EigResult::Values : ops::EigResult::Vectors);
 }
 
@@ -419,9 +431,8 @@ struct CompactWy {
 
 CompactWy compact_of(Value a, Value tau) {
   const int64_t m = rows(a), k = dims(tau)[rank(tau) - 1];
-  check(k <= columns(a) && columns(a) <= m, ErrorKind::Runtime,
-        "{}: input.shape[-1] must be at most input.shape[-2], and tau.shape[-1] at most "
-        "input.shape[-1]",
+  check(k <= columns(a) && k <= m, ErrorKind::Runtime,
+        "{}: tau.shape[-1] must be at most input.shape[-1] and input.shape[-2]",
         current_operation());
   check_same_dtype(a, tau);
   const Value below = lower_part(ops::slice_axis(a, rank(a) - 1, 0, k), true);
@@ -437,6 +448,8 @@ CompactWy compact_of(Value a, Value tau) {
 }  // namespace
 
 Value reflectors_product(Value a, Value tau) {
+  check(columns(a) <= rows(a), ErrorKind::Runtime,
+        "{}: input.shape[-1] must be at most input.shape[-2]", current_operation());
   const CompactWy wy = compact_of(a, tau);
   const Value top = ops::slice_axis(conjugate_transpose(wy.v), rank(a) - 1, 0, columns(a));
   const Value product = matmul(wy.v, matmul(wy.t, top));

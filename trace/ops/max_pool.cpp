@@ -11,6 +11,15 @@
 namespace tenon::values {
 namespace {
 
+// As PyTorch: only the batch may be empty.
+void check_some_elements(Value input, int spatial) {
+  const auto own = dims(input).last(std::min<size_t>(dims(input).size(), spatial + 1));
+  check(std::ranges::count(own, 0) == 0, ErrorKind::Runtime,
+        "{}: Expected {}D or {}D (batch mode) tensor with optional 0 dim batch size for input, but "
+        "got: {}",
+        current_operation(), spatial + 1, spatial + 2, shown(dims(input)));
+}
+
 double lowest_of(DType dtype) {
   if (is_floating(dtype)) return -HUGE_VAL;
   double lowest = 0;
@@ -140,6 +149,7 @@ std::array<Value, 2> max_pool(int spatial, Value input, const IntList& kernel_si
                               const std::optional<IntList>& stride, const IntList& padding,
                               const IntList& dilation, bool ceil_mode) {
   check_numbers({input}, ErrorKind::NotImplemented);
+  check_some_elements(input, spatial);
   const Batched x(input, spatial);
   const Dims extents(dims(x.value).subspan(2));
   const Windows w(spatial, extents, kernel_size, stride, padding, dilation, ceil_mode);
@@ -150,6 +160,7 @@ std::array<Value, 2> max_pool(int spatial, Value input, const IntList& kernel_si
 
 std::array<Value, 2> adaptive_max_pool(int spatial, Value input, const IntList& output_size) {
   check_numbers({input}, ErrorKind::NotImplemented);
+  check_adaptive_rank(input, output_size);
   const Batched x(input, spatial);
   const Dims size = adaptive_size(input, spatial, output_size);
   Maximum m(x.value);

@@ -41,11 +41,12 @@ void update(OpScope& scope, const Tensor& running, Value now, Value factor) {
 Value normalize(OpScope& scope, Value input, const Statistics& running, const Tensor& weight,
                 const Tensor& bias, bool use_input_stats, bool per_example, Value factor,
                 double eps) {
-  check(rank(input) >= 2, ErrorKind::Runtime,
+  const bool is_nothing = rank(input) == 1 && type_of(input).numel == 0;
+  check(rank(input) >= 2 || is_nothing, ErrorKind::Runtime,
         "{}: expected an input of at least 2 dimensions, but got {}", current_operation(),
         shown(dims(input)));
   values::check_floating({input}, ErrorKind::NotImplemented);
-  const int64_t channels = dims(input)[1];
+  const int64_t channels = is_nothing ? 0 : dims(input)[1];
   check_channels(running.mean, channels, "running_mean");
   check_channels(running.variance, channels, "running_var");
   check_channels(weight, channels, "weight");
@@ -55,6 +56,7 @@ Value normalize(OpScope& scope, Value input, const Statistics& running, const Te
         "{}: Expected running_mean and running_var to be defined when training "
         "is False",
         current_operation());
+  if (is_nothing) return ops::alias(input);
   const Value x = is_half(dtype(input)) ? ops::cast(input, DType::Float32) : input;
   Value mean, variance, centred;
   if (use_input_stats) {

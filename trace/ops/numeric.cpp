@@ -241,6 +241,22 @@ Value arange_of(const Scalar& start, const Scalar& end, const Scalar& step,
   return ops::cast(x, result);
 }
 
+namespace {
+
+// From the nearer end, so that both ends are exact.
+Value evenly_spaced(Value from, Value to, Value step, int64_t steps, DType result) {
+  const DType wide = dtype(from);
+  const int64_t extents[] = {steps};
+  const Value places = ops::cast(ops::iota(extents, 0), DType::Float64);
+  const Value half = scalar_of(Scalar(static_cast<double>(steps) / 2), DType::Float64);
+  const Value last = scalar_of(Scalar(static_cast<double>(steps - 1)), wide);
+  const Value index = ops::cast(places, wide);
+  return ops::cast(ops::select(places < half, from + index * step, to - (last - index) * step),
+                   result);
+}
+
+}  // namespace
+
 Value linspace(const Scalar& start, const Scalar& end, int64_t steps, std::optional<DType> dtype,
                std::optional<Device> device) {
   check_device(device);
@@ -256,14 +272,28 @@ Value linspace(const Scalar& start, const Scalar& end, int64_t steps, std::optio
   const double low = bound(start), high = bound(end);
   if (steps == 1) return ops::cast(ops::full(extents, scalar_of(low, wide)), result);
   const double step = (high - low) / static_cast<double>(steps - 1);
-  // From the nearer end, so that both ends are exact.
-  const Value index = ops::cast(ops::iota(extents, 0), wide);
-  const Value from = scalar_of(low, wide), to = scalar_of(high, wide);
-  const Value by = scalar_of(step, wide);
-  const Value last = scalar_of(static_cast<double>(steps - 1), wide);
-  const Value half = scalar_of(static_cast<double>(steps) / 2, wide);
-  const Value x = ops::select(index < half, from + index * by, to - (last - index) * by);
-  return ops::cast(x, result);
+  return evenly_spaced(scalar_of(low, wide), scalar_of(high, wide), scalar_of(step, wide), steps,
+                       result);
+}
+
+Value linspace_between(Value start, Value end, int64_t steps, std::optional<DType> dtype) {
+  check(rank(start) == 0 && rank(end) == 0, ErrorKind::Runtime,
+        "linspace only supports 0-dimensional start and end tensors, but got start with {} "
+        "dimension(s) and end with {} dimension(s).",
+        rank(start), rank(end));
+  check(steps >= 0, ErrorKind::Runtime, "linspace: number of steps must be non-negative, not {}",
+        steps);
+  const bool complex = is_complex(tenon::dtype(start)) || is_complex(tenon::dtype(end));
+  const DType wide = complex ? DType::Complex128 : DType::Float64;
+  const DType result = dtype.value_or(complex ? complex_dtype(default_dtype()) : default_dtype());
+  const auto bound = [&](Value x) {
+    const Value number = ops::stop_gradient(ops::cast(x, wide));
+    return is_integral(result, true) && !complex ? ops::unary(Op::Trunc, number) : number;
+  };
+  const Value low = bound(start), high = bound(end);
+  if (steps <= 1) return ops::cast(ops::full(Dims{steps}, low), result);
+  const Value step = (high - low) / scalar_of(Scalar(static_cast<double>(steps - 1)), wide);
+  return evenly_spaced(low, high, step, steps, result);
 }
 
 namespace {

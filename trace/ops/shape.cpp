@@ -178,7 +178,7 @@ Value sum_to_size(Value input, const IntList& size) {
   }
   check(fits, ErrorKind::Runtime, "size {{{}}} is not expandable to size {{{}}}.", shown(size),
         shown(dims(input)));
-  if (std::ranges::equal(dims(input), size)) return ops::alias(input);
+  if (std::ranges::equal(dims(input), size) && !size.empty()) return ops::alias(input);
   const bool widens = is_integral(dtype(input), true);
   return ops::sum_to(widens ? ops::cast(input, DType::Int64) : input, size);
 }

@@ -9,6 +9,7 @@
 #include "core/error.h"
 #include "generated/values.h"
 #include "trace/ops/helpers.h"
+#include "trace/ops/loops.h"
 #include "trace/ops/special_series.h"
 #include "trace/region.h"
 #include "trace/tensor.h"
@@ -77,7 +78,16 @@ Value scaled_i1(Value x) {
                 x * sum_series(series::kI1eNear, clamped_above(a, 8) * 0.25 - 1.0));
 }
 
-Value modified_i0(Value x) { return fn(Op::Exp, fn(Op::Abs, x)) * scaled_i0(x); }
+// Near 0 by its power series (10.25.2), which has all derivatives there.
+Value modified_i0(Value x) {
+  constexpr int kTerms = 11;
+  const Value near = fn(Op::Abs, x) < 1.0, small = choose(near, x, 0);
+  const Value square = small * small * 0.25;
+  Value sum = ops::ones_like(square);
+  for (int k = kTerms; k > 0; --k) sum = sum * square / (1.0 * k * k) + 1.0;
+  const Value far = choose(near, 1, x);
+  return choose(near, sum, fn(Op::Exp, fn(Op::Abs, far)) * scaled_i0(far));
+}
 Value modified_i1(Value x) { return fn(Op::Exp, fn(Op::Abs, x)) * scaled_i1(x); }
 
 // K of order 0 or 1, times exp(x) if scaled.
@@ -245,27 +255,8 @@ Value polygamma_of(int64_t n, Value x) {
   return choose(is_pole, sign * HUGE_VAL, choose(is_low, reflected, direct));
 }
 
-// ---- loops until nothing changes
+// ---- incomplete gamma functions
 // ---------------------------------------------------------------------
-
-// Repeats step(carry) while any of the tensor that `go` gives is true. Tangents pass through.
-template <class Go, class Step>
-std::vector<Value> repeat(const std::vector<Value>& carry, Go go, Step step) {
-  RegionRecording condition("while_loop", RegionRecording::kNoSteps);
-  const auto parameters_of = [&](RegionRecording& recording) {
-    std::vector<Value> parameters;
-    for (Value x : carry) parameters.push_back(recording.parameter(type_id_of(x)));
-    return parameters;
-  };
-  const std::vector<Value> asked = parameters_of(condition);
-  const Value goes = go(asked);
-  const Value any = ops::reduce(Op::ReduceAny, goes, all_dims(rank(goes)));
-  condition.finish({&any, 1});
-  RegionRecording body("while_loop", RegionRecording::kNoSteps);
-  const std::vector<Value> parameters = parameters_of(body);
-  body.finish(step(parameters));
-  return record_while(condition, asked, body, parameters, carry);
-}
 
 // Regularized incomplete gamma functions (8.7.1, 8.9.2): the series of the lower one below a + 1,
 // the continued fraction of the upper one above, by Lentz's method.
@@ -283,7 +274,7 @@ GammaPair incomplete_gamma(Value a, Value x) {
   const Value x_high = choose(is_high, x, 4), a_high = choose(is_high, a, 1);
   const Value zero = ops::literal(0, dtype(x));
   const Value one = ops::ones_like(x_low);
-  const std::vector<Value> lower = repeat(
+  const std::vector<Value> lower = repeat_while(
       {zero, one, one},
       [&](const std::vector<Value>& c) {
         return (fn(Op::Abs, c[1]) > fn(Op::Abs, c[2]) * least) & (c[0] < kMostSteps);
@@ -293,7 +284,7 @@ GammaPair incomplete_gamma(Value a, Value x) {
         return std::vector<Value>{k, term, c[2] + term};
       });
   const Value b = x_high + 1.0 - a_high, d = 1.0 / b;
-  const std::vector<Value> upper = repeat(
+  const std::vector<Value> upper = repeat_while(
       {zero, b, ops::full(dims(d), ops::literal_like(d, 1e300)), d, d, d * 0.0 + 2.0},
       [&](const std::vector<Value>& c) {
         return (fn(Op::Abs, c[5] - 1.0) > 2 * least) & (c[0] < kMostSteps);

@@ -6,6 +6,7 @@
 #include "core/shape.h"
 #include "generated/functions.h"
 #include "generated/values.h"
+#include "trace/complex.h"
 #include "trace/ops/helpers.h"
 #include "trace/tensor.h"
 
@@ -94,9 +95,18 @@ Value cov(Value input, int64_t correction, Value fweights, Value aweights) {
   }
   norm = maximum(norm, ops::literal(0, dtype(norm)));
   const Value weighted = weights ? mul(centered, weights) : centered;
-  const Value product = matmul(centered, ops::permute(weighted, {{1, 0}}));
+  const Value product = matmul(centered, ops::conj(ops::permute(weighted, {{1, 0}})));
   return squeeze(true_divide(product, norm));
 }
+
+namespace {
+
+Value clamped(Value x) {  // to [-1, 1]
+  const Value one = ops::literal_like(x, 1), minus = ops::literal_like(x, -1);
+  return ops::binary(Op::Minimum, ops::binary(Op::Maximum, x, minus), one);
+}
+
+}  // namespace
 
 Value corrcoef(Value input) {
   check(rank(input) <= 2, ErrorKind::Runtime,
@@ -105,11 +115,13 @@ Value corrcoef(Value input) {
         rank(input));
   const Value c = cov(input, 1, Value{}, Value{});
   if (rank(c) == 0) return true_divide(c, c);
-  const Value deviation = sqrt(diagonal(c, 0, 0, 1));
+  const Value deviation = sqrt(ops::part(diagonal(c, 0, 0, 1), 0));
   Value result = true_divide(c, ops::unsqueeze(deviation, 1));
   result = true_divide(result, ops::unsqueeze(deviation, 0));
-  const Value one = ops::literal_like(result, 1), minus = ops::literal_like(result, -1);
-  return ops::binary(Op::Minimum, ops::binary(Op::Maximum, result, minus), one);
+  if (is_complex(dtype(result))) {
+    return ops::complex(clamped(ops::part(result, 0)), clamped(ops::part(result, 1)));
+  }
+  return clamped(result);
 }
 
 }  // namespace values

@@ -22,6 +22,8 @@ Tensor converted(const Tensor& x, DType dtype, const char* name) {
 
 Tensor float_(const Tensor& x) { return converted(x, DType::Float32, "float"); }
 Tensor double_(const Tensor& x) { return converted(x, DType::Float64, "double"); }
+Tensor cfloat(const Tensor& x) { return converted(x, DType::Complex64, "cfloat"); }
+Tensor cdouble(const Tensor& x) { return converted(x, DType::Complex128, "cdouble"); }
 Tensor half(const Tensor& x) { return converted(x, DType::Float16, "half"); }
 Tensor bfloat16(const Tensor& x) { return converted(x, DType::BFloat16, "bfloat16"); }
 Tensor long_(const Tensor& x) { return converted(x, DType::Int64, "long"); }

@@ -4,6 +4,7 @@
 #include <complex>
 #include <cstdint>
 #include <initializer_list>
+#include <limits>
 #include <optional>
 #include <span>
 #include <vector>
@@ -45,6 +46,9 @@ class Scalar {
   int64_t integer_ = 0;
   double real_ = 0, imaginary_ = 0;
 };
+
+// In a list of extents: as it is (Python's None).
+inline constexpr int64_t kUnchanged = std::numeric_limits<int64_t>::min();
 
 // Extents, dimensions, sizes; one number stands for a list of one.
 struct IntList : Dims {

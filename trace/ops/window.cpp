@@ -153,6 +153,12 @@ Dims Windows::split_axes(int rank) const {
   return axes;
 }
 
+void check_adaptive_rank(Value input, const IntList& output_size) {
+  const auto least = static_cast<int64_t>(output_size.size()) + 1;
+  check(least == 2 || rank(input) >= least, ErrorKind::Value,
+        "Input dimension should be at least {}", least);
+}
+
 Dims adaptive_size(Value input, int spatial, const IntList& output_size) {
   Dims size = one_a_dimension(output_size, spatial, "output_size");
   const auto extents = dims(input).last(static_cast<size_t>(spatial));
@@ -161,6 +167,7 @@ Dims adaptive_size(Value input, int spatial, const IntList& output_size) {
           "{}(): Expected input to have non-zero size for non-batch dimensions, but input has "
           "sizes {}",
           current_operation(), shown(dims(input)));
+    if (size[d] == kUnchanged) size[d] = extents[d];
     check(size[d] >= 0, ErrorKind::Runtime,
           "{}: elements of output_size must be greater than or equal to 0, but received {}",
           current_operation(), shown(size));

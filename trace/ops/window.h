@@ -61,6 +61,9 @@ struct Windows {
   Dims split_axes(int rank) const;  // the elements' dimensions, of an x of that rank
 };
 
+// ValueError where a list of sizes has as many entries as the input has dimensions, as PyTorch has
+// it.
+void check_adaptive_rank(Value input, const IntList& output_size);
 // The output size of adaptive pooling over the last dimensions of `input`.
 // RuntimeError for an empty input or a negative size.
 Dims adaptive_size(Value input, int spatial, const IntList& output_size);

@@ -66,20 +66,36 @@ def linear_cross_entropy(
     reduction: str = "mean",
     ignore_index: int | None = None,
     label_smoothing: float = 0.0,
+    options: Any = None,
 ) -> Tensor:
     """cross_entropy of the logits linear(input, linear_weight, linear_bias).
 
-    Shape: (N, D), (C, D), (N) -> (), or (N) without reduction.
-    Errors: as linear and cross_entropy.
+    options, PyTorch's choice of chunks, changes nothing: the logits are part of one program.
+    Shape: (N, D) or (D), (C, D), (N) -> (), or (N) without reduction; (N, D), (C, *, D), and (N, *)
+    classes or (N, C, *) probabilities.
+    Errors: as linear and cross_entropy; RuntimeError for an input of other dimensions, and for
+    ignore_index with probabilities.
 
     Example::
 
         >>> F.linear_cross_entropy(tn.ones(3, 4), tn.zeros(2, 4), tn.tensor([0, 1, 1]))
         tensor(0.6931)
     """
-    logits = _ops["linear"](input, linear_weight, linear_bias)
+    if input.ndim not in (1, 2):
+        raise RuntimeError(f"expected input with dimensionality 1 or 2, got {input.ndim}")
+    if ignore_index is not None and target.is_floating_point():
+        raise RuntimeError("ignore_index cannot be specified when target contains probabilities")
+    if input.ndim == 1 and linear_weight.ndim > 2:
+        raise RuntimeError(
+            f"K-dimensional loss defined by linear_weight shape {tuple(linear_weight.shape)} "
+            "requires batched input"
+        )
+    classes = linear_weight.shape[:-1]
+    rows = linear_weight.reshape(-1, linear_weight.size(-1))
+    bias = None if linear_bias is None else linear_bias.reshape(-1)
+    logits = _ops["linear"](input, rows, bias)
     return _ops["cross_entropy"](
-        logits,
+        logits.reshape(*logits.shape[:-1], *classes),
         target,
         weight,
         ignore_index=-100 if ignore_index is None else ignore_index,

@@ -109,7 +109,7 @@ Array concatenate(const Operation& o) {
 
 int64_t checked(const Operation& o, int64_t index, int64_t extent) {
   if (index < 0 || index >= extent) {
-    throw DataError(ErrorKind::Index,
+    throw DataError(ErrorKind::IndexOutOfRange,
                     fmt::format("index {} is out of bounds for dimension {} with size {}", index,
                                 o.axes[0], extent),
                     o.node.origin);
