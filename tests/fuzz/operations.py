@@ -71,6 +71,9 @@ def apply(m: Any, name: str, operands: list[Any], o: dict[str, Any]) -> Any:
     case = cases()[name]
     shift = x.reshape(-1)[:1].sum().sin() * SHIFT if 0 not in x.shape else x.sum()
 
+    if not case["differentiable"]:
+        shift = shift.detach()
+
     class Shifted(Samples):
         def _float(self, values: Any) -> Any:
             return super()._float(values) + shift.to(self.dtype)

@@ -111,6 +111,10 @@ def _is_differentiable(output: Any) -> bool:
     return isinstance(output, Tensor) and (output.is_floating_point() or output.is_complex())
 
 
+def _is_inside_region(x: Any) -> bool:
+    return _is_differentiable(x) and _C._is_inside_region(x)
+
+
 class Function:
     """A function with a derivative of its own: a subclass with static forward and backward.
 
@@ -169,6 +173,12 @@ class Function:
     def apply(cls, *args: Any) -> Any:
         """Calls forward and records the derivative."""
         needs = tuple(isinstance(arg, Tensor) and _C._is_differentiated(arg) for arg in args)
+        if _C.is_grad_enabled() and any(_is_inside_region(arg) for arg in args):
+            raise NotImplementedError(
+                f"{cls.__name__}: an autograd.Function inside of scan, while_loop or cond would "
+                "lose its own derivative; compose it of operations, declare it as an operation "
+                "(tenon.library.custom_op), or call it outside"
+            )
         ctx = FunctionCtx(needs)
         with no_grad():
             if cls.setup_context is Function.setup_context:
