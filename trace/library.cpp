@@ -123,7 +123,11 @@ std::vector<Tensor> call(OperationId id, const Arguments& arguments,
   for (const Tensor& tensor : arguments.tensors) {
     sizes.is_given.push_back(tensor.defined());
     given.push_back(tensor.defined() ? &tensor.type() : nullptr);
-    if (tensor.defined()) operands.push_back(scope.use(tensor));
+    if (!tensor.defined()) continue;
+    check(!operation.kernel || !tensor.device().is_cuda(), ErrorKind::NotImplemented,
+          "{}: its kernel is for the CPU, and a tensor is on {}. Move it there: x.cpu()",
+          operation.name, to_string(tensor.device()));
+    operands.push_back(scope.use(tensor));
   }
   check(operands.size() < 256, ErrorKind::Runtime, "{}: at most 255 tensors", operation.name);
   sizes.attributes = arguments.attributes;

@@ -208,6 +208,9 @@ def test_a_transpose_gives_both_modes_of_every_order():
     )
     xs = tn.randn(5, 3, **F64)
     np.testing.assert_allclose(tn.vmap(lambda x: mix(a, x, 2.0))(xs).numpy(), xs.numpy() @ m.T)
+    learned = a.clone().requires_grad_()  # differentiated, but not in this mode
+    pushed = tn.func.jvp(lambda x: mix(learned, x, 2.0), (x,), (t,))[1]
+    np.testing.assert_allclose(pushed.detach().numpy(), m @ t.numpy())
     with pytest.raises(RuntimeError, match=r"test::mix has no derivative by 'a'"):
         tn.func.jvp(lambda a: mix(a, x, 2.0), (a,), (a,))
     np.testing.assert_allclose(  # what the error interrupted is as it was
@@ -530,6 +533,30 @@ def test_the_example_runs(median):
     assert abs(amplitude - 0.7) < 0.1 and abs(offset - 0.3) < 0.1
     assert float(plain.split("offset ")[1].split()[0]) > 1
     assert pieces.endswith("(4, 48)")
+
+
+def test_the_example_in_the_header_is_c(tmp_path):
+    import shutil
+
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        pytest.skip("no C compiler")
+    folder = tn.library.include_path()
+    with open(f"{folder}/tenon_operation.h") as header:
+        comment = header.read().split("*/")[0]
+    lines = [line[7:] for line in comment.splitlines() if line.startswith(" " * 7)]
+    (tmp_path / "mine.c").write_text("\n".join(lines))
+    library = tmp_path / "libmine.so"
+    flags = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", f"-I{folder}"]
+    subprocess.run([compiler, *flags, tmp_path / "mine.c", "-o", library], check=True)
+    (square,) = tn.library.load_library(library)
+    assert tn.ops.mine.square is square and square.__doc__ == "x times x."
+    assert square(tn.tensor([1.0, -3.0])).tolist() == [1, 9]
+    with pytest.raises(OSError, match="does not export tenon_operations"):
+        (tmp_path / "empty.c").write_text("int nothing;")
+        empty = tmp_path / "empty.so"
+        subprocess.run([compiler, "-shared", tmp_path / "empty.c", "-o", empty], check=True)
+        tn.library.load_library(empty)
 
 
 def test_a_kernel_by_address():

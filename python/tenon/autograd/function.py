@@ -139,6 +139,8 @@ class Function:
         tensor([1.])
     """
 
+    _materializes_tangents = True
+
     @staticmethod
     def forward(*args: Any, **kwargs: Any) -> Any:
         """The result; see the class."""
@@ -253,9 +255,11 @@ class Function:
         def forward(tangents: list[Any], outputs: list[Tensor]) -> list[Any]:
             given: list[Any] = [None] * len(args)
             for i, tangent in zip(places, tangents):
-                if tangent is None and ctx.materialize_grads:
-                    tangent = _C._all["zeros_like"](args[i])
                 given[i] = tangent
+            if ctx.materialize_grads and cls._materializes_tangents:
+                for i, arg in enumerate(args):
+                    if given[i] is None and _is_differentiable(arg):
+                        given[i] = _C._all["zeros_like"](arg)
             before, ctx._saved = ctx._saved, ctx._saved if saved is None else saved
             ctx._outputs = list(constant)
             for i, output in zip(numbers, outputs):

@@ -312,11 +312,15 @@ def settled(ctx: FunctionCtx) -> FunctionCtx:
 
 def record(call: Call | BatchedCall, tensors: Tensors) -> list[Tensor]:
     """Runs a call's body, and records its derivative in the body's place."""
+    if not any(isinstance(x, Tensor) and _C._is_differentiated(x) for x in tensors):
+        return call.run(tensors)
     results = _Recorded.apply(call, *tensors)
     return list(results)
 
 
 class _Recorded(Function):
+    _materializes_tangents = False  # a rule is told where there is none
+
     @staticmethod
     def forward(ctx: Any, call: Any, *tensors: Any) -> Any:
         results = call.run(list(tensors))
