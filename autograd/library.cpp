@@ -43,7 +43,15 @@ std::vector<Tensor> results_of(RuleContext& c, const CallSizes& sizes) {
     }
     if (results.size() == sizes.results.size()) return results;
   }
-  return library::call(c.axes[0], arguments_of(c, sizes), sizes.results);
+  results.clear();
+  std::vector<Value> operands;
+  for (size_t k = 0; k < c.operand_types.size(); ++k) {
+    operands.push_back(c.operand(static_cast<int>(k)));
+  }
+  for (Value value : library::append_call(Dims(c.axes), operands, sizes)) {
+    results.push_back(as_tensor(value));
+  }
+  return results;
 }
 
 std::vector<Tensor> called(const Operation::Backward& rule, const Operation& operation,

@@ -1,5 +1,5 @@
 // Users' operations as Python declares and calls them (tenon/library).
-#include "trace/library.h"
+#include "python/library.h"
 
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/optional.h>
@@ -16,15 +16,11 @@
 namespace nb = nanobind;
 
 namespace tenon::python {
-namespace {
 
 using library::Arguments;
 using library::Attribute;
 
-// With the kind that the schema says: an empty list doesn't tell.
-using Given = std::pair<int, nb::object>;
-
-Attribute as_attribute(const Given& given) {
+Attribute as_attribute(const GivenAttribute& given) {
   const auto& [kind, value] = given;
   switch (kind) {
     case TENON_INTEGER:
@@ -43,6 +39,8 @@ Attribute as_attribute(const Given& given) {
       return std::monostate{};
   }
 }
+
+namespace {
 
 nb::object as_object(const Attribute& attribute) {
   return std::visit(
@@ -118,9 +116,11 @@ int64_t add(std::string name, size_t result_count, bool batches_leading, uintptr
 }
 
 std::vector<Tensor> call(int64_t id, std::vector<Tensor> tensors,
-                         const std::vector<Given>& attributes, std::optional<ResultTypes> types) {
+                         const std::vector<GivenAttribute>& attributes,
+                         std::optional<ResultTypes> types) {
   Arguments arguments{std::move(tensors), {}};
-  for (const Given& given : attributes) arguments.attributes.push_back(as_attribute(given));
+  for (const GivenAttribute& given : attributes)
+    arguments.attributes.push_back(as_attribute(given));
   if (!types) return library::call(id, arguments);
   std::vector<library::ResultType> results;
   for (const auto& [dtype, dims] : *types) {
@@ -147,6 +147,7 @@ void add_library(nb::module_& m) {
   m.def("_library_call", &call, nb::arg(), nb::arg(), nb::arg(), nb::arg().none());
   m.def("_library_open", &open_library);
   m.def("_is_example", &library::is_example);
+  m.def("_is_inside_region", &library::is_inside_region);
 }
 
 }  // namespace tenon::python

@@ -4,6 +4,7 @@
 #include <nanobind/stl/vector.h>
 
 #include "python/caster.h"
+#include "python/library.h"
 #include "python/packages.h"
 #include "trace/region.h"
 #include "trace/tensor.h"
@@ -18,6 +19,7 @@ class Body {
   Body(const std::string& name, int64_t length)
       : name_(name == "scan"   ? "scan"
               : name == "cond" ? "cond"
+              : name == "call" ? "call"
                                : "while_loop"),
         recording_(name_, length) {}
 
@@ -50,6 +52,24 @@ class Body {
     const std::vector<Value> values = use(scope, outputs);
     recording_.finish(values);
     return results(scope, record_cond(if_true.recording_, recording_, scope.use(predicate)));
+  }
+  // A call of a user's operation with this for its body.
+  std::vector<Tensor> call(int64_t id, const std::vector<Tensor>& outputs,
+                           const std::vector<Tensor>& tensors,
+                           const std::vector<GivenAttribute>& attributes) {
+    OpScope scope(library::operation_of(id).name.c_str());
+    library::CallSizes sizes;
+    std::vector<Value> operands;
+    for (const Tensor& tensor : tensors) {
+      sizes.is_given.push_back(tensor.defined());
+      if (tensor.defined()) operands.push_back(scope.use(tensor));
+    }
+    for (const GivenAttribute& given : attributes) sizes.attributes.push_back(as_attribute(given));
+    for (const Tensor& output : outputs) {
+      sizes.results.push_back({output.dtype(), Dims(output.dims())});
+    }
+    recording_.finish(use(scope, outputs));
+    return results(scope, library::record_call(id, recording_, parameters_, operands, sizes));
   }
   void close() { recording_.close(); }
 
@@ -86,6 +106,7 @@ void add_regions(nb::module_& m) {
       .def("scan", &Body::scan)
       .def("while_loop", &Body::while_loop)
       .def("cond", &Body::cond)
+      .def("call", &Body::call)
       .def("close", &Body::close);
   m.attr("_NO_STEPS") = RegionRecording::kNoSteps;
   m.attr("_ONCE") = RegionRecording::kOnce;

@@ -214,11 +214,11 @@ class Checker {
       return;
     }
     if (node.op == Op::Call) {
-      expect(axes.size() == 1, "number of attributes");
-      return;
+      expect(axes.size() == 1 || axes.size() == 2, "number of attributes");
     }
     const size_t fixed = node.op == Op::Scan ? 4 : node.op == Op::While ? 3 : 2;
-    expect(axes.size() == fixed && sizes.size() == (node.op == Op::Scan ? 1u : 0u),
+    expect(node.op == Op::Call ||
+               (axes.size() == fixed && sizes.size() == (node.op == Op::Scan ? 1u : 0u)),
            "number of attributes");
     for (RegionId id : region_ids(node.op, axes)) {
       const Program& body = region_of(id).program;

@@ -60,23 +60,6 @@ std::vector<ResultType> infer(const Operation& operation, std::span<const Type* 
   return results;
 }
 
-// Records the node and its results. Operands are the tensors that were given.
-std::vector<Value> append_call(OperationId id, std::span<const Value> operands,
-                               const CallSizes& sizes) {
-  const Device device = operands.empty() ? Device{} : type_of(operands[0]).device;
-  std::vector<Value> read(operands.begin(), operands.end());
-  // A call of nothing still has a node's operand count: its attributes are all it knows.
-  if (read.empty()) read.push_back(ops::literal(0, DType::Float32));
-  const Value token = append(Op::Call, token_type(), read, {&id, 1}, encode(sizes));
-  std::vector<Value> results;
-  for (size_t k = 0; k < sizes.results.size(); ++k) {
-    const auto which = static_cast<int64_t>(k);
-    results.push_back(
-        append(Op::RegionOutput, type_id(sizes.results[k], device), {&token, 1}, {&which, 1}, {}));
-  }
-  return results;
-}
-
 }  // namespace
 
 OperationId add(Operation operation) {
@@ -105,6 +88,31 @@ std::optional<OperationId> find(std::string_view name) {
   return found == t.ids.end() ? std::nullopt : std::optional(found->second);
 }
 
+std::vector<Value> append_call(std::span<const int64_t> axes, std::span<const Value> operands,
+                               const CallSizes& sizes) {
+  const Device device = operands.empty() ? Device{} : type_of(operands[0]).device;
+  std::vector<Value> read(operands.begin(), operands.end());
+  // A call of nothing still has a node's operand count: its attributes are all it knows.
+  if (read.empty()) read.push_back(ops::literal(0, DType::Float32));
+  const Value token = append(Op::Call, token_type(), read, axes, encode(sizes));
+  std::vector<Value> results;
+  for (size_t k = 0; k < sizes.results.size(); ++k) {
+    const auto which = static_cast<int64_t>(k);
+    results.push_back(
+        append(Op::RegionOutput, type_id(sizes.results[k], device), {&token, 1}, {&which, 1}, {}));
+  }
+  return results;
+}
+
+std::vector<Value> record_call(OperationId id, const RegionRecording& body,
+                               std::span<const Value> parameters, std::span<const Value> operands,
+                               const CallSizes& sizes) {
+  std::vector<Value> read(operands.begin(), operands.end());
+  for (NodeId constant : body.constants()) read.push_back({constant});
+  const int64_t axes[] = {id, intern_region(body.build(parameters, body.constants()))};
+  return append_call(axes, read, sizes);
+}
+
 std::vector<Tensor> call(OperationId id, const Arguments& arguments,
                          std::optional<std::vector<ResultType>> types) {
   const Operation& operation = operation_of(id);
@@ -115,7 +123,11 @@ std::vector<Tensor> call(OperationId id, const Arguments& arguments,
   for (const Tensor& tensor : arguments.tensors) {
     sizes.is_given.push_back(tensor.defined());
     given.push_back(tensor.defined() ? &tensor.type() : nullptr);
-    if (tensor.defined()) operands.push_back(scope.use(tensor));
+    if (!tensor.defined()) continue;
+    check(!operation.kernel || !tensor.device().is_cuda(), ErrorKind::NotImplemented,
+          "{}: its kernel is for the CPU, and a tensor is on {}. Move it there: x.cpu()",
+          operation.name, to_string(tensor.device()));
+    operands.push_back(scope.use(tensor));
   }
   check(operands.size() < 256, ErrorKind::Runtime, "{}: at most 255 tensors", operation.name);
   sizes.attributes = arguments.attributes;
@@ -127,17 +139,26 @@ std::vector<Tensor> call(OperationId id, const Arguments& arguments,
     sizes.results = infer(operation, given, sizes.attributes);
   }
   std::vector<Tensor> results;
-  for (Value value : append_call(id, operands, sizes)) results.push_back(scope.result(value));
+  for (Value value : append_call({&id, 1}, operands, sizes)) results.push_back(scope.result(value));
   return results;
 }
 
-bool is_example(const Tensor& x) {
+namespace {
+
+bool depends_on_open(const Tensor& x, bool region) {
   TraceLock lock;
   const Recorder& r = recorder();
   const uint32_t level = r.segment->nodes[resolve(*x.cell()).id].level;
   return std::ranges::any_of(r.vmaps, [&](const OpenVmap& open) {
-    return open.instance == level && open.region == nullptr;
+    return open.instance == level && (open.region != nullptr) == region;
   });
+}
+
+}  // namespace
+
+bool is_example(const Tensor& x) { return depends_on_open(x, false); }
+bool is_inside_region(const Tensor& x) {
+  return recorder().floor != 0 || depends_on_open(x, true);  // in a branch everything is
 }
 
 // ---- shared libraries
@@ -347,7 +368,7 @@ Value batch_Call(const BatchContext& c) {
     std::vector<Value> operands;
     for (size_t k = 0; k < c.operands.size(); ++k) operands.push_back(c.batch(static_cast<int>(k)));
     for (ResultType& type : sizes.results) type.dims = batched_dims(c.extent, type.dims);
-    return library::pack(append_call(id, operands, sizes));
+    return library::pack(append_call(c.axes, operands, sizes));
   }
   check(static_cast<bool>(operation.batching), ErrorKind::NotImplemented,
         "vmap: {} has no batching rule. Declare one with tenon.library.register_vmap, or in the "

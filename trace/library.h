@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "tenon_operation.h"
+#include "trace/region.h"
 #include "trace/tensor.h"
 
 namespace tenon::library {
@@ -64,11 +65,28 @@ OperationId add(Operation operation);
 const Operation& operation_of(OperationId id);  // callable from any thread
 std::optional<OperationId> find(std::string_view name);
 
+// What the sizes of a `call` node say.
+struct CallSizes {
+  std::vector<ResultType> results;
+  std::vector<bool> is_given;  // by tensor of the arguments: whether it is an operand
+  std::vector<Attribute> attributes;
+};
+
 // Records a call. The types of the results are `types`, or what the operation infers.
 std::vector<Tensor> call(OperationId id, const Arguments& arguments,
                          std::optional<std::vector<ResultType>> types = {});
-// The type of what a tensor depends on: whether the tensor is the example of a vmap.
+// The same of an operation whose body was recorded on parameters, one a tensor that is given: a
+// plan runs the body. Other values that it reads are operands, through which no derivative passes.
+std::vector<Value> record_call(OperationId id, const RegionRecording& body,
+                               std::span<const Value> parameters, std::span<const Value> operands,
+                               const CallSizes& sizes);
+// Appends a call's node and its results; `axes` as the node has them.
+std::vector<Value> append_call(std::span<const int64_t> axes, std::span<const Value> operands,
+                               const CallSizes& sizes);
+
+// What a tensor depends on: the example of a vmap, or the parameters of a region being recorded.
 bool is_example(const Tensor& x);
+bool is_inside_region(const Tensor& x);
 
 // The operations of a shared library (see tenon_operation.h), which stays loaded; and what the
 // entry of one says, without rules. load() adds them all.
@@ -76,12 +94,6 @@ std::vector<const tenon_operation*> open(const std::string& path);
 Operation from_c(const tenon_operation& entry);
 std::vector<OperationId> load(const std::string& path);
 
-// What the sizes of a `call` node say.
-struct CallSizes {
-  std::vector<ResultType> results;
-  std::vector<bool> is_given;  // by tensor of the arguments: whether it is an operand
-  std::vector<Attribute> attributes;
-};
 Dims encode(const CallSizes& sizes);
 CallSizes decode(std::span<const int64_t> words);
 

@@ -222,7 +222,8 @@ Program parse_program(std::string_view text) {
     if (returned) line.expected("nothing after return");
     if (!line.accept("return")) {
       read_node(line, program);
-      if (opens != owns_bodies(program.nodes.back().op)) line.expected("the bodies of a region");
+      const Op op = program.nodes.back().op;
+      if (opens ? !is_region(op) : owns_bodies(op)) line.expected("the bodies of a region");
       if (opens) add_bodies(program, text, number);
       continue;
     }

@@ -120,6 +120,8 @@ std::span<const int64_t> region_ids(Op op, std::span<const int64_t> axes) {
       return axes.subspan(1, 2);
     case Op::Cond:
       return axes.subspan(0, 2);
+    case Op::Call:
+      return axes.subspan(1);
     default:
       return {};
   }

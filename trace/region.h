@@ -43,7 +43,7 @@ RegionId intern_region(Region region);
 const Region& region_of(RegionId id);  // lives as long as the process; callable from any thread
 
 bool is_region(Op op);    // scan, while, cond, call
-bool owns_bodies(Op op);  // not call, which names its operation (trace/library.h)
+bool owns_bodies(Op op);  // a call may have one: of what isn't a kernel (trace/library.h)
 std::span<const int64_t> region_ids(Op op, std::span<const int64_t> axes);
 TypeId token_type();
 TypeId row_major(TypeId type);

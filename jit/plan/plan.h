@@ -111,7 +111,7 @@ struct RoutineStep {
 };
 
 // A scan, while or cond: the plans of its bodies, run in a loop here (see run_region.cpp). Or a
-// call of a user's operation (run_call.cpp), which has no bodies.
+// call of a user's operation: its body or, without any, its kernel (run_call.cpp).
 class Plan;
 struct RegionStep {
   uint32_t source;  // the program's node, which names the bodies at hand

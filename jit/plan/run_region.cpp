@@ -124,7 +124,7 @@ void copy(void* to, const void* from, int64_t bytes) {
 void Plan::run_region(const RegionStep& step, Running& running) {
   const ProgramNode& node = running.program.nodes[step.source];
   const auto axes = running.program.axes_of(node);
-  if (node.op == Op::Call) return run_call(step, running);
+  if (node.op == Op::Call && step.bodies.empty()) return run_call(step, running);
   const auto ids = region_ids(node.op, axes);
   const auto operand = [&](size_t k) { return running.pointers[step.operands[k]]; };
   const auto result = [&](size_t k) {
@@ -142,11 +142,12 @@ void Plan::run_region(const RegionStep& step, Running& running) {
     return Carry(bytes);
   };
   try {
-    if (node.op == Op::Cond) {
-      const bool taken = *static_cast<const uint8_t*>(operand(0)) != 0;
+    if (node.op == Op::Cond || node.op == Op::Call) {
+      const size_t first = node.op == Op::Cond;  // of the operands
+      const bool taken = first == 0 || *static_cast<const uint8_t*>(operand(0)) != 0;
       Body body = body_of(taken ? 0 : 1);
       const Carry nowhere = unread(body, 0);
-      for (size_t k = 0; k < body.input_count(); ++k) body.set_input(k, operand(k + 1));
+      for (size_t k = 0; k < body.input_count(); ++k) body.set_input(k, operand(k + first));
       for (size_t k = 0; k < body.output_count(); ++k) {
         body.set_output(k, result(k) ? result(k) : nowhere.at(k, 0));
       }

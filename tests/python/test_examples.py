@@ -12,6 +12,7 @@ import pytest
 import tenon as tn
 import tenon.nn.attention.flex_attention
 import tenon.nn.functional as F
+import tenon.reference
 from tenon import nn
 
 NAMESPACES = {
@@ -30,6 +31,7 @@ NAMESPACES = {
     "tn.optim.lr_scheduler": tn.optim.lr_scheduler,
     "tn.optim.swa_utils": tn.optim.swa_utils,
     "tn.special": tn.special,
+    "tenon.reference": tenon.reference,
     "tn.Tensor": tn.Tensor,
     "nn": nn,
     "nn.attention": nn.attention,

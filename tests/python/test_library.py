@@ -101,6 +101,60 @@ def test_shared_arguments_of_a_batch_get_gradients_of_all_examples():
     np.testing.assert_allclose(of_w.numpy(), 5 * x.numpy().sum(0))
 
 
+def test_rules_of_a_composition_hold_in_regions():
+    op = exponential("in_regions")
+    x, t = tn.randn(4, 3, **F64), tn.randn(4, 3, **F64)
+
+    def scanned(x):
+        step = lambda c, row: (c + op(row * c.cos()).mean(), c)  # noqa: E731
+        return tn.scan(step, x.sum() * 0 + 1, x)[0]
+
+    def looped(x):
+        c = x.sum() * 0 + 1
+        for row in x:
+            c = c + op(row * c.cos()).mean()
+        return c
+
+    def chosen(x):
+        return tn.cond(x.sum() > -1e9, lambda x: op(x).sum(), lambda x: x.sum(), (x,))
+
+    for f, plain in ((scanned, looped), (chosen, lambda x: op(x).sum())):
+        grad, expected = tn.func.grad(f), tn.func.grad(plain)
+        compared = [
+            (f(x), plain(x)),
+            (grad(x), expected(x)),
+            (tn.func.jvp(f, (x,), (t,))[1], tn.func.jvp(plain, (x,), (t,))[1]),
+            (tn.func.jvp(grad, (x,), (t,))[1], tn.func.jvp(expected, (x,), (t,))[1]),
+            (
+                tn.func.grad(lambda x, grad=grad: (grad(x) * t).sum())(x),
+                tn.func.jvp(expected, (x,), (t,))[1],
+            ),
+        ]
+        xs = tn.stack([x, x * 0.5])
+        compared += [
+            (tn.vmap(f)(xs), tn.stack([plain(x), plain(x * 0.5)])),
+            (tn.vmap(grad)(xs), tn.stack([expected(x), expected(x * 0.5)])),
+            (
+                tn.func.grad(lambda xs, f=f: tn.vmap(f)(xs).sum())(xs),
+                tn.stack([expected(x), expected(x * 0.5)]),
+            ),
+        ]
+        for found, wanted in compared:
+            np.testing.assert_allclose(found.numpy(), wanted.numpy(), rtol=1e-9)
+    within = lambda x: tn.scan(lambda c, row: (c + tn.vmap(op)(row).sum(), c), x.sum() * 0, x)[0]  # noqa: E731
+    np.testing.assert_allclose(tn.func.grad(within)(x).numpy(), 3 * np.exp(x.numpy()))
+    scale = tn.tensor(2.0, requires_grad=True)
+    tn.scan(lambda c, row: (c + op(row * scale).sum(), c), tn.tensor(0.0, **F64), x)[0].backward()
+    np.testing.assert_allclose(
+        scale.grad.item(), (3 * np.exp(2 * x.numpy()) * x.numpy()).sum(), 1e-6
+    )
+    ended = tn.while_loop(lambda i, y: i < 3, lambda i, y: (i + 1, op(y) / 4), (tn.tensor(0), x))[1]
+    value = x.numpy()
+    for _ in range(3):
+        value = np.exp(value) / 4
+    np.testing.assert_allclose(ended.numpy(), value)
+
+
 def test_a_jvp_gives_both_modes():
     @tn.library.custom_op("test::pushed", mutates_args=())
     def pushed(x: tn.Tensor, y: tn.Tensor) -> tn.Tensor:
@@ -154,6 +208,9 @@ def test_a_transpose_gives_both_modes_of_every_order():
     )
     xs = tn.randn(5, 3, **F64)
     np.testing.assert_allclose(tn.vmap(lambda x: mix(a, x, 2.0))(xs).numpy(), xs.numpy() @ m.T)
+    learned = a.clone().requires_grad_()  # differentiated, but not in this mode
+    pushed = tn.func.jvp(lambda x: mix(learned, x, 2.0), (x,), (t,))[1]
+    np.testing.assert_allclose(pushed.detach().numpy(), m @ t.numpy())
     with pytest.raises(RuntimeError, match=r"test::mix has no derivative by 'a'"):
         tn.func.jvp(lambda a: mix(a, x, 2.0), (a,), (a,))
     np.testing.assert_allclose(  # what the error interrupted is as it was
@@ -476,6 +533,30 @@ def test_the_example_runs(median):
     assert abs(amplitude - 0.7) < 0.1 and abs(offset - 0.3) < 0.1
     assert float(plain.split("offset ")[1].split()[0]) > 1
     assert pieces.endswith("(4, 48)")
+
+
+def test_the_example_in_the_header_is_c(tmp_path):
+    import shutil
+
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        pytest.skip("no C compiler")
+    folder = tn.library.include_path()
+    with open(f"{folder}/tenon_operation.h") as header:
+        comment = header.read().split("*/")[0]
+    lines = [line[7:] for line in comment.splitlines() if line.startswith(" " * 7)]
+    (tmp_path / "mine.c").write_text("\n".join(lines))
+    library = tmp_path / "libmine.so"
+    flags = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", f"-I{folder}"]
+    subprocess.run([compiler, *flags, tmp_path / "mine.c", "-o", library], check=True)
+    (square,) = tn.library.load_library(library)
+    assert tn.ops.mine.square is square and square.__doc__ == "x times x."
+    assert square(tn.tensor([1.0, -3.0])).tolist() == [1, 9]
+    with pytest.raises(OSError, match="does not export tenon_operations"):
+        (tmp_path / "empty.c").write_text("int nothing;")
+        empty = tmp_path / "empty.so"
+        subprocess.run([compiler, "-shared", tmp_path / "empty.c", "-o", empty], check=True)
+        tn.library.load_library(empty)
 
 
 def test_a_kernel_by_address():

@@ -111,6 +111,10 @@ def _is_differentiable(output: Any) -> bool:
     return isinstance(output, Tensor) and (output.is_floating_point() or output.is_complex())
 
 
+def _is_inside_region(x: Any) -> bool:
+    return _is_differentiable(x) and _C._is_inside_region(x)
+
+
 class Function:
     """A function with a derivative of its own: a subclass with static forward and backward.
 
@@ -134,6 +138,8 @@ class Function:
         >>> x.grad
         tensor([1.])
     """
+
+    _materializes_tangents = True
 
     @staticmethod
     def forward(*args: Any, **kwargs: Any) -> Any:
@@ -169,6 +175,12 @@ class Function:
     def apply(cls, *args: Any) -> Any:
         """Calls forward and records the derivative."""
         needs = tuple(isinstance(arg, Tensor) and _C._is_differentiated(arg) for arg in args)
+        if _C.is_grad_enabled() and any(_is_inside_region(arg) for arg in args):
+            raise NotImplementedError(
+                f"{cls.__name__}: an autograd.Function inside of scan, while_loop or cond would "
+                "lose its own derivative; compose it of operations, declare it as an operation "
+                "(tenon.library.custom_op), or call it outside"
+            )
         ctx = FunctionCtx(needs)
         with no_grad():
             if cls.setup_context is Function.setup_context:
@@ -243,9 +255,11 @@ class Function:
         def forward(tangents: list[Any], outputs: list[Tensor]) -> list[Any]:
             given: list[Any] = [None] * len(args)
             for i, tangent in zip(places, tangents):
-                if tangent is None and ctx.materialize_grads:
-                    tangent = _C._all["zeros_like"](args[i])
                 given[i] = tangent
+            if ctx.materialize_grads and cls._materializes_tangents:
+                for i, arg in enumerate(args):
+                    if given[i] is None and _is_differentiable(arg):
+                        given[i] = _C._all["zeros_like"](arg)
             before, ctx._saved = ctx._saved, ctx._saved if saved is None else saved
             ctx._outputs = list(constant)
             for i, output in zip(numbers, outputs):

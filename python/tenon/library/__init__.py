@@ -26,8 +26,7 @@ Example::
     tensor([ 3., 12.])
 
 The rules are called with tensors and record like any code, so that derivatives of derivatives are
-those of the rules. Inside of `scan`, `while_loop` and `cond` an operation with a kernel may stand,
-or one without rules of its own.
+those of the rules. Operations may stand in `scan`, `while_loop` and `cond`, if they read no values.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from .. import _C
 from .._C import Tensor
-from ._rules import Call, Rules, Tensors, is_differentiable, is_example, record
+from ._rules import Call, Rules, Tensors, is_differentiable, is_example, place
 from ._schema import Schema
 
 Rule = Callable[..., Any]
@@ -104,10 +104,11 @@ class CustomOpDef:
         has_derivative = self._backward is not None or self._jvp is not None
         if not has_derivative and self._vmap is None:
             return call.run(tensors)
-        if any(map(is_example, tensors)):
-            # What the vmap's end replaces by the batched call.
-            return _C._library_call(self._id, tensors, attributes, self._types(call, tensors))
-        return record(call, tensors) if has_derivative else call.run(tensors)
+        if not has_derivative and not any(map(is_example, tensors)):
+            return call.run(tensors)
+        return place(
+            call, lambda: self._id, tensors, attributes, lambda: self._types(call, tensors)
+        )
 
     def _run(self, values: list[Any]) -> list[Tensor]:
         assert self._body is not None

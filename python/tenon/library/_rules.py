@@ -253,12 +253,8 @@ class Rules:
         self, tensors: Tensors, attributes: list[Any], is_batched: list[bool], extent: int
     ) -> tuple[Tensors, list[int | None]]:
         call = BatchedCall(self.make(attributes), is_batched)
-        if not any(map(is_example, tensors)):
-            results = record(call, tensors)
-        else:  # of an outer vmap, which batches the batched call in turn
-            types = [(y.dtype, list(y.shape)) for y in call.run(tensors)]
-            given = [(_kind(value), value) for value in attributes]
-            results = _C._library_call(self._batched(is_batched), tensors, given, types)
+        given = [(_kind(value), value) for value in attributes]
+        results = place(call, lambda: self._batched(is_batched), tensors, given)
         return results, [0] * len(results)
 
     def _batched(self, is_batched: list[bool]) -> int:
@@ -269,6 +265,31 @@ class Rules:
             )
             self.batched[key] = rules.enter(), rules
         return self.batched[key][0]
+
+
+def place(
+    call: Call | BatchedCall,
+    number: Callable[[], int],
+    tensors: Tensors,
+    attributes: list[tuple[int, Any]],
+    types: Callable[[], list[tuple[Any, list[int]]]] | None = None,
+) -> list[Tensor]:
+    """Runs or records a call with its derivative, by what its tensors depend on.
+
+    Of a vmap's example: a node that the vmap's end replaces by the batched call. In a region: a
+    node that owns the recorded body. Else the body runs.
+    """
+    if any(map(is_example, tensors)):
+        seen = types() if types else [(y.dtype, list(y.shape)) for y in call.run(tensors)]
+        return _C._library_call(number(), tensors, attributes, seen)
+    if not any(isinstance(x, Tensor) and _C._is_inside_region(x) for x in tensors):
+        return record(call, tensors)
+    body = _C._Region("call", _C._ONCE)
+    try:
+        inside = [None if x is None else body.parameter(x) for x in tensors]
+        return body.call(number(), call.run(inside), tensors, attributes)
+    finally:
+        body.close()
 
 
 def is_example(x: Any) -> bool:
@@ -291,11 +312,15 @@ def settled(ctx: FunctionCtx) -> FunctionCtx:
 
 def record(call: Call | BatchedCall, tensors: Tensors) -> list[Tensor]:
     """Runs a call's body, and records its derivative in the body's place."""
+    if not any(isinstance(x, Tensor) and _C._is_differentiated(x) for x in tensors):
+        return call.run(tensors)
     results = _Recorded.apply(call, *tensors)
     return list(results)
 
 
 class _Recorded(Function):
+    _materializes_tangents = False  # a rule is told where there is none
+
     @staticmethod
     def forward(ctx: Any, call: Any, *tensors: Any) -> Any:
         results = call.run(list(tensors))
