@@ -21,7 +21,7 @@ std::vector<cuda::CompiledKernel> emulated(std::span<const loop::Kernel* const> 
 }
 
 jit::Plan& plan_of(const Program& program) {
-  jit::set_mode(jit::Mode::Interpret);
+  jit::set_mode(jit::Mode::Device);
   jit::Plan& plan = jit::plan_for(program);
   jit::set_mode(jit::Mode::Fused);
   return plan;
