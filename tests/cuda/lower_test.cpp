@@ -125,3 +125,19 @@ TEST_CASE("more parameters than a launch passes are refused") {
   b.store(y, b.i64(0), sum);
   CHECK_THROWS_AS(cuda::lower(kernel, "k"), Error);
 }
+
+TEST_CASE("many branches in a row take no more than their number") {
+  Kernel kernel;
+  Builder b(kernel);
+  const uint32_t x = b.add_buffer(Scalar::F32, Access::Read);
+  const uint32_t y = b.add_buffer(Scalar::F32, Access::Write);
+  Pack sum = b.load(x, b.i64(0), 16);
+  for (int i = 0; i < 60; ++i) {  // each doubles what is pending if both ways are kept apart
+    sum = b.if_else(
+        b.lt(b.range_begin(), b.i64(i)),
+        [&]() -> Builder::Packs { return {b.add(sum, b.load(x, b.i64(16 * i), 16))}; },
+        [&]() -> Builder::Packs { return {sum}; })[0];
+  }
+  b.store(y, b.i64(0), sum);
+  CHECK(meetings(kernel) == 0);
+}
