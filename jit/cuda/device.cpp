@@ -110,9 +110,12 @@ Function::Grid Function::grid(int64_t range, bool unit_elements, const int64_t* 
   grid.launch.row = row;
   if (scratch * kGroupsOfBlock <= kSharedBytes) {
     grid.shared_bytes = static_cast<unsigned>(scratch * kGroupsOfBlock);
-  } else {  // as much scratch as groups can run at once
+  } else {
+    // As much scratch as groups can run at once, but no more than a device's cache holds.
+    constexpr int64_t kMostBytes = int64_t{32} << 20;
     const int64_t resident = std::max<int64_t>(1, threads / kThreadsOfBlock);
-    grid.blocks = static_cast<unsigned>(std::min<int64_t>(grid.blocks, resident));
+    const int64_t fitting = std::max<int64_t>(1, kMostBytes / (scratch * kGroupsOfBlock));
+    grid.blocks = static_cast<unsigned>(std::min({int64_t{grid.blocks}, resident, fitting}));
     grid.pool_bytes = static_cast<size_t>(scratch * kGroupsOfBlock * grid.blocks);
   }
   return grid;

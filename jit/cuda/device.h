@@ -26,6 +26,7 @@ class Device {
   // Threads that run at once, at most.
   int64_t threads() const { return threads_; }
   void make_current() const;
+  ContextHandle context() const { return context_; }
 
  private:
   int index_;

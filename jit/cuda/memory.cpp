@@ -27,6 +27,7 @@ DeviceAddress DeviceMemory::take_cached(const Key& key) {
 DeviceAddress DeviceMemory::allocate(size_t bytes, const Stream& stream) {
   const size_t capacity = class_bytes(std::max(bytes, kLeastBytes));
   const std::lock_guard lock(mutex_);
+  device_.make_current();
   poll(false);
   DeviceAddress address = take_cached({stream.handle(), capacity});
   if (address == 0) {
@@ -76,7 +77,9 @@ void DeviceMemory::free(DeviceAddress address) noexcept {
     cached_[{block.stream, block.capacity}].push_back(address);
     return;
   }
+  // The last reference may go in a thread that has never used the device.
   const Driver& d = driver();
+  d.cuCtxSetCurrent(device_.context());
   Pending pending{address, std::move(block), {}};
   for (const StreamHandle user : pending.block.users) {
     EventHandle event = nullptr;
@@ -108,6 +111,7 @@ void DeviceMemory::poll(bool waits) {
 }
 
 size_t DeviceMemory::trim_locked() {
+  driver().cuCtxSetCurrent(device_.context());
   poll(true);
   size_t bytes = 0;
   for (auto& [key, addresses] : cached_) {

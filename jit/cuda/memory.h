@@ -25,6 +25,7 @@ struct MemoryStats {
 
 class DeviceMemory {
  public:
+  explicit DeviceMemory(const Device& device) : device_(device) {}
   ~DeviceMemory();  // every block must have been freed
   // Memory for work on `stream`, aligned to 512 bytes. 0 bytes give a valid block.
   DeviceAddress allocate(size_t bytes, const Stream& stream);
@@ -55,6 +56,7 @@ class DeviceMemory {
   void poll(bool waits);
   size_t trim_locked();
 
+  const Device device_;
   mutable std::mutex mutex_;
   std::unordered_map<DeviceAddress, Block> live_;
   std::map<Key, std::vector<DeviceAddress>> cached_;

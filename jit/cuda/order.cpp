@@ -7,6 +7,7 @@
 // - different buffers: a load comes before a store and one of them has one lane. An output may lie
 //   in the memory of an input that is read element by element where the output is written; then
 //   a thread that is ahead must not store what another has still to read.
+#include <algorithm>
 #include <vector>
 
 #include "jit/cuda/lower.h"
@@ -26,6 +27,7 @@ struct MemoryAccess {
   bool is_store;
   uint8_t lanes;
   Value index;
+  bool operator==(const MemoryAccess&) const = default;
 };
 
 class OrderAnalysis {
@@ -64,7 +66,7 @@ class OrderAnalysis {
           break;
         case Op::EndFor:
         case Op::EndIf:
-          pending_.insert(pending_.end(), branches.back().begin(), branches.back().end());
+          for (const MemoryAccess& access : branches.back()) add_pending(access);
           branches.pop_back();
           break;
         default:
@@ -74,7 +76,7 @@ class OrderAnalysis {
               meet_before(v);
               break;
             }
-            pending_.push_back(access);
+            add_pending(access);
           }
       }
     }
@@ -134,6 +136,10 @@ class OrderAnalysis {
       }
     }
     return false;
+  }
+
+  void add_pending(const MemoryAccess& access) {
+    if (std::ranges::find(pending_, access) == pending_.end()) pending_.push_back(access);
   }
 
   void meet_before(Value v) {

@@ -76,19 +76,23 @@ inline bool stores_last(Lanes lanes, i64 index, bool stores) {
   return stores && (threadIdx.x & 31u) == 31u - __clz(i32(same));
 }
 
+// The lock is let go inside the loop, so that threads of one warp that want it don't wait for each
+// other.
 inline void report(ErrorSlot* slot, u32 code, u32 site, i64 index, i64 value) {
-  while (atomicExch(&slot->lock, 1u) != 0u) {
+  for (bool is_done = false; !is_done;) {
+    if (atomicExch(&slot->lock, 1u) != 0u) continue;
+    __threadfence();
+    volatile ErrorSlot* first = slot;
+    if (first->code == 0u || site < first->site || (site == first->site && index < first->index)) {
+      first->index = index;
+      first->value = value;
+      first->site = site;
+      first->code = code;
+    }
+    __threadfence();
+    atomicExch(&slot->lock, 0u);
+    is_done = true;
   }
-  __threadfence();
-  volatile ErrorSlot* first = slot;
-  if (first->code == 0u || site < first->site || (site == first->site && index < first->index)) {
-    first->index = index;
-    first->value = value;
-    first->site = site;
-    first->code = code;
-  }
-  __threadfence();
-  atomicExch(&slot->lock, 0u);
 }
 
 // ---- the parallel range, in chunks that groups take in turn ----

@@ -14,7 +14,7 @@ std::string why_unavailable() {
 }
 
 Runtime::Runtime(int device, Compile compile)
-    : device_(device), parts_(std::make_shared<Parts>()), compile_(std::move(compile)) {}
+    : device_(device), parts_(std::make_shared<Parts>(device_)), compile_(std::move(compile)) {}
 
 Ref<Storage> Runtime::allocate(size_t bytes) {
   const DeviceAddress address = parts_->memory.allocate(bytes, parts_->stream);

@@ -54,6 +54,7 @@ class Runtime {
 
  private:
   struct Parts {  // what storages need after this is gone
+    explicit Parts(const Device& device) : memory(device) {}
     DeviceMemory memory;
     Stream stream;
   };

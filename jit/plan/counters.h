@@ -33,7 +33,12 @@ void set_profiling(bool on);
 bool is_profiling();
 
 // How programs run. Results are equal bit for bit.
-enum class Mode : uint8_t { Fused, Unfused, Interpret };
+enum class Mode : uint8_t {
+  Fused,
+  Unfused,
+  Interpret,  // unfused, by the interpreter
+  Device,     // fused, for a device (Plan::run_on); what the host runs of it is interpreted
+};
 void set_mode(Mode mode);  // default: TENON_JIT=fused|unfused|interpret
 Mode mode();
 

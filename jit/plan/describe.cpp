@@ -107,7 +107,7 @@ std::vector<StepInfo> Plan::describe(const Program& program) {
     if (s > 0) {
       if (!group.note.empty()) {
         info.apart = group.note;
-      } else if (mode_ != Mode::Fused) {
+      } else if (!fuses()) {
         info.apart = "fusion is switched off";
       } else if (group.kind != GroupKind::Map && group.kind != GroupKind::Row) {
         info.apart = "a kernel of its own kind";

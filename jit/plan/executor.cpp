@@ -23,8 +23,8 @@ namespace {
 // them.
 struct Table {
   std::shared_mutex mutex;
-  std::unordered_map<Hash128, std::unique_ptr<Plan>> plans[3];
-  std::vector<std::unique_ptr<Plan>> unshared;  // with the plan cache switched off
+  std::unordered_map<Hash128, std::unique_ptr<Plan>> plans[4];  // by mode
+  std::vector<std::unique_ptr<Plan>> unshared;                  // with the plan cache switched off
 };
 Table& table() {
   static Table* const instance = new Table;  // outlives threads that still run at exit

@@ -18,13 +18,13 @@ Variant Plan::variant_of(const KernelStep& step, const Binding& binding) const {
     return standard;
   }
   const bool at_once =
-      choices_.hot || mode_ == Mode::Interpret || compiles_at_once.load(std::memory_order_relaxed);
+      choices_.hot || is_interpreted() || compiles_at_once.load(std::memory_order_relaxed);
   std::atomic<CompiledKernel*>& slot = narrow->kernels[at_once];
   CompiledKernel* kernel = slot.load(std::memory_order_acquire);
   if (!kernel) {  // by two threads at once: the table gives both the same
-    const Compile when = mode_ == Mode::Interpret ? Compile::Never
-                         : at_once                ? Compile::Now
-                                                  : Compile::Later;
+    const Compile when = is_interpreted() ? Compile::Never
+                         : at_once        ? Compile::Now
+                                          : Compile::Later;
     kernel = intern_kernels({narrow->code}, when,
                             choices_.hot ? llvm_jit::Tier::Hot : llvm_jit::Tier::Quick)[0];
     slot.store(kernel, std::memory_order_release);

@@ -19,7 +19,7 @@ Plan::Plan(const Program& program, Mode mode, Choices choices)
   simplify(graph_, choices_.off);
   if (mode == Mode::Fused && does(Optimization::ChannelsLast)) move_channels_last(graph_);
   GroupOptions options;
-  options.fuse = mode == Mode::Fused;
+  options.fuse = fuses();
   options.off = choices_.off;
   options.choices = choices_.kernels;
   for (uint32_t* cap : {&options.max_cost, &options.max_members, &options.max_cost_of_few,
@@ -27,7 +27,7 @@ Plan::Plan(const Program& program, Mode mode, Choices choices)
     *cap = *cap * choices_.kernel_size / 100;
   }
   grouping_ = make_groups(graph_, algebra_, options);
-  if (mode == Mode::Fused && does(Optimization::Rematerialize)) lower_peak(program, options);
+  if (fuses() && does(Optimization::Rematerialize)) lower_peak(program, options);
   if (log_enabled(Category::Passes)) {
     log(Category::Passes, "graph\n{}groups\n{}", print(graph_), print(graph_, grouping_));
   }
@@ -122,7 +122,7 @@ void Plan::take_siblings(Step& entry, std::span<uint32_t> results, std::vector<u
   for (uint32_t g = entry.group; g < grouping_.groups.size(); ++g) {
     const Group& group = grouping_.groups[g];
     if (is_done[g] || group.kind != kind || group.stores.empty()) continue;
-    if (g != entry.group && mode_ != Mode::Fused) return;
+    if (g != entry.group && !fuses()) return;
     const NodeIndex n = group.stores[0];
     const std::optional<size_t> place = place_of(graph_[n]);
     if (!place || results[*place] != kNone) continue;
@@ -323,7 +323,7 @@ void Plan::make_steps(const Program& program) {
   }
   const bool quick = does(Optimization::QuickTier) && !choices_.hot;
   const auto interned =
-      intern_kernels(std::move(kernels), mode_ == Mode::Interpret ? Compile::Never : Compile::Now,
+      intern_kernels(std::move(kernels), is_interpreted() ? Compile::Never : Compile::Now,
                      quick ? llvm_jit::Tier::Quick : llvm_jit::Tier::Hot);
   for (size_t i = 0; i < interned.size(); ++i) {
     std::get<KernelStep>(steps_[kernel_steps[i]].what).kernel = interned[i];

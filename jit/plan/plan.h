@@ -171,7 +171,7 @@ class Plan {
   Plan(const Program& program, Mode mode, Choices choices = {});
   // Where memory is short, by a plan that computes more again.
   std::vector<Buffer> run(Program& program);
-  // The same with inputs and outputs in a CUDA device's memory, for a plan made to be interpreted.
+  // The same with inputs and outputs in a CUDA device's memory, for a plan made in Mode::Device.
   // Returns when all is queued. NotImplemented where a step has no code for devices.
   std::vector<Buffer> run_on(cuda::Runtime& device, Program& program);
   std::string explain() const;
@@ -245,6 +245,9 @@ class Plan {
   };
 
   bool does(Optimization o) const { return !contains(choices_.off, o); }
+
+  bool fuses() const { return mode_ == Mode::Fused || mode_ == Mode::Device; }
+  bool is_interpreted() const { return mode_ == Mode::Interpret || mode_ == Mode::Device; }
 
   Mode mode_;
   Choices choices_;

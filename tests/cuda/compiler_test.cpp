@@ -11,6 +11,7 @@
 #include "core/error.h"
 #include "jit/cuda/nvrtc.h"
 #include "tests/cache/temporary_folder.h"
+#include "tests/cuda/emulator.h"
 #include "tests/cuda/generated.h"
 #include "tests/llvm/harness.h"
 
@@ -20,7 +21,8 @@ using namespace tenon::test;
 namespace {
 
 bool has_compiler() {
-  const std::string reason = cuda::why_no_compiler();
+  // NVRTC's own threads are not for sanitizers, either.
+  const std::string reason = kCanEmulate ? cuda::why_no_compiler() : "a sanitizer's build";
   if (!reason.empty()) MESSAGE("not compiled: ", reason);
   return reason.empty();
 }
@@ -63,8 +65,9 @@ TEST_CASE("every generated kernel compiles for sm_80, sm_90 and sm_100") {
       CHECK(kernel.info.registers == reported(kernel.log, " registers"));
       CHECK(kernel.info.stack_bytes == reported(kernel.log, " bytes stack frame"));
       // What is live across a call of a division's rare cases, and no more.
-      CHECK(reported(kernel.log, " bytes spill stores") <= 64);
-      CHECK(kernel.info.shared_bytes == 0);
+      CHECK(reported(kernel.log, " bytes spill stores") <= 128);
+      // Scratch's size is the launch's; what the system keeps of a block's memory may be counted.
+      CHECK(kernel.info.shared_bytes <= 1024);
       most_registers = std::max(most_registers, kernel.info.registers);
       with_stack += kernel.info.stack_bytes != 0;
     }
@@ -99,7 +102,7 @@ TEST_CASE("a text that does not compile is kept with the log") {
   const Kernel kernel = add_number(4);
   const Kernel* kernels[] = {&kernel};
   if (!has_compiler()) {
-    CHECK_THROWS_AS(cuda::compile(kernels, 90), Error);
+    if (!cuda::why_no_compiler().empty()) CHECK_THROWS_AS(cuda::compile(kernels, 90), Error);
     return;
   }
   cuda::set_cache_folder({});

@@ -93,11 +93,12 @@ TEST_CASE("the reason why there is no device") {
 }
 
 TEST_CASE("kernels launched through the driver give the interpreter's bits") {
+  if (!kCanEmulate) return;
   const FakeDevice fake;
   const cuda::Device device(0);
   CHECK(device.architecture() == 90);
   CHECK(device.threads() == 512);
-  cuda::DeviceMemory memory;
+  cuda::DeviceMemory memory(device);
   // Scratch in shared memory, and too much of it for that.
   const Kernel small = row_sums(kColumns * 4 + 12), large = row_sums(1 << 14);
   const Kernel map = elementwise("map", std::array{Scalar::F32}, Scalar::F32,
@@ -144,9 +145,10 @@ TEST_CASE("kernels launched through the driver give the interpreter's bits") {
 }
 
 TEST_CASE("a failed check is found at the synchronization, and work goes on") {
+  if (!kCanEmulate) return;
   const FakeDevice fake;
   const cuda::Device device(0);
-  cuda::DeviceMemory memory;
+  cuda::DeviceMemory memory(device);
   const Kernel kernel = row_sums(1 << 10);
   const Kernel* kernels[] = {&kernel};
   const cuda::Function function(kernel, emulate(kernels).cubins[0]);
@@ -181,7 +183,7 @@ TEST_CASE("streams run apart, and events order them") {
   const FakeDevice fake;
   const cuda::Device device(0);
   const cuda::Stream first, second;
-  cuda::DeviceMemory memory;
+  cuda::DeviceMemory memory(device);
   const DeviceAddress a = memory.allocate(64, first), c = memory.allocate(64, first);
   cuda::Event filled;
   CHECK(filled.is_done());  // nothing recorded
@@ -203,7 +205,7 @@ TEST_CASE("freed memory is taken again in the order of its stream") {
   const FakeDevice fake;
   const cuda::Device device(0);
   const cuda::Stream first, second;
-  cuda::DeviceMemory memory;
+  cuda::DeviceMemory memory(device);
   const DeviceAddress a = memory.allocate(1000, first);
   CHECK(a % 512 == 0);
   memory.free(a);
@@ -234,7 +236,7 @@ TEST_CASE("out of memory gives back what is cached, then says what is missing") 
   const FakeDevice fake(1 << 20);
   const cuda::Device device(0);
   const cuda::Stream stream;
-  cuda::DeviceMemory memory;
+  cuda::DeviceMemory memory(device);
   const DeviceAddress half = memory.allocate(1 << 19, stream);
   memory.free(half);
   const DeviceAddress whole = memory.allocate(1 << 20, stream);  // only without the cached half
@@ -248,6 +250,7 @@ TEST_CASE("out of memory gives back what is cached, then says what is missing") 
 }
 
 TEST_CASE("a call of the driver that fails raises its words, and nothing leaks") {
+  if (!kCanEmulate) return;
   const FakeDevice fake;
   const cuda::Device device(0);
   const Kernel kernel = row_sums(1 << 10);
@@ -263,7 +266,7 @@ TEST_CASE("a call of the driver that fails raises its words, and nothing leaks")
   CHECK(message_of([] { cuda::Stream stream; }).find("cuStreamCreate: ") == 0);
   fake_fail("cuEventCreate", 0, 1, 719);
   CHECK(message_of([] { cuda::Event event; }).find("cuEventCreate: ") == 0);
-  cuda::DeviceMemory memory;
+  cuda::DeviceMemory memory(device);
   const cuda::Stream first, second;
   const DeviceAddress a = memory.allocate(64, first);
   memory.used_by(a, second);

@@ -11,6 +11,7 @@
 #include <map>
 
 #include "core/allocator.h"
+#include "core/error.h"
 #include "jit/cuda/runtime.h"
 #include "jit/plan/kernel_table.h"
 #include "tests/cuda/emulator.h"
@@ -46,7 +47,12 @@ struct Generated {
     }
   }
   size_t number(const loop::Kernel& kernel) const {
-    return numbers.at(loop::canonical_form(kernel));
+    const auto found = numbers.find(loop::canonical_form(kernel));
+    if (found == numbers.end()) {
+      fail(ErrorKind::Internal, "a kernel that the interpreter has not run:\n{}",
+           loop::print(kernel));
+    }
+    return found->second;
   }
 };
 Generated generated;
@@ -90,7 +96,7 @@ void check_on(cuda::Runtime& device, const Build& build, const std::vector<Buffe
   ProgramBuilder p;
   build(p);
   Program& program = p.program();
-  jit::set_mode(jit::Mode::Interpret);
+  jit::set_mode(jit::Mode::Device);
   jit::Plan& plan = jit::plan_for(program);
   jit::set_mode(jit::Mode::Fused);
   for (Buffer& input : program.inputs) {
@@ -170,13 +176,18 @@ std::vector<const loop::Kernel*> tenon::test::generated_kernels() {
 
 int main(int argc, char** argv) {
   setenv("TENON_CACHE", "0", 1);
+  setenv("TENON_CUDA_LIBRARY_PATH", TENON_NVRTC_FOLDERS, 0);
   std::vector<std::vector<Buffer>> expected;
-  other_check = [&](const Build& build) { expected.push_back(run(build, jit::Mode::Interpret)); };
+  other_check = [&](const Build& build) {
+    expected.push_back(run(build, jit::Mode::Interpret));
+    const bool same = bits_of(run(build, jit::Mode::Device)) == bits_of(expected.back());
+    CHECK_MESSAGE(same, "interpreted, fused differs from unfused");
+  };
   other_code = [](const auto& kernel, const auto&) -> loop::KernelFunction {
     generated.add(kernel);
     return nullptr;
   };
-  if (const int failed = run_tests(argc, argv)) return failed;
+  if (const int failed = run_tests(argc, argv); failed || !kCanEmulate) return failed;
 
   emulate_all();
   const auto check_emulation = [] {
@@ -186,9 +197,11 @@ int main(int argc, char** argv) {
   size_t next = 0;
   other_check = [&](const Build& build) {
     REQUIRE(next < expected.size());
-    const std::string bits = bits_of(run(build, jit::Mode::Interpret));
-    check_emulation();
-    CHECK_MESSAGE(bits == bits_of(expected[next]), "the emulated device gives other bits");
+    for (const jit::Mode mode : {jit::Mode::Interpret, jit::Mode::Device}) {
+      const std::string bits = bits_of(run(build, mode));
+      check_emulation();
+      CHECK_MESSAGE(bits == bits_of(expected[next]), "the emulated device gives other bits");
+    }
     const FakeDevice fake;
     cuda::Runtime device(0, known_cubins);
     check_on(device, build, expected[next++], true);
