@@ -58,21 +58,23 @@ TEST_CASE("every generated kernel compiles for sm_80, sm_90 and sm_100") {
     }
     const int architecture = kArchitectures[a];
     const auto compiled = cuda::compile(mine, architecture);
-    uint32_t most_registers = 0, with_stack = 0;
+    uint32_t most_registers = 0, most_spilled = 0, with_stack = 0;
     for (const cuda::CompiledKernel& kernel : compiled) {
       INFO(kernel.info.symbol, " for sm_", architecture);
       CHECK(kernel.info.architecture == static_cast<uint32_t>(architecture));
       CHECK(kernel.info.registers == reported(kernel.log, " registers"));
       CHECK(kernel.info.stack_bytes == reported(kernel.log, " bytes stack frame"));
-      // What is live across a call of a division's rare cases, and no more.
-      CHECK(reported(kernel.log, " bytes spill stores") <= 128);
+      // What is live across a call of a division's rare cases is spilled; a loop's values are not.
+      const uint32_t spilled = reported(kernel.log, " bytes spill stores");
+      CHECK(spilled <= 512);
+      most_spilled = std::max(most_spilled, spilled);
       // Scratch's size is the launch's; what the system keeps of a block's memory may be counted.
       CHECK(kernel.info.shared_bytes <= 1024);
       most_registers = std::max(most_registers, kernel.info.registers);
       with_stack += kernel.info.stack_bytes != 0;
     }
     MESSAGE("sm_", architecture, ": ", compiled.size(), " kernels, at most ", most_registers,
-            " registers, ", with_stack, " with a stack");
+            " registers, ", with_stack, " with a stack, at most ", most_spilled, " bytes spilled");
   }
 }
 
