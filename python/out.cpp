@@ -42,11 +42,14 @@ Region region_of(const Tensor& x) {
   return region;
 }
 
-bool shows_a_place_twice(const Tensor& x) {
+// That no place is shown twice.
+void check_places(const Tensor& x) {
   for (int d = 0; d < x.rank(); ++d) {
-    if (x.strides()[d] == 0 && x.dims()[d] > 1) return true;
+    check(
+        x.strides()[d] != 0 || x.dims()[d] <= 1, ErrorKind::Runtime,
+        "unsupported operation: more than one element of the written-to tensor refers to a single "
+        "memory location. Please clone() the tensor before performing the operation.");
   }
-  return false;
 }
 
 void check_sharing(const Tensor& operand, const Tensor& target, Sharing sharing) {
@@ -66,6 +69,7 @@ void check_sharing(const Tensor& operand, const Tensor& target, Sharing sharing)
 void check_sharing(std::span<PyObject* const> given, PyObject* receiver, Sharing sharing) {
   if (sharing == Sharing::Any) return;
   const Tensor& target = to_tensor(receiver);
+  if (sharing == Sharing::None) check_places(target);  // whatever its size
   for (PyObject* object : given) {
     if (is_tensor(object)) check_sharing(to_tensor(object), target, sharing);
     if (!PyTuple_Check(object) && !PyList_Check(object)) continue;
@@ -91,10 +95,7 @@ void store(PyObject* receiver, PyObject* result, bool casts) {
           name_of(target.dtype()));
   }
   if (std::ranges::equal(value.dims(), target.dims())) {
-    check(
-        !shows_a_place_twice(target), ErrorKind::Runtime,
-        "unsupported operation: more than one element of the written-to tensor refers to a single "
-        "memory location. Please clone() the tensor before performing the operation.");
+    check_places(target);
     copy_(target, value);
     return;
   }

@@ -63,6 +63,9 @@ def expected_of(op: Any, sample: Sample) -> Any:
 TIES = {"sort": 1, "argsort": 1, "topk": 2, "kthvalue": 2, "median": 1, "nanmedian": 1, "mode": 1}
 
 
+PHASES = ("linalg.eig", "linalg.eigh")  # whose eigenvectors have one of their own
+
+
 def _by_one_phase(vectors: Any) -> Any:
     """Columns with the phase that makes the largest element of each positive."""
     v = torch.as_tensor(numbers(vectors))
@@ -76,7 +79,7 @@ def _by_one_phase(vectors: Any) -> Any:
 def untied(op: Any, sample: Sample, result: Any) -> Any:
     """The result with indices of either package replaced by the elements that they name, and
     eigenvectors by their multiples of one phase."""
-    if op.name in ("linalg.eig", "linalg.eigh"):
+    if op.name in PHASES:
         values, vectors = leaves(result)
         return [values, _by_one_phase(vectors)]
     if op.name not in TIES or (

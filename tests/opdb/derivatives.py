@@ -11,7 +11,7 @@ import torch
 import torch.autograd.forward_ad as forward_ad
 
 import tenon as tn
-from tests.opdb.columns import NotApplicable, each
+from tests.opdb.columns import PHASES, NotApplicable, each, untied
 from tests.opdb.compare import Differs, agree, agree_arrays
 from tests.opdb.convert import leaves, name_of, numbers, ours, rebound, with_leaves
 from tests.opdb.database import Sample, dtypes_of, is_random, judge
@@ -277,4 +277,7 @@ def _vmap(op: Any, function: Any, sample: Sample, tensors: list[Any], places: li
         except Exception:
             raise NotApplicable from None  # PyTorch can't either
         raise
-    agree(list(leaves(found)), expected)
+    results = [list(leaves(found)), expected]
+    if op.name in PHASES:
+        results = [untied(op, sample, result) for result in results]
+    agree(*results)
