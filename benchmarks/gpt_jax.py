@@ -1,27 +1,17 @@
-"""The GPT of `examples/gpt.py` in JAX: a pure function of parameters, its step under `jax.jit`.
-
-Answers the commands of `examples/gpt_worker.py`.
-"""
+"""The GPT of `examples/gpt.py` in JAX: a pure function of parameters, its step under `jax.jit`."""
 
 from __future__ import annotations
 
-import json
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "examples"))
 
+import jax
+import jax.numpy as jnp
 import numpy as np
-from gpt_worker import resident_mb, serve
 from task import Text, Training, initial_value
-
-before, begin = resident_mb(), time.perf_counter()
-import jax  # noqa: E402
-import jax.numpy as jnp  # noqa: E402
-
-import_seconds, import_mb = time.perf_counter() - begin, resident_mb() - before
 
 CONTEXT, LAYERS, HEADS, WIDTH = 128, 4, 4, 128
 
@@ -94,8 +84,8 @@ def update(p: dict, m: dict, v: dict, tokens, targets, lr, count, weight_decay):
     return p, m, v, loss
 
 
-def training(options: Training) -> tuple[Callable[[], float], Callable[[], float]]:
-    """A step, which returns its loss, and the held-out loss."""
+def training(options: Training) -> Callable[[], float]:
+    """A step, which returns its loss."""
     text = Text()
     rng = np.random.default_rng(0)
     p = {
@@ -116,26 +106,4 @@ def training(options: Training) -> tuple[Callable[[], float], Callable[[], float
         # The update has to have ended too, as an eager step's has.
         return float(jax.block_until_ready((loss, p))[0])
 
-    def held_out() -> float:
-        losses = [
-            (float(loss_of(p, inputs, targets)), targets.size)
-            for inputs, targets in text.held_out_batches(32, CONTEXT)
-        ]
-        return sum(a * n for a, n in losses) / sum(n for _, n in losses)
-
-    return step, held_out
-
-
-def main() -> None:
-    step, held_out = training(Training(**json.loads(sys.argv[2])))
-    started = {
-        "version": jax.__version__,
-        "import_seconds": import_seconds,
-        "import_mb": import_mb,
-        "ready_mb": resident_mb(),
-    }
-    serve(started, step, held_out)
-
-
-if __name__ == "__main__":
-    main()
+    return step

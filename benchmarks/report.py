@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-SCRIPTS = ["record", "call", "chain", "gpt_step", "import_time"]
+SCRIPTS = ["record", "call", "chain", "training_steps", "import_time"]
 
 
 def commit() -> str:

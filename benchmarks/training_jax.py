@@ -183,13 +183,18 @@ def images(make: Callable[[], tuple], shape: tuple[int, ...], classes: int, batc
 
 
 def gpt() -> Step:
+    return gpt_jax.training(Training())
+
+
+def gpt_384() -> Step:
     gpt_jax.CONTEXT, gpt_jax.LAYERS, gpt_jax.HEADS, gpt_jax.WIDTH = 256, 6, 6, 384
-    return gpt_jax.training(Training(batch=4))[0]
+    return gpt_jax.training(Training(batch=4))
 
 
 STEPS: dict[str, Callable[[], Step]] = {
     "mlp": mlp,
     "gpt": gpt,
+    "gpt-384": gpt_384,
     "resnet18": lambda: images(resnet18, (3, 64, 64), 1000, 8),
     "convnet": lambda: images(convnet, (1, 28, 28), 10, 64),
 }

@@ -1,6 +1,8 @@
-"""Training steps of an MLP, the GPT (6 layers of 384), ResNet-18 and a convnet, and their first.
+"""Training steps of an MLP, two GPTs, ResNet-18 and a convnet: the first, and later ones.
 
-    python benchmarks/training_steps.py [--model mlp gpt resnet18 convnet] [--steps-only]
+    python benchmarks/training_steps.py [--model mlp gpt gpt-384 resnet18 convnet] [--steps-only]
+
+`gpt` is that of `examples/` (4 layers of 128, batch 16), `gpt-384` has 6 layers of 384, batch 4.
 
 Each peer starts twice with a cache folder of its own: empty, then as its first process left it;
 what the first step costs is its time less that of a steady one. Losses are compared first; steps
@@ -22,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "examples"))
 
 from gpt_worker import Served, serve
 
-MODELS = ("mlp", "gpt", "resnet18", "convnet")
+MODELS = ("mlp", "gpt", "gpt-384", "resnet18", "convnet")
 PEERS = ("tenon", "tenon.compile", "torch", "torch.compile", "jax.jit")
 CHECKED, ROUNDS, STEPS_A_ROUND = 10, 7, 5
 
@@ -36,15 +38,17 @@ def steps_of(name: str, framework: str, library: Any, compiled: bool) -> Any:
     if name == "mlp":
         model = mlp.make_model(library)
         return mlp.train(library, library.compile(model) if compiled else model, **fused)
-    if name == "gpt":
+    if name.startswith("gpt"):
         gpt, text = load(framework), Text()
-        config = Config(len(text.alphabet), context=256, layers=6, heads=6, width=384)
+        large = {"context": 256, "layers": 6, "heads": 6, "width": 384} if "384" in name else {}
+        config = Config(len(text.alphabet), **large)
         model = gpt.GPT(config)
         gpt.initialize(model)
         trained = library.compile(model) if compiled else model
         if compiled:
             trained.config = config
-        return gpt.train(trained, text, Training(batch=4), **fused)
+        options = Training(batch=4) if large else Training()
+        return gpt.train(trained, text, options, **fused)
     resnet = load(framework, "resnet")
     model = resnet.make_model(name)
     batch = {"resnet18": 8, "convnet": 64}[name]

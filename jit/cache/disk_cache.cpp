@@ -245,4 +245,26 @@ std::optional<fs::path> cache_folder() {
 
 int64_t cache_limit_bytes() { return env_bytes("TENON_CACHE_SIZE", int64_t{1} << 30); }
 
+std::shared_ptr<DiskCache> ProcessCache::open(const std::filesystem::path& folder) const {
+  return std::make_shared<DiskCache>(folder, cache_limit_bytes(), maker_());
+}
+
+std::shared_ptr<DiskCache> ProcessCache::get() {
+  const std::lock_guard lock(mutex_);
+  if (!is_known_) {
+    if (const auto folder = cache_folder()) {
+      disk_ = open(subfolder_.empty() ? *folder : *folder / subfolder_);
+    }
+    is_known_ = true;
+  }
+  return disk_;
+}
+
+void ProcessCache::set_folder(const std::optional<std::filesystem::path>& folder) {
+  auto disk = folder ? open(*folder) : nullptr;
+  const std::lock_guard lock(mutex_);
+  is_known_ = true;
+  disk_ = std::move(disk);
+}
+
 }  // namespace tenon::jit

@@ -11,9 +11,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "core/hash.h"
@@ -47,6 +49,27 @@ class DiskCache {
   std::mutex mutex_;  // of the members below
   bool is_prepared_ = false;
   int64_t known_bytes_ = -1;  // in the folder, as far as this process knows; -1: not yet counted
+};
+
+// The disk cache of one kind of code in this process: opened when it is first asked for, replaced
+// only by tests and settings.
+class ProcessCache {
+ public:
+  // Its folder in that of the environment ("": that itself), and what makes the entries.
+  ProcessCache(std::string subfolder, Hash128 (*maker)())
+      : subfolder_(std::move(subfolder)), maker_(maker) {}
+
+  std::shared_ptr<DiskCache> get();  // null: none
+  void set_folder(const std::optional<std::filesystem::path>& folder);
+
+ private:
+  std::shared_ptr<DiskCache> open(const std::filesystem::path& folder) const;
+
+  const std::string subfolder_;
+  Hash128 (*const maker_)();
+  std::mutex mutex_;
+  bool is_known_ = false;
+  std::shared_ptr<DiskCache> disk_;
 };
 
 // Folder of the environment: TENON_CACHE_DIR, else $XDG_CACHE_HOME/tenon, else ~/.cache/tenon.

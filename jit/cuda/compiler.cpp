@@ -3,7 +3,6 @@
 #include <cctype>
 #include <chrono>
 #include <memory>
-#include <mutex>
 
 #include "core/hash.h"
 #include "core/log.h"
@@ -18,31 +17,12 @@ namespace tenon::cuda {
 
 namespace {
 
-struct Cache {
-  std::mutex mutex;
-  bool is_known = false;
-  std::shared_ptr<jit::DiskCache> disk;
-};
-Cache& cache() {
-  static Cache* const instance = new Cache;
-  return *instance;
-}
-
 // What objects depend on besides the kernel and the architecture.
 Hash128 maker() { return hash128("nvrtc " + compiler_version() + " " TENON_GENERATOR_HASH_CUDA); }
 
-std::shared_ptr<jit::DiskCache> open_cache(const std::filesystem::path& folder) {
-  return std::make_shared<jit::DiskCache>(folder, jit::cache_limit_bytes(), maker());
-}
-
-std::shared_ptr<jit::DiskCache> disk_cache() {
-  Cache& c = cache();
-  const std::lock_guard lock(c.mutex);
-  if (!c.is_known) {
-    if (const auto folder = jit::cache_folder()) c.disk = open_cache(*folder / "cuda");
-    c.is_known = true;
-  }
-  return c.disk;
+jit::ProcessCache& cache() {
+  static auto* const instance = new jit::ProcessCache("cuda", maker);
+  return *instance;
 }
 
 // Kernels are named by the program's operations; profilers show the name.
@@ -54,7 +34,7 @@ std::string symbol_of(const loop::Kernel& kernel) {
 
 CompiledKernel compile_one(const loop::Kernel& kernel, int architecture) {
   const auto begin = std::chrono::steady_clock::now();
-  const auto disk = is_enabled(Optimization::KernelCache) ? disk_cache() : nullptr;
+  const auto disk = is_enabled(Optimization::KernelCache) ? cache().get() : nullptr;
   Hash128 key = combine(hash128(loop::canonical_form(kernel)), maker());
   key.low ^= static_cast<uint64_t>(architecture);
   CompiledKernel result;
@@ -99,11 +79,7 @@ std::string kernel_text(const loop::Kernel& kernel) {
 }
 
 void set_cache_folder(const std::optional<std::filesystem::path>& folder) {
-  Cache& c = cache();
-  auto disk = folder ? open_cache(*folder) : nullptr;
-  const std::lock_guard lock(c.mutex);
-  c.is_known = true;
-  c.disk = std::move(disk);
+  cache().set_folder(folder);
 }
 
 }  // namespace tenon::cuda

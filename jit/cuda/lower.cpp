@@ -132,13 +132,12 @@ void Lowering::lower_node(Value v) {
     case Op::For:
       return begin_for(v);
     case Op::EndFor:
-      return end_for();
+    case Op::EndIf:
+      return end_body();
     case Op::If:
       return begin_if(v);
     case Op::Else:
       return begin_else();
-    case Op::EndIf:
-      return end_if();
     case Op::Store:
     case Op::ScratchStore:
       return store(node);
@@ -186,7 +185,8 @@ void Lowering::assign(const std::vector<std::string>& to, size_t first_operand) 
   }
 }
 
-void Lowering::end_for() {
+// Of a loop, or of the second body of an if.
+void Lowering::end_body() {
   Bracket bracket = std::move(brackets_.back());
   brackets_.pop_back();
   assign(bracket.carried, 0);
@@ -220,15 +220,6 @@ void Lowering::begin_else() {
   --depth_;
   line("} else {");
   ++depth_;
-}
-
-void Lowering::end_if() {
-  Bracket bracket = std::move(brackets_.back());
-  brackets_.pop_back();
-  assign(bracket.carried, 0);
-  --depth_;
-  line("}");
-  results_ = std::move(bracket.carried);
 }
 
 // The element that this thread accesses. `first`: the operand that is its index.

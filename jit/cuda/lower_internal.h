@@ -23,10 +23,9 @@ class Lowering {
   void line(const std::string& text);
   void lower_node(loop::Value v);
   void begin_for(loop::Value v);
-  void end_for();
+  void end_body();
   void begin_if(loop::Value v);
   void begin_else();
-  void end_if();
   void assign(const std::vector<std::string>& to, size_t first_operand);
   void store(const loop::Node& node);
   std::string load(const loop::Node& node);

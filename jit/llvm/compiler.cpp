@@ -16,7 +16,6 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
-#include <mutex>
 
 #include "core/error.h"
 #include "core/log.h"
@@ -224,35 +223,17 @@ llvm::SmallVector<char, 0> emit(const loop::Kernel& kernel, llvm::TargetMachine&
 
 constexpr const char* kSymbol = "tenon_kernel";
 
-// The cache of this process; replaced only by tests and settings.
-struct Cache {
-  std::mutex mutex;
-  bool is_known = false;
-  std::shared_ptr<jit::DiskCache> disk;
-};
-Cache& cache() {
-  static Cache* const instance = new Cache;
+// What objects depend on besides the kernel and the tier.
+Hash128 maker() { return hash128(host_description() + " " TENON_GENERATOR_HASH); }
+
+jit::ProcessCache& cache() {
+  static auto* const instance = new jit::ProcessCache("", maker);
   return *instance;
 }
 
-std::shared_ptr<jit::DiskCache> open_cache(const std::filesystem::path& folder) {
-  const Hash128 maker = hash128(host_description() + " " TENON_GENERATOR_HASH);
-  return std::make_shared<jit::DiskCache>(folder, jit::cache_limit_bytes(), maker);
-}
-
-std::shared_ptr<jit::DiskCache> disk_cache() {
-  Cache& c = cache();
-  const std::lock_guard lock(c.mutex);
-  if (!c.is_known) {
-    if (const auto folder = jit::cache_folder()) c.disk = open_cache(*folder);
-    c.is_known = true;
-  }
-  return c.disk;
-}
-
 Hash128 cache_key(const loop::Kernel& kernel, Tier tier) {
-  static const Hash128 maker = hash128(host_description() + " " TENON_GENERATOR_HASH);
-  Hash128 key = combine(hash128(loop::canonical_form(kernel)), maker);
+  static const Hash128 made_by = maker();
+  Hash128 key = combine(hash128(loop::canonical_form(kernel)), made_by);
   key.low ^= static_cast<uint64_t>(tier);
   return key;
 }
@@ -266,7 +247,7 @@ std::unique_ptr<llvm::MemoryBuffer> generate(const loop::Kernel& kernel, Tier ti
 
 Ref<CompiledCode> compile_one(const loop::Kernel& kernel, Tier tier) {
   const auto begin = std::chrono::steady_clock::now();
-  const auto disk = is_enabled(Optimization::KernelCache) ? disk_cache() : nullptr;
+  const auto disk = is_enabled(Optimization::KernelCache) ? cache().get() : nullptr;
   auto code = make_ref<CompiledCode>();
   code->tier = tier;
   std::optional<std::vector<std::byte>> kept;
@@ -333,11 +314,7 @@ std::string llvm_text(const loop::Kernel& kernel) {
 }
 
 void set_cache_folder(const std::optional<std::filesystem::path>& folder) {
-  Cache& c = cache();
-  auto disk = folder ? open_cache(*folder) : nullptr;
-  const std::lock_guard lock(c.mutex);
-  c.is_known = true;
-  c.disk = std::move(disk);
+  cache().set_folder(folder);
 }
 
 void fail_next_compilations(int count) { planned_failures = count; }
