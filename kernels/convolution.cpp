@@ -8,6 +8,7 @@
 #include "core/threads.h"
 #include "kernels/direct_convolution.h"
 #include "kernels/gemm.h"
+#include "kernels/half_rows.h"
 #include "kernels/patches.h"
 
 namespace tenon::kernels {
@@ -216,10 +217,16 @@ void run(ConvolutionRole role, const Shape& s, ConvolutionLayout layout, const T
   move_channels(first, result, s.batch, channels[own], positions[own]);
 }
 
-template <class From, class To>
-void convert(const From* from, To* to, std::int64_t count) {
+template <class Half>
+void widen(const Half* from, float* to, std::int64_t count) {
   parallel_for(count, kGrain, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t i = begin; i < end; ++i) to[i] = static_cast<To>(static_cast<float>(from[i]));
+    widen_row(from + begin, to + begin, end - begin);
+  });
+}
+template <class Half>
+void narrow(const float* from, Half* to, std::int64_t count) {
+  parallel_for(count, kGrain, [&](std::int64_t begin, std::int64_t end) {
+    narrow_row(from + begin, to + begin, end - begin);
   });
 }
 
@@ -233,7 +240,7 @@ void run_half(ConvolutionRole role, const Shape& shape, ConvolutionLayout layout
     float* sum = role == Weight ? scratch<float>(storage, elements(role, shape)) : nullptr;
     void* to = sum ? static_cast<void*>(sum) : result;
     if (convolve_directly(role, DType::BFloat16, shape, layout, a, b, to)) {
-      if (sum) convert(sum, result, elements(role, shape));
+      if (sum) narrow(sum, result, elements(role, shape));
       return;
     }
   }
@@ -244,10 +251,10 @@ void run_half(ConvolutionRole role, const Shape& shape, ConvolutionLayout layout
   float* wide_a = scratch<float>(storage_a, count_a);
   float* wide_b = scratch<float>(storage_b, count_b);
   float* wide = scratch<float>(storage, count);
-  convert(a, wide_a, count_a);
-  convert(b, wide_b, count_b);
+  widen(a, wide_a, count_a);
+  widen(b, wide_b, count_b);
   run<float>(role, shape, layout, wide_a, wide_b, wide);
-  convert(wide, result, count);
+  narrow(wide, result, count);
 }
 
 }  // namespace

@@ -15,6 +15,7 @@
 #include "kernels/blas.h"
 #include "kernels/gemm_table.h"
 #include "kernels/gemv.h"
+#include "kernels/half_rows.h"
 #include "kernels/panel_gemm.h"
 #include "kernels/plain_gemm.h"
 
@@ -158,7 +159,7 @@ Ref<Storage> widen(Matrix matrix, std::int64_t rows, std::int64_t columns, std::
                  for (std::int64_t i = begin; i < end; ++i) {
                    const auto* from = matrix(i / rows) + i % rows * ld;
                    float* to = wide + i * columns;
-                   for (std::int64_t j = 0; j < columns; ++j) to[j] = from[j];
+                   widen_row(from, to, columns);
                  }
                });
   return storage;
@@ -217,9 +218,7 @@ void run_half(const Problem<Half>& p) {
                   multiply(library, product);
                   for (std::int64_t i = 0; i < rows; ++i) {
                     Half* to = p.c + batch * p.stride_c + (row + i) * p.ldc + column;
-                    for (std::int64_t j = 0; j < columns; ++j) {
-                      to[j] = sums[static_cast<std::size_t>(i * columns + j)];
-                    }
+                    narrow_row(sums.data() + i * columns, to, columns);
                   }
                 });
 }

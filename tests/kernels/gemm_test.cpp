@@ -11,6 +11,7 @@
 #include "core/half.h"
 #include "core/threads.h"
 #include "kernels/gemm_table.h"
+#include "kernels/half_rows.h"
 #include "tests/core/expect_error.h"
 
 using namespace tenon;
@@ -226,6 +227,33 @@ TEST_CASE("float64") {
 TEST_CASE("half types round once") {
   sweep<float16>(0x1p-11, {1, 3, 33});
   sweep<bfloat16>(0x1p-8, {1, 3, 33});
+}
+
+TEST_CASE("rows of float16 are converted as its elements are") {
+  std::vector<float16> all;
+  for (int bits = 0; bits < 0x10000; ++bits) {
+    all.push_back(float16::from_bits(static_cast<std::uint16_t>(bits)));
+  }
+  for (std::size_t count : {std::size_t{7}, std::size_t{16}, std::size_t{33}, all.size()}) {
+    std::vector<float> wide(count + 1, -1), between;
+    kernels::widen_row(all.data(), wide.data(), static_cast<std::int64_t>(count));
+    CHECK(wide[count] == -1);
+    for (std::size_t i = 0; i < count; ++i) {
+      const float expected = all[i];
+      REQUIRE(std::bit_cast<std::uint32_t>(wide[i]) == std::bit_cast<std::uint32_t>(expected));
+    }
+    for (std::size_t i = 0; i < count; ++i) {  // ties, what lies about them, overflow
+      for (std::uint32_t shift : {0u, 0xfffu, 0x1000u, 0x1001u, 0x1fffu}) {
+        between.push_back(std::bit_cast<float>(std::bit_cast<std::uint32_t>(wide[i]) + shift));
+      }
+    }
+    std::vector<float16> narrow(between.size() + 1, float16(3.0f));
+    kernels::narrow_row(between.data(), narrow.data(), static_cast<std::int64_t>(between.size()));
+    CHECK(narrow.back().bits == float16(3.0f).bits);
+    for (std::size_t i = 0; i < between.size(); ++i) {
+      REQUIRE(narrow[i].bits == float16(between[i]).bits);
+    }
+  }
 }
 
 TEST_CASE("integers wrap") {
