@@ -106,8 +106,8 @@ def test_bits_are_those_of_the_plain_layout(seed: int) -> None:
     layers, shape = draw(rng)
     arrays = weights(layers, len(shape) - 2, seed)
     array = np.random.default_rng(seed).normal(size=shape).astype(np.float32)
-    if "norm" in {layer[0] for layer in layers} and np.prod(shape) // shape[1] < 40:
-        pytest.skip("a norm over almost nothing has no derivative to compare")
+    if np.prod(shape) // shape[1] < 40:  # a norm over almost nothing has no derivative to compare
+        layers = [layer for layer in layers if layer[0] != "norm"]
     for whole, half in ((False, False), (True, False), (False, True)):
         found = values_and_gradients(tn, F, layers, arrays, array, whole=whole, half=half)
         with tn.jit.disable("channels_last"):
