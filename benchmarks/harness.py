@@ -25,7 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from glob import glob
 from pathlib import Path
@@ -93,6 +93,17 @@ def machine() -> str:
     load = os.getloadavg()[0]
     today = datetime.date.today().isoformat()
     return f"{model}, {cores} cores, load {load:.1f} at the start, {today}"
+
+
+def check_losses(losses: Mapping[str, Sequence[float]], bound: float) -> None:
+    """Prints how far each peer's losses are from the first one's; ends the run beyond the bound."""
+    first, *others = losses
+    for peer in others:
+        pairs = zip(losses[peer], losses[first], strict=True)
+        largest = max(abs(a - b) for a, b in pairs)
+        print(f"{peer}: losses of {len(losses[first])} steps within {largest:.1e} of {first}'s")
+        if largest > bound:
+            raise SystemExit("the losses differ: nothing is timed")
 
 
 def version_of(peer: str) -> str:

@@ -20,6 +20,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "examples"))
 
 from gpt_worker import Served, serve
+from harness import check_losses, installed, machine
 
 PEERS = ("tenon", "tenon, half", "torch")
 MODELS = ("gpt", "resnet18")
@@ -70,12 +71,7 @@ def start(model: str, peer: str) -> Served:
 def measure(model: str, peers: list[str]) -> None:
     processes = {peer: start(model, peer) for peer in peers}
     losses = {peer: p.ask(f"steps {STEPS}")["losses"] for peer, p in processes.items()}
-    for peer in peers[1:]:
-        pairs = list(zip(losses[peer], losses[peers[0]], strict=True))
-        largest = max(abs(a - b) for a, b in pairs)
-        print(f"{peer}: losses of {STEPS} steps within {largest:.1e} of {peers[0]}'s")
-        if largest > 1e-3:
-            raise SystemExit("the losses differ")
+    check_losses(losses, 1e-3)
     times: dict[str, list[float]] = {peer: [] for peer in peers}
     for _ in range(ROUNDS):
         for peer, process in processes.items():
@@ -93,8 +89,6 @@ def measure(model: str, peers: list[str]) -> None:
 
 
 def main() -> None:
-    from harness import installed, machine
-
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--model", nargs="+", default=list(MODELS), choices=MODELS)
     parser.add_argument("--peers", nargs="+", default=list(PEERS), choices=PEERS)

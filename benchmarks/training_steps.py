@@ -23,6 +23,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "examples"))
 
 from gpt_worker import Served, serve
+from harness import check_losses, installed, machine
 
 MODELS = ("mlp", "gpt", "gpt-384", "resnet18", "convnet")
 PEERS = ("tenon", "tenon.compile", "torch", "torch.compile", "jax.jit")
@@ -92,12 +93,7 @@ def measure(name: str, names: list[str], rounds: int, folder: str, first_steps: 
         warm[peer] = answer["seconds"][0]
         losses[peer] = answer["losses"] + process.ask(f"steps {CHECKED - 1}")["losses"]
         peers.append(process)
-    for peer in names[1:]:
-        pairs = zip(losses[peer], losses[names[0]], strict=True)
-        largest = max(abs(a - b) for a, b in pairs)
-        print(f"{peer}: losses of {CHECKED} steps within {largest:.1e} of {names[0]}'s")
-        if largest > 1e-2:
-            raise SystemExit("the losses differ: nothing is timed")
+    check_losses(losses, 1e-2)
     times: dict[str, list[float]] = {peer: [] for peer in names}
     for _ in range(rounds):
         for process in peers:
@@ -125,8 +121,6 @@ def measure(name: str, names: list[str], rounds: int, folder: str, first_steps: 
 
 
 def main() -> None:
-    from harness import installed, machine
-
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--model", nargs="+", default=list(MODELS), choices=MODELS)
     parser.add_argument("--peers", nargs="+", default=list(PEERS), choices=PEERS)

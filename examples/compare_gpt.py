@@ -25,17 +25,11 @@ ROUNDS, STEPS_A_ROUND = 5, 6
 
 
 class Worker(Served):
-    """A running `gpt_worker.py`, or another script that answers the same commands."""
+    """A running `gpt_worker.py`."""
 
-    def __init__(
-        self,
-        framework: str,
-        options: Training,
-        environment: dict[str, str] | None = None,
-        script: Path = WORKER,
-    ) -> None:
+    def __init__(self, framework: str, options: Training) -> None:
         fields = json.dumps(dataclasses.asdict(options))
-        super().__init__(framework, [sys.executable, str(script), framework, fields], environment)
+        super().__init__(framework, [sys.executable, str(WORKER), framework, fields])
 
 
 def compare(options: Training, held_out: float | None = None) -> None:

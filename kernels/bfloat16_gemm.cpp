@@ -3,10 +3,12 @@
 #include "core/error.h"
 
 #if TENON_HAVE_ONEDNN && TENON_HAVE_X86_KERNELS
+#include <fmt/format.h>
+
 #include <array>
-#include <oneapi/dnnl/dnnl.hpp>
 
 #include "kernels/gemm.h"
+#include "kernels/onednn.h"
 #include "kernels/serial_openmp.h"
 #include "kernels/signal_stack.h"
 #endif
@@ -17,11 +19,6 @@ namespace tenon::kernels {
 namespace {
 
 using dnnl::memory;
-
-const dnnl::engine& engine() {
-  static const dnnl::engine cpu(dnnl::engine::kind::cpu, 0);
-  return cpu;
-}
 
 memory::desc matrix(std::int64_t rows, std::int64_t columns, std::int64_t ld, bool transposed) {
   return {{rows, columns},
@@ -39,7 +36,7 @@ const dnnl::matmul& primitive(bool transpose_a, bool transpose_b) {
                                     matrix(any, any, any, (i & 1) != 0),
                                     matrix(any, any, any, false));
       made[static_cast<std::size_t>(i)] =
-          dnnl::matmul(dnnl::matmul::primitive_desc(what, engine()));
+          dnnl::matmul(dnnl::matmul::primitive_desc(what, onednn_engine()));
       count_library_primitive();
     }
     return made;
@@ -58,18 +55,17 @@ void multiply(const MatrixProduct<bfloat16>& p) {
   const SerialOpenMp serial;
   ensure_signal_stack();
   const auto at = [](const memory::desc& desc, const bfloat16* data) {
-    return memory(desc, engine(), const_cast<bfloat16*>(data));
+    return memory(desc, onednn_engine(), const_cast<bfloat16*>(data));
   };
   try {
-    dnnl::stream stream(engine());
+    dnnl::stream stream(onednn_engine());
     primitive(p.transpose_a, p.transpose_b)
         .execute(stream, {{DNNL_ARG_SRC, at(matrix(p.m, p.k, p.lda, p.transpose_a), p.a)},
                           {DNNL_ARG_WEIGHTS, at(matrix(p.k, p.n, p.ldb, p.transpose_b), p.b)},
                           {DNNL_ARG_DST, at(matrix(p.m, p.n, p.ldc, false), p.c)}});
     stream.wait();
   } catch (const dnnl::error& error) {
-    fail(error.status == dnnl_out_of_memory ? ErrorKind::OutOfMemory : ErrorKind::Internal,
-         "oneDNN failed in a product of {} x {} x {}: {}", p.m, p.n, p.k, error.message);
+    fail_in_onednn(error, fmt::format("a product of {} x {} x {}", p.m, p.n, p.k));
   }
 }
 #else

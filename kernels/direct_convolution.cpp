@@ -13,7 +13,6 @@ bool convolve_directly(ConvolutionRole, DType, const ConvolutionShape&, Convolut
 #include <memory>
 #include <mutex>
 #include <numeric>
-#include <oneapi/dnnl/dnnl.hpp>
 #include <string_view>
 #include <unordered_map>
 #include <vector>
@@ -23,6 +22,7 @@ bool convolve_directly(ConvolutionRole, DType, const ConvolutionShape&, Convolut
 #include "core/threads.h"
 #include "kernels/bfloat16_gemm.h"
 #include "kernels/gemm.h"
+#include "kernels/onednn.h"
 #include "kernels/patches.h"
 #include "kernels/serial_openmp.h"
 #include "kernels/signal_stack.h"
@@ -43,11 +43,6 @@ constexpr std::int64_t kParts = 8;           // that run in parallel
 constexpr std::int64_t kSliceChannels = 64;  // multiples of it are cut, of a weight's gradient:
 constexpr std::int64_t kGradientChannels = 32;
 constexpr std::size_t kCached = 2048;
-
-const dnnl::engine& engine() {
-  static const dnnl::engine cpu(dnnl::engine::kind::cpu, 0);
-  return cpu;
-}
 
 // What one primitive computes: some images, and of one of the tensors of many channels a slice.
 struct Part {
@@ -150,7 +145,7 @@ std::unique_ptr<Direct> make(const Part& part, bool last) {
   const dnnl::convolution_forward::primitive_desc forward(
       {dnnl::prop_kind::forward_training, algorithm, asked[0], memory::desc(w, kind, any), asked[2],
        stride, dilation, low, high},
-      attributes, engine());
+      attributes, onednn_engine());
   const auto take = [&](const auto& description, const memory::desc& src,
                         const memory::desc& weights, const memory::desc& dst) {
     direct->inside[0] = src, direct->inside[1] = weights, direct->inside[2] = dst;
@@ -164,21 +159,21 @@ std::unique_ptr<Direct> make(const Part& part, bool last) {
   } else if (part.role == ConvolutionRole::Input) {
     const dnnl::convolution_backward_data::primitive_desc backward(
         {algorithm, asked[0], asked[1], asked[2], stride, dilation, low, high}, attributes,
-        engine(), forward);
+        onednn_engine(), forward);
     is_good =
         take(backward, backward.diff_src_desc(), backward.weights_desc(), backward.diff_dst_desc());
     direct->primitive = dnnl::convolution_backward_data(backward);
   } else {
     const dnnl::convolution_backward_weights::primitive_desc backward(
         {algorithm, asked[0], asked[1], asked[2], stride, dilation, low, high}, attributes,
-        engine(), forward);
+        onednn_engine(), forward);
     is_good =
         take(backward, backward.src_desc(), backward.diff_weights_desc(), backward.diff_dst_desc());
     direct->primitive = dnnl::convolution_backward_weights(backward);
   }
   if (!is_good) return nullptr;
   const auto reorder = [](const memory::desc& from, const memory::desc& to) {
-    return dnnl::reorder(dnnl::reorder::primitive_desc(engine(), from, engine(), to));
+    return dnnl::reorder(dnnl::reorder::primitive_desc(onednn_engine(), from, onednn_engine(), to));
   };
   for (int r = 0; r < 3; ++r) {
     direct->differs[r] = direct->outside[r] != direct->inside[r];
@@ -251,7 +246,7 @@ std::byte* scratch(std::vector<Ref<Storage> >& kept, std::size_t bytes) {
 }
 
 memory at(const memory::desc& desc, const std::byte* data) {
-  return memory(desc, engine(), const_cast<std::byte*>(data));
+  return memory(desc, onednn_engine(), const_cast<std::byte*>(data));
 }
 
 void execute(const dnnl::primitive& reorder, dnnl::stream& stream, memory from, memory to) {
@@ -263,7 +258,7 @@ void run_part(ConvolutionRole role, const Direct& direct, const std::byte* (&dat
               std::byte* result, const std::byte* packed) {
   const SerialOpenMp serial;
   ensure_signal_stack();
-  dnnl::stream stream(engine());
+  dnnl::stream stream(onednn_engine());
   std::vector<Ref<Storage> > kept;
   memory operands[3];
   const int own = static_cast<int>(role);
@@ -398,7 +393,7 @@ class Cut {
       parallel_for(slices_ * pieces, 1, [&](std::int64_t begin, std::int64_t end) {
         const SerialOpenMp serial;
         ensure_signal_stack();
-        dnnl::stream stream(engine());
+        dnnl::stream stream(onednn_engine());
         for (std::int64_t i = begin; i < end; ++i) {
           const std::int64_t slice = i / pieces;
           const Direct::Piece& piece = direct.pieces[static_cast<std::size_t>(i % pieces)];
@@ -447,8 +442,7 @@ bool convolve_directly(ConvolutionRole role, DType dtype, const ConvolutionShape
     data[own == 2 ? 1 : 2] = static_cast<const std::byte*>(b);
     cut.run(data, static_cast<std::byte*>(result));
   } catch (const dnnl::error& error) {
-    fail(error.status == dnnl_out_of_memory ? ErrorKind::OutOfMemory : ErrorKind::Internal,
-         "oneDNN failed in a convolution: {}", error.message);
+    fail_in_onednn(error, "a convolution");
   }
   return true;
 }

@@ -17,7 +17,7 @@ namespace tenon::jit {
 Plan::Plan(const Program& program, Mode mode, Choices choices)
     : mode_(mode), choices_(std::move(choices)), graph_(make_graph(program)) {
   simplify(graph_, choices_.off);
-  if (mode == Mode::Fused && does(Optimization::ChannelsLast)) move_channels_last(graph_);
+  if (fuses() && does(Optimization::ChannelsLast)) move_channels_last(graph_);
   GroupOptions options;
   options.fuse = fuses();
   options.off = choices_.off;

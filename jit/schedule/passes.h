@@ -26,6 +26,12 @@ std::vector<Root> roots_of_pass(const Emitter& e, const Nest& nest, const Pass& 
 
 std::vector<ExprId> addresses_of(Emitter& e, const Nest& nest, std::span<const NodeIndex> stores);
 
+// Sums and products depend on the order: along a row they go in chunks, and other reductions, which
+// give the same bits, beside them.
+inline bool goes_in_chunks(const Reducer& reducer) {
+  return reducer.combine == loop::BinaryOp::Add || reducer.combine == loop::BinaryOp::Mul;
+}
+
 // What is emitted once more, for short loops, may cost this at most.
 inline constexpr uint32_t kMaxNarrowCost = 200;
 // Of several reductions at once, in vectors: what they begin with, and what two parts make.

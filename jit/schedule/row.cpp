@@ -28,10 +28,7 @@ class RowLoop {
       : e_(e), reductions_(std::move(reductions)), operands_(std::move(operands)) {
     for (NodeIndex r : reductions_) {
       reducers_.push_back(reducer_of(e.graph, r));
-      // Whatever depends on the order; the others give the same bits beside it.
-      const loop::BinaryOp combine = reducers_.back().combine;
-      in_chunks_ |=
-          may_be_long && (combine == loop::BinaryOp::Add || combine == loop::BinaryOp::Mul);
+      in_chunks_ |= may_be_long && goes_in_chunks(reducers_.back());
     }
   }
 

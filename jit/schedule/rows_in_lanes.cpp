@@ -42,8 +42,7 @@ class RowsInLanes {
     in_chunks_ = false;
     for (NodeIndex r : pass.reductions) {
       reducers_.push_back(reducer_of(e_.graph, r));
-      const loop::BinaryOp combine = reducers_.back().combine;
-      in_chunks_ |= combine == loop::BinaryOp::Add || combine == loop::BinaryOp::Mul;
+      in_chunks_ |= goes_in_chunks(reducers_.back());
     }
     loop::Builder& b = e_.b;
     identities_ = identities_of(b, reducers_, e_.vector_count());
