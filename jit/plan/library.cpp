@@ -116,15 +116,17 @@ void pack(const std::byte* from, std::byte* to, const DimList& dims, size_t item
 }
 
 // An operand after packing: dense [batch..., rows..., columns...].
-Ref<Storage> packed(DType dtype, const void* data, DimList& batch, DimList& rows,
-                    DimList& columns) {
-  DimList all;
+Ref<Storage> packed(MatrixLibrary& library, DType dtype, const void* data, DimList& batch,
+                    DimList& rows, DimList& columns) {
+  SmallVector<int64_t, 16> extents, strides;
   for (const DimList* list : {&batch, &rows, &columns}) {
-    all.append(list->begin(), list->end());
+    for (const Dim& dim : *list) {
+      extents.push_back(dim.extent);
+      strides.push_back(dim.stride);
+    }
   }
-  const size_t item = size_of(dtype);
-  Ref<Storage> copy = allocate(product(all) * item);
-  pack(static_cast<const std::byte*>(data), copy->as<std::byte>(), all, item);
+  Ref<Storage> copy = library.copy_densely(dtype, data, {extents.data(), extents.size()},
+                                           {strides.data(), strides.size()});
   int64_t stride = 1;
   for (DimList* list : {&columns, &rows, &batch}) {
     for (size_t i = list->size(); i-- > 0;) {
@@ -144,13 +146,14 @@ bool lies_as(Orientation recorded, const DimList& free, const DimList& contract,
 }
 
 // Makes (free x contract) a library's matrix, by a copy where it isn't one.
-void place(DType dtype, Orientation recorded, const void* data, DimList& batch, DimList& free,
-           DimList& contract, Ref<Storage>& copy, Matrix& matrix) {
+void place(MatrixLibrary& library, DType dtype, Orientation recorded, const void* data,
+           DimList& batch, DimList& free, DimList& contract, Ref<Storage>& copy, Matrix& matrix) {
   free = merged(free);
   if (as_matrix(free, contract, matrix) && lies_as(recorded, free, contract, matrix)) return;
   const void* from = copy ? copy->data() : data;
-  copy = recorded == Orientation::FreeInnermost ? packed(dtype, from, batch, contract, free)
-                                                : packed(dtype, from, batch, free, contract);
+  copy = recorded == Orientation::FreeInnermost
+             ? packed(library, dtype, from, batch, contract, free)
+             : packed(library, dtype, from, batch, free, contract);
   free = merged(free), contract = merged(contract);
   as_matrix(free, contract, matrix);
 }
@@ -158,7 +161,7 @@ void place(DType dtype, Orientation recorded, const void* data, DimList& batch, 
 }  // namespace
 
 void multiply(DType dtype, const MatrixOperand& a, const MatrixOperand& b, void* result,
-              Ref<Storage>* kept_b) {
+              Ref<Storage>* kept_b, MatrixLibrary& library) {
   DimList batch_a, batch_b, contract_a, contract_b;
   for (size_t i = 0; i < a.batch.size(); ++i) {
     if (a.extents[a.batch[i]] == 1) continue;
@@ -188,19 +191,19 @@ void multiply(DType dtype, const MatrixOperand& a, const MatrixOperand& b, void*
     if (x.size() > 1) {
       // Contracted dimensions that are not one in both: pack what is not dense.
       if (merged(contract_a).size() > 1)
-        copy_a = packed(dtype, data_a, batch_a, free_a, contract_a);
+        copy_a = packed(library, dtype, data_a, batch_a, free_a, contract_a);
       if (merged(contract_b).size() > 1)
-        copy_b = packed(dtype, data_b, batch_b, contract_b, free_b);
+        copy_b = packed(library, dtype, data_b, batch_b, contract_b, free_b);
       x = contract_a, y = contract_b;
       merge_both(x, y);
     }
     contract_a = x, contract_b = y;
   }
-  const bool bits_depend = kernels::orientation_matters(dtype, {args.m, args.n, args.k, count});
-  place(dtype, bits_depend ? a.recorded : Orientation::Any, data_a, batch_a, free_a, contract_a,
-        copy_a, matrix_a);
-  place(dtype, bits_depend ? b.recorded : Orientation::Any, data_b, batch_b, free_b, contract_b,
-        copy_b, matrix_b);
+  const bool bits_depend = library.orientation_matters(dtype, {args.m, args.n, args.k, count});
+  place(library, dtype, bits_depend ? a.recorded : Orientation::Any, data_a, batch_a, free_a,
+        contract_a, copy_a, matrix_a);
+  place(library, dtype, bits_depend ? b.recorded : Orientation::Any, data_b, batch_b, free_b,
+        contract_b, copy_b, matrix_b);
   matrix_b.transposed = !matrix_b.transposed;  // B's rows are contracted
   if (matrix_b.transposed && args.n == 1) {    // the same in memory, and better known
     matrix_b = {1, false};
@@ -239,7 +242,7 @@ void multiply(DType dtype, const MatrixOperand& a, const MatrixOperand& b, void*
     args.offsets_a = offsets_a.data();
     args.offsets_b = offsets_b.data();
   }
-  kernels::gemm(args);
+  library.multiply(args);
 }
 
 void convolve(const Type& a, const Type& b, const Type& result, int64_t role,
@@ -271,9 +274,28 @@ void convolve(const Type& a, const Type& b, const Type& result, int64_t role,
 
 Ref<Storage> dense_copy(DType dtype, const void* data, std::span<const int64_t> extents,
                         std::span<const int64_t> strides) {
-  DimList dims, none_rows, none_columns;
+  DimList dims;
   for (size_t i = 0; i < extents.size(); ++i) dims.push_back({extents[i], strides[i]});
-  return packed(dtype, data, dims, none_rows, none_columns);
+  const size_t item = size_of(dtype);
+  Ref<Storage> copy = allocate(product(dims) * item);
+  pack(static_cast<const std::byte*>(data), copy->as<std::byte>(), dims, item);
+  return copy;
+}
+
+MatrixLibrary& matrices_on_host() {
+  class Host final : public MatrixLibrary {
+   public:
+    bool orientation_matters(DType dtype, const kernels::GemmShape& shape) const override {
+      return kernels::orientation_matters(dtype, shape);
+    }
+    Ref<Storage> copy_densely(DType dtype, const void* data, std::span<const int64_t> extents,
+                              std::span<const int64_t> strides) override {
+      return dense_copy(dtype, data, extents, strides);
+    }
+    void multiply(const kernels::GemmArgs& args) override { kernels::gemm(args); }
+  };
+  static Host host;
+  return host;
 }
 
 void sort_along(DType dtype, const void* values, int64_t* result, std::span<const int64_t> dims,

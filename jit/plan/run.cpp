@@ -47,13 +47,17 @@ MatrixOperand Plan::bound(const StridedOperand& from, const Running& running) co
 }
 
 void Plan::run_gemm(const GemmStep& step, Running& running) {
+  multiply_with(step, running, matrices_on_host());
+}
+
+void Plan::multiply_with(const GemmStep& step, Running& running, MatrixLibrary& library) const {
   MatrixOperand a = bound(step.a, running), b = bound(step.b, running);
   a.batch = step.batch_a, a.free = step.free_a, a.contract = step.contract_a;
   b.batch = step.batch_b, b.free = step.free_b, b.contract = step.contract_b;
   a.recorded = step.recorded_a, b.recorded = step.recorded_b;
   const auto kept = running.kept.find(&step);
   multiply(step.dtype, a, b, running.pointers[step.result],
-           kept == running.kept.end() ? nullptr : &kept->second);
+           kept == running.kept.end() ? nullptr : &kept->second, library);
 }
 
 void Plan::run_convolution(const ConvolutionStep& step, Running& running) {
