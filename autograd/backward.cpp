@@ -32,7 +32,7 @@ void seed_roots(OpScope& scope, ReverseWalk& walk, std::span<const Tensor> roots
       check(!is_complex(root.dtype()), ErrorKind::Runtime,
             "grad can be implicitly created only for real scalar outputs but got {}",
             name_of(root.dtype()));
-      gradient = ops::full(root.dims(), ops::literal(1, root.dtype()));
+      gradient = ops::ones(root.type());
     }
     walk.seed({nullptr, scope.use(root).id}, gradient);
   }
@@ -144,7 +144,7 @@ std::vector<Tensor> grad(std::span<const Tensor> outputs, std::span<const Tensor
         results.emplace_back();
         continue;
       }
-      gradient = ops::full(inputs[i].dims(), ops::literal(0, inputs[i].dtype()));
+      gradient = ops::zeros(inputs[i].type());
     }
     results.push_back(scope.result(gradient));
   }

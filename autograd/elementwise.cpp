@@ -49,7 +49,7 @@ void transpose_elementwise(RuleContext& context, Value cotangent, std::span<cons
     Value g = context.op == Op::Cast ? ops::cast(cotangent, operand.dtype)
                                      : apply_partial(context, static_cast<int>(k), cotangent);
     // A step function's derivative is zero, not absent: the operand still gets a gradient.
-    if (!g) g = ops::full(operand.dims(), ops::literal(0, operand.dtype));
+    if (!g) g = ops::zeros(operand);
     cotangents[k] = ops::sum_to(g, operand.dims());
   }
 }

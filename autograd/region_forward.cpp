@@ -10,7 +10,7 @@ using Flags = std::vector<uint8_t>;
 
 Value zeros_of(TypeId id) {
   const Type& type = type_of(id);
-  return ops::full(type.dims(), ops::literal(0, type.dtype));
+  return ops::zeros(type);
 }
 
 struct Pushed {

@@ -24,7 +24,7 @@ using Cotangents = std::span<Value>;
 
 Value zeros_of(TypeId id) {
   const Type& type = type_of(id);
-  return ops::full(type.dims(), ops::literal(0, type.dtype));
+  return ops::zeros(type);
 }
 
 bool is_dear(Op op) {

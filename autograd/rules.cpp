@@ -13,8 +13,6 @@ namespace {
 using Needs = std::span<const bool>;
 using Cotangents = std::span<Value>;
 
-Value zeros(const Type& type) { return ops::full(type.dims(), ops::literal(0, type.dtype)); }
-
 Dims iota_dims(int64_t begin, int64_t end) {
   Dims result;
   for (int64_t i = begin; i < end; ++i) result.push_back(i);
@@ -84,7 +82,7 @@ void vjp_Slice(RuleContext& c, Value g, Needs, Cotangents out) {
   const Type& from = c.operand_type(0);
   const Type& to = c.result_type();
   if (to.numel == 0) {
-    out[0] = zeros(from);
+    out[0] = ops::zeros(from);
     return;
   }
   const int rank = from.rank;
@@ -130,16 +128,16 @@ void vjp_Concatenate(RuleContext& c, Value g, Needs needs, Cotangents out) {
 void vjp_UpdateSlice(RuleContext& c, Value g, Needs needs, Cotangents out) {
   const Type& value = c.operand_type(1);
   const auto starts = c.sizes.first(value.rank), steps = c.sizes.subspan(value.rank);
-  if (needs[0]) out[0] = ops::update_slice(g, zeros(value), starts, steps);
+  if (needs[0]) out[0] = ops::update_slice(g, ops::zeros(value), starts, steps);
   if (needs[1]) out[1] = ops::slice(g, starts, steps, value.dims());
 }
 
 // Indexing --------------------------------------------------------------------------------------
 void vjp_Gather(RuleContext& c, Value g, Needs, Cotangents out) {
-  out[0] = ops::scatter_add(zeros(c.operand_type(0)), c.operand(1), g, c.axes[0]);
+  out[0] = ops::scatter_add(ops::zeros(c.operand_type(0)), c.operand(1), g, c.axes[0]);
 }
 void vjp_TakeAlong(RuleContext& c, Value g, Needs, Cotangents out) {
-  out[0] = ops::put_along_add(zeros(c.operand_type(0)), c.operand(1), g, c.axes[0]);
+  out[0] = ops::put_along_add(ops::zeros(c.operand_type(0)), c.operand(1), g, c.axes[0]);
 }
 void vjp_ScatterAdd(RuleContext& c, Value g, Needs needs, Cotangents out) {
   if (needs[0]) out[0] = g;
@@ -151,12 +149,12 @@ void vjp_PutAlongAdd(RuleContext& c, Value g, Needs needs, Cotangents out) {
 }
 void vjp_ScatterSet(RuleContext& c, Value g, Needs needs, Cotangents out) {
   const Value index = c.operand(1);
-  if (needs[0]) out[0] = ops::scatter_set(g, index, zeros(c.operand_type(2)), c.axes[0]);
+  if (needs[0]) out[0] = ops::scatter_set(g, index, ops::zeros(c.operand_type(2)), c.axes[0]);
   if (needs[2]) out[2] = ops::gather(g, index, c.axes[0]);
 }
 void vjp_PutAlongSet(RuleContext& c, Value g, Needs needs, Cotangents out) {
   const Value index = c.operand(1);
-  if (needs[0]) out[0] = ops::put_along_set(g, index, zeros(c.operand_type(2)), c.axes[0]);
+  if (needs[0]) out[0] = ops::put_along_set(g, index, ops::zeros(c.operand_type(2)), c.axes[0]);
   if (needs[2]) out[2] = ops::take_along(g, index, c.axes[0]);
 }
 

@@ -32,7 +32,7 @@ Value jvp_linear(RuleContext& c, std::span<const Value> tangents) {
     const Type& type = c.operand_type(static_cast<int>(k));
     const bool linear = info(c.op).operands == kVariadic || (info(c.op).linear_in >> k & 1);
     operands[k] = tangents[k] ? tangents[k]
-                  : linear    ? ops::full(type.dims(), ops::literal(0, type.dtype))
+                  : linear    ? ops::zeros(type)
                               : c.operand(static_cast<int>(k));
   }
   const Dims axes(c.axes), sizes(c.sizes);

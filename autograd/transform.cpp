@@ -106,7 +106,7 @@ std::vector<Tensor> ReverseTransform::pull(std::span<const Tensor> cotangents) {
   for (size_t i = 0; i < inputs_.size(); ++i) {
     Value gradient = walk.watched(numbers[i]);
     if (!gradient) {
-      gradient = ops::full(inputs_[i].dims(), ops::literal(0, inputs_[i].dtype()));
+      gradient = ops::zeros(inputs_[i].type());
     }
     results.push_back(scope.result(gradient));
   }
@@ -215,7 +215,7 @@ ForwardTransform::Result ForwardTransform::exit(std::span<const Tensor> outputs)
     result.primals.push_back(scope.result(ops::alias(value)));
     Value tangent = tangents[value.id];
     if (!tangent) {
-      tangent = ops::full(outputs[i].dims(), ops::literal(0, outputs[i].dtype()));
+      tangent = ops::zeros(outputs[i].type());
     }
     result.tangents.push_back(scope.result(tangent));
   }

@@ -128,11 +128,10 @@ Value batched_product(Value x, Value y) { return product(x, y, 1, 0); }
 Value batched_product_transposed(Value x, Value y) { return product(x, y, 1, 1); }
 Value batched_transposed_product(Value x, Value y) { return product(x, y, 0, 0); }
 
-Value attention_weights(const Attention& a) {
+Value attention_scores(const Attention& a) {
   const Value query = binary(Op::Mul, a.query, cast(a.scale, dtype(a.query)));
   Value scores = batched_product_transposed(query, a.key);
   const Value lowest = literal_like(scores, -HUGE_VAL);
-  const DType narrow = dtype(scores);
   if (a.causal) {
     const auto extents = dims(scores).last(2);
     scores = select(binary(Op::Le, iota(extents, 1), iota(extents, 0)), scores, lowest);
@@ -142,9 +141,14 @@ Value attention_weights(const Attention& a) {
   } else if (a.mask) {
     scores = binary(Op::Add, scores, a.mask);
   }
+  return cast(scores, accumulator(dtype(scores)));
+}
+
+Value attention_weights(const Attention& a) {
+  Value scores = attention_scores(a);
+  const DType narrow = dtype(a.query);
   const int64_t last = rank(scores) - 1;
-  if (dims(scores)[last] == 0) return scores;
-  scores = cast(scores, accumulator(narrow));
+  if (dims(scores)[last] == 0) return cast(scores, narrow);
   const Value highest = stop_gradient(reduce(Op::ReduceMax, scores, {&last, 1}, true));
   Value is_dead;  // a row without keys
   if (a.mask) {

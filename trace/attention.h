@@ -22,7 +22,9 @@ Value attention_normalizer(const Attention& a);  // [..., L]
 Value attention_gradient(const Attention& a, int which, Value out, Value normalizer,
                          Value gradient);
 
-// softmax(scale q k^T + mask), [..., L, S]; 0 in rows without keys. Needs no extent but E.
+// scale q k^T + mask, [..., L, S], in at least float32; -inf where keys don't count.
+Value attention_scores(const Attention& a);
+// softmax of the scores, in q's dtype; 0 in rows without keys. Needs no extent but E.
 Value attention_weights(const Attention& a);
 // x y, x y^T and x^T y of the last two dimensions, the others being one batch.
 Value batched_product(Value x, Value y);

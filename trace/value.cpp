@@ -299,12 +299,14 @@ Value convolution(ConvolutionRole result, Value a, Value b, const ConvolutionSiz
 }
 
 Value full(Ints dims, Value number) { return expand(number, dims); }
-static Value full_like(Value x, double number) {
-  const DeviceScope there(type_of(x).device);
-  return full(type_of(x).dims(), literal_like(x, number));
+static Value full_of(const Type& type, double number) {
+  const DeviceScope there(type.device);
+  return full(type.dims(), literal(number, type.dtype));
 }
-Value zeros_like(Value x) { return full_like(x, 0); }
-Value ones_like(Value x) { return full_like(x, 1); }
+Value zeros(const Type& type) { return full_of(type, 0); }
+Value ones(const Type& type) { return full_of(type, 1); }
+Value zeros_like(Value x) { return zeros(type_of(x)); }
+Value ones_like(Value x) { return ones(type_of(x)); }
 
 Value sum_to(Value x, Ints dims) {
   const auto from = type_of(x).dims();

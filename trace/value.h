@@ -91,6 +91,8 @@ Value convolution(ConvolutionRole result, Value a, Value b, const ConvolutionSiz
 
 // Shorthands that compose the above.
 Value full(Ints dims, Value number);  // expand of a 0-d value
+Value zeros(const Type& type);        // of its dtype and extents, on its device
+Value ones(const Type& type);
 Value zeros_like(Value x);
 Value ones_like(Value x);
 Value sum_to(Value x, Ints dims);  // the transpose of broadcasting

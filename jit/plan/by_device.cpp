@@ -16,10 +16,17 @@ bool ProgramByDevice::is_needed(const Program& program) {
 }
 
 ProgramByDevice::ProgramByDevice(const Program& program) {
-  make_copied_dense(program);
+  if (needs_products(program)) products_ = with_products(program);
+  make_copied_dense(products_ ? products_->program : program);
   find_stages();
   make_steps();
   find_last_uses();
+}
+
+bool ProgramByDevice::serves(const Program& program) const {
+  return !products_ || std::ranges::all_of(products_->sizes, [&](const auto& size) {
+    return program.attributes[size.first] == size.second;
+  });
 }
 
 // A number is no copy: every device can have it.
@@ -178,11 +185,12 @@ void ProgramByDevice::find_last_uses() {
   }
 }
 
-void ProgramByDevice::run_part(Step& step, const Program& program, std::vector<Buffer>& values,
+void ProgramByDevice::run_part(Step& step, const Program& program,
+                               std::span<const int64_t> attributes, std::vector<Buffer>& values,
                                RunOnHost run_on_host) {
   Part& part = std::get<Part>(step.what);
   Program& own = part.program;
-  own.attributes = program.attributes;
+  own.attributes.assign(attributes.begin(), attributes.end());
   own.inputs.clear();
   own.donatable.clear();
   for (const uint32_t n : part.inputs) {
@@ -208,6 +216,14 @@ void ProgramByDevice::run_part(Step& step, const Program& program, std::vector<B
 }
 
 std::vector<Buffer> ProgramByDevice::run(const Program& program, RunOnHost run_on_host) {
+  std::span<const int64_t> attributes = program.attributes;
+  if (products_) {
+    std::vector<int64_t>& own = products_->program.attributes;
+    for (const auto& kept : products_->kept) {
+      std::copy_n(attributes.begin() + kept.from, kept.count, own.begin() + kept.to);
+    }
+    attributes = own;
+  }
   std::vector<Buffer> values(nodes_.size());
   for (size_t i = 0; i < inputs_.size(); ++i) values[inputs_[i]] = program.inputs[i];
   for (Step& step : steps_) {
@@ -220,7 +236,7 @@ std::vector<Buffer> ProgramByDevice::run(const Program& program, RunOnHost run_o
       copy_bytes(*to.storage, 0, *from.storage, static_cast<size_t>(from.offset * width), bytes);
       values[copy->to] = std::move(to);
     } else {
-      run_part(step, program, values, run_on_host);
+      run_part(step, program, attributes, values, run_on_host);
     }
     for (const uint32_t n : step.last_used) values[n] = {};
   }

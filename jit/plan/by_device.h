@@ -7,10 +7,12 @@
 // input is overwritten only by the last part, since an earlier one may run and a later one fail.
 #pragma once
 
+#include <optional>
 #include <variant>
 #include <vector>
 
 #include "core/function_ref.h"
+#include "trace/device_program.h"
 #include "trace/program.h"
 
 namespace tenon::jit {
@@ -23,6 +25,9 @@ class ProgramByDevice {
   static bool is_needed(const Program& program);
 
   explicit ProgramByDevice(const Program& program);
+
+  // Whether it is still the program's, whose nodes are the same: sizes that parts depend on are.
+  bool serves(const Program& program) const;
 
   using RunOnHost = FunctionRef<std::vector<Buffer>(Program&)>;
   // Runs a program with the nodes of the one that this was made for.
@@ -48,8 +53,8 @@ class ProgramByDevice {
   void make_steps();
   void fill(Part& part, uint32_t stage);
   void find_last_uses();
-  void run_part(Step& step, const Program& program, std::vector<Buffer>& values,
-                RunOnHost run_on_host);
+  void run_part(Step& step, const Program& program, std::span<const int64_t> attributes,
+                std::vector<Buffer>& values, RunOnHost run_on_host);
 
   Device device_of(uint32_t node) const { return type_of(nodes_[node].type).device; }
   bool is_number(uint32_t node) const { return nodes_[node].op == Op::Constant; }
@@ -58,6 +63,7 @@ class ProgramByDevice {
     return {operands_.data() + nodes_[node].operands, nodes_[node].operand_count};
   }
 
+  std::optional<ProductProgram> products_;  // what is parted, where a device lacks kernels
   // The whole program, in which what is copied is dense and laid out as its copy.
   std::vector<ProgramNode> nodes_;
   std::vector<uint32_t> operands_, outputs_, inputs_;

@@ -126,6 +126,9 @@ class JitExecutor final : public Executor {
       program.prepared = std::move(made);
     }
     if (!prepared->by_device) return prepared->plan->run(program);
+    if (!prepared->by_device->serves(program)) {
+      prepared->by_device = std::make_unique<ProgramByDevice>(program);
+    }
     return prepared->by_device->run(program, [this](Program& part) { return run(part); });
   }
 };
