@@ -5,6 +5,7 @@
 #include <tbb/global_control.h>
 #include <tbb/parallel_for.h>
 #include <tbb/task_arena.h>
+#include <tbb/task_group.h>
 
 #include <algorithm>
 #include <atomic>
@@ -82,6 +83,30 @@ void run_in_arena(int threads, std::int64_t chunks, void (*run)(void* context, s
           for (std::int64_t i = range.begin(); i < range.end(); ++i) run(context, i);
         },
         tbb::simple_partitioner());
+  });
+}
+
+class Group {
+ public:
+  tbb::task_group tasks;
+};
+
+Group* make_group() { return new Group; }
+
+void add_to_group(int threads, Group& group, void (*run)(void* context), void* context) {
+  Pool::get().arena(threads).enqueue(group.tasks.defer([=] { run(context); }));
+}
+
+void wait_for_group(int threads, Group& group) {
+  Pool::get().arena(threads).execute([&group] { group.tasks.wait(); });
+}
+
+void free_group(Group* group) { delete group; }
+
+void free_group_later(int threads, Group* group) {
+  Pool::get().arena(threads).enqueue([group] {
+    group->tasks.wait();
+    delete group;
   });
 }
 

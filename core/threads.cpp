@@ -5,6 +5,9 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <functional>
+#include <memory>
+#include <utility>
 
 #include "core/env.h"
 #include "core/error.h"
@@ -147,6 +150,45 @@ void parallel_for(std::int64_t n, std::int64_t grain,
     throw;
   }
   wait();
+}
+
+namespace {
+
+// On the heap: whoever started it doesn't wait for it.
+struct Piece {
+  std::function<void()> work;
+  std::atomic<bool> begun{false};  // as Job's
+};
+
+void run_piece(void* context) {
+  const std::unique_ptr<Piece> piece(static_cast<Piece*>(context));
+  (void)piece->begun.load(std::memory_order_acquire);
+  piece->work();
+}
+
+}  // namespace
+
+bool Background::start(std::function<void()> work) {
+  const int threads = num_threads();
+  if (threads == 1 || in_forked_child()) return false;
+  g_pool_used.store(true, std::memory_order_relaxed);
+  if (!group_) group_ = detail::make_group();
+  auto piece = std::make_unique<Piece>();
+  piece->work = std::move(work);
+  piece->begun.store(true, std::memory_order_release);
+  threads_ = threads;
+  detail::add_to_group(threads, *group_, run_piece, piece.release());
+  return true;
+}
+
+void Background::wait() {
+  if (!group_ || in_forked_child()) return;
+  detail::wait_for_group(threads_, *group_);
+  detail::free_group(std::exchange(group_, nullptr));
+}
+
+Background::~Background() {
+  if (group_ && !in_forked_child()) detail::free_group_later(threads_, group_);
 }
 
 int num_threads() {

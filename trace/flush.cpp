@@ -15,6 +15,7 @@
 #include "trace/compact.h"
 #include "trace/complex_program.h"
 #include "trace/cut.h"
+#include "trace/early.h"
 #include "trace/executor.h"
 #include "trace/extract.h"
 #include "trace/origin.h"
@@ -158,6 +159,13 @@ void run_sealed(const Ref<Segment>& segment) {
     finish(segment, false);
     throw;
   }
+  const std::unique_ptr<EarlySegment> early = std::move(segment->early);
+  if (early) {
+    blocking([&] {
+      early->run->stop();
+      return 0;
+    });
+  }
   std::exception_ptr data_error;
   bool just_roots = !segment->poisoned.empty();
   while (true) {
@@ -177,8 +185,10 @@ void run_sealed(const Ref<Segment>& segment) {
       if (!cell->view) pinned.push_back(stored.find(cell->node));
     }
     set_running(*segment);
+    const std::shared_ptr<EarlyRun> begun = early ? take_early(*segment, *early, *recipe) : nullptr;
     bind_inputs(*recipe, *segment);
     Program& program = recipe->program;
+    program.early = begun;
     std::vector<Buffer> outputs;
     try {
       outputs = run_program(program);
@@ -211,6 +221,7 @@ void run_sealed(const Ref<Segment>& segment) {
     break;
   }
   finish(segment, true);
+  if (early) judge_early(*early);
   if (data_error) std::rethrow_exception(data_error);
 }
 
@@ -307,6 +318,7 @@ void bring_home(Recorder& r) {
 void seal_and_run(Recorder& r) {
   note_read(r);
   if (!r.segment->cells && r.segment->nodes.empty()) return;
+  note_lead(r);
   if (r.transforms > 0 || r.scopes > 0) {  // bare ids are in use: nothing may be compacted
     run_in_place(r);
     return;
@@ -323,11 +335,14 @@ void seal_and_run(Recorder& r) {
   const std::vector<Ref<Segment>> pieces = cut_segment(r.segment, cuts, {});
   next_segment(r);
   run_pieces(pieces);
+  expect_launches(r);
 }
 
 // Caps depend on what was recorded alone, so that cuts are the same on every run.
 void cut_if_large(Recorder& r) {
   constexpr size_t kNodeCap = 32768;
+  if (r.segment->nodes.size() < r.next_look() && r.pinned_bytes < pinned_bytes_cap) return;
+  if (r.segment->nodes.size() >= r.next_launch) launch_early(r);
   if (r.segment->nodes.size() < r.next_check && r.pinned_bytes < pinned_bytes_cap) return;
   if (r.transforms > 0 || r.unit) return;
   const Ref<Segment> segment = r.segment;
@@ -377,6 +392,7 @@ void run_in_place(Recorder& r, NodeId wanted) {
   Segment& segment = *r.segment;
   const Ref<Segment> keep(&segment);
   const bool runs_all = wanted == kNoNode || !segment.failed;
+  segment.early.reset();
   try {
     resolve_sources(segment);
     RunRecipe recipe;

@@ -15,6 +15,10 @@ struct Plan::Binding {
   int64_t output_bytes = 0;
   int64_t new_bytes = 0;  // of the slab, and of outputs that can take no input's memory
 
+  bool has_places_of(const Binding& other) const {
+    return this == &other ||
+           (bytes == other.bytes && offsets == other.offsets && homes == other.homes);
+  }
   int64_t operator[](PolyId p) const { return values[p]; }
 };
 

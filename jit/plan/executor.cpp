@@ -103,36 +103,22 @@ struct Prepared {
   }
 };
 
-class JitExecutor final : public Executor {
- public:
-  std::vector<Buffer> run(Program& program) override {
-    const BusySection busy;
-    count_program();
-    const auto* prepared = static_cast<const Prepared*>(program.prepared.get());
-    const Mode how = mode();
-    const bool tunes = how == Mode::Fused && tuning_seconds() > 0;
-    if (!prepared || !prepared->serves(program, how) || (tunes && !prepared->tuned) ||
-        !is_enabled(Optimization::PlanCache)) {
-      if (tunes) tune(program);
-      auto made = std::make_shared<Prepared>(program, how, plan_for(program), tunes);
-      prepared = made.get();
-      program.prepared = std::move(made);
-    }
-    return prepared->plan->run(program);
-  }
-};
+Hash128 key_with(const Program& program, const Choices& choices) {
+  Hash128 key = key_of(program);
+  if (const Hash128 chosen = hash_of(choices); chosen != Hash128{}) key = combine(key, chosen);
+  return combine(key, {static_cast<uint64_t>(recompute_threshold()), 0});
+}
 
-}  // namespace
-
-void set_mode(Mode mode) { current_mode() = mode; }
-Mode mode() { return current_mode(); }
-void set_recompute(Recompute level) { current_recompute() = level; }
-Recompute recompute() { return current_recompute(); }
-void set_recompute_threshold(int64_t bytes) { threshold = bytes; }
-int64_t recompute_threshold() { return threshold; }
+Plan* find_plan(Hash128 key, Mode how) {
+  Table& t = table();
+  const auto& plans = t.plans[static_cast<int>(how)];
+  const std::shared_lock lock(t.mutex);
+  const auto it = plans.find(key);
+  return it == plans.end() ? nullptr : it->second.get();
+}
 
 // What is forced upon all plans, was tuned, or else the default.
-static Choices choices_for(const Program& program) {
+Choices choices_for(const Program& program) {
   Choices choices;
   choices.off = disabled_optimizations();
   const auto find_forced = [&] {
@@ -151,6 +137,56 @@ static Choices choices_for(const Program& program) {
   return choices;
 }
 
+class JitExecutor final : public Executor {
+ public:
+  std::vector<Buffer> run(Program& program) override {
+    const BusySection busy;
+    count_program();
+    const auto* prepared = static_cast<const Prepared*>(program.prepared.get());
+    const Mode how = mode();
+    const bool tunes = how == Mode::Fused && tuning_seconds() > 0;
+    if (!prepared || !prepared->serves(program, how) || (tunes && !prepared->tuned) ||
+        !is_enabled(Optimization::PlanCache)) {
+      if (tunes) tune(program);
+      auto made = std::make_shared<Prepared>(program, how, plan_for(program), tunes);
+      prepared = made.get();
+      program.prepared = std::move(made);
+    }
+    return prepared->plan->run(program);
+  }
+
+  std::vector<uint32_t> early_points(const Program& program) override {
+    Plan* plan = known_plan(program);
+    return plan ? plan->early_points(program) : std::vector<uint32_t>{};
+  }
+  std::shared_ptr<EarlyRun> begin_early(Program program) override {
+    Plan* plan = known_plan(program);
+    return plan ? plan->begin_early(std::move(program)) : nullptr;
+  }
+
+ private:
+  // By which a program on the host would run, if it has been made.
+  static Plan* known_plan(const Program& program) {
+    if (!is_enabled(Optimization::PlanCache)) return nullptr;
+    const bool is_on_host = std::ranges::all_of(program.nodes, [](const ProgramNode& node) {
+      return type_of(node.type).device == Device{};
+    });
+    if (!is_on_host) return nullptr;
+    const auto* prepared = static_cast<const Prepared*>(program.prepared.get());
+    if (prepared && prepared->serves(program, mode())) return prepared->plan;
+    return find_plan(key_with(program, choices_for(program)), mode());
+  }
+};
+
+}  // namespace
+
+void set_mode(Mode mode) { current_mode() = mode; }
+Mode mode() { return current_mode(); }
+void set_recompute(Recompute level) { current_recompute() = level; }
+Recompute recompute() { return current_recompute(); }
+void set_recompute_threshold(int64_t bytes) { threshold = bytes; }
+int64_t recompute_threshold() { return threshold; }
+
 Plan& plan_for(const Program& program) {
   const BusySection busy;
   return plan_with(program, choices_for(program));
@@ -165,15 +201,10 @@ void force_choices(std::optional<Choices> choices) {
 Plan& plan_with(const Program& program, const Choices& choices) {
   const BusySection busy;
   const Mode how = mode();
-  Hash128 key = key_of(program);
-  if (const Hash128 chosen = hash_of(choices); chosen != Hash128{}) key = combine(key, chosen);
-  key = combine(key, {static_cast<uint64_t>(recompute_threshold()), 0});
-  Table& t = table();
-  auto& plans = t.plans[static_cast<int>(how)];
+  const Hash128 key = key_with(program, choices);
   const bool is_shared = !contains(choices.off, Optimization::PlanCache);
   if (is_shared) {
-    std::shared_lock lock(t.mutex);
-    if (const auto it = plans.find(key); it != plans.end()) return *it->second;
+    if (Plan* plan = find_plan(key, how)) return *plan;
   }
   std::unique_ptr<Plan> plan;
   {
@@ -184,6 +215,8 @@ Plan& plan_with(const Program& program, const Choices& choices) {
   log(Category::Plan, "plan {}: {} nodes, {} kernels, {} of {} outputs may take an input's memory",
       to_hex(key), program.nodes.size(), plan->kernel_count(), plan->reuse_count(),
       program.outputs.size());
+  Table& t = table();
+  auto& plans = t.plans[static_cast<int>(how)];
   std::unique_lock lock(t.mutex);
   if (!is_shared) return *t.unshared.emplace_back(std::move(plan));
   return *plans.try_emplace(key, std::move(plan)).first->second;

@@ -174,6 +174,9 @@ class Plan {
   // The same with inputs and outputs in a CUDA device's memory, for a plan made in Mode::Device.
   // Returns when all is queued. NotImplemented where a step has no code for devices.
   std::vector<Buffer> run_on(cuda::Runtime& device, Program& program);
+  // See Executor::early_points and begin_early.
+  std::vector<uint32_t> early_points(const Program& program);
+  std::shared_ptr<EarlyRun> begin_early(Program known);
   std::string explain() const;
   std::vector<StepInfo> describe(const Program& program);  // see jit/plan/describe.h
   size_t kernel_count() const;
@@ -190,13 +193,23 @@ class Plan {
   struct Binding;
   struct Running;
   class Body;
+  class Early;
   class Occupancy;
   void lower_peak(const Program& program, const GroupOptions& options);
   // `has_written`: set before memory that outlives the run is written.
+  // What has run early is not run again.
   std::vector<Buffer> run_here(Program& program, std::shared_ptr<const Binding> binding,
-                               bool& has_written);
-  std::vector<Buffer> place(Running& running, FunctionRef<Ref<Storage>(std::size_t)> allocate,
-                            uint32_t& first_write) const;
+                               bool& has_written, std::shared_ptr<Early> early = nullptr);
+  std::shared_ptr<Early> take_early(Program& program, const Binding& binding) const;
+  // Gives every buffer that has none its memory, and the outputs. `first_write` becomes the first
+  // step that writes memory which outlives the run, if one does.
+  using Allocate = FunctionRef<Ref<Storage>(std::size_t)>;
+  void place(Running& running, std::vector<Buffer>& outputs, Allocate allocate,
+             uint32_t& first_write) const;
+  void place_new(Running& running, std::vector<Buffer>& outputs, Allocate allocate) const;
+  void place_shared(Running& running) const;
+  std::vector<uint32_t> early_needs(const Program& program) const;
+  int64_t estimate(const Step& step, const Program& program, const Binding& binding) const;
   Plan* leaner(const Program& program);
   void say_needs(const Program& program, Error& error);
   void make_steps(const Program& program);
@@ -264,6 +277,7 @@ class Plan {
   uint32_t last_fallible_ = kNone;
   mutable std::mutex binding_mutex_;
   std::shared_ptr<const Binding> binding_;
+  std::vector<uint32_t> early_needs_;  // see early.cpp
 };
 
 }  // namespace tenon::jit
