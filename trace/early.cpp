@@ -34,9 +34,12 @@ Program program_of(const RunRecipe& recipe) {
 }
 
 void find_points(RunRecipe& recipe) {
-  recipe.early_is_known = true;
-  if (recipe.program.outputs.empty() || has_complex(recipe.program)) return;
-  for (uint32_t count : executor().early_points(program_of(recipe))) {
+  const bool is_plain = !recipe.program.outputs.empty() && !has_complex(recipe.program);
+  const std::optional points =
+      is_plain ? executor().early_points(program_of(recipe)) : std::vector<uint32_t>{};
+  recipe.early_is_known = points.has_value();
+  if (!points) return;
+  for (uint32_t count : *points) {
     recipe.early_points.push_back(recipe.nodes[count - 1] + 1);
   }
 }
@@ -55,7 +58,10 @@ size_t update(const RunRecipe& recipe, const Segment& segment, Program& program)
     int64_t* to = program.attributes.data() + copy.to;
     if (from[0] != copy.axes || from[1] != copy.sizes) return 0;
     if (!std::equal(from + 2, from + 2 + copy.axes, to)) return 0;
-    std::copy_n(from + 2 + copy.axes, copy.sizes, to + copy.axes);
+    // What may be read already is left alone.
+    const int64_t* sizes = from + 2 + copy.axes;
+    if (std::equal(sizes, sizes + copy.sizes, to + copy.axes)) continue;
+    std::copy_n(sizes, copy.sizes, to + copy.axes);
   }
   for (size_t k = 0; k < recipe.inputs.size() && recipe.inputs[k] < size; ++k) {
     Buffer& input = program.inputs[k];

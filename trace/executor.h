@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "core/error.h"
@@ -43,9 +44,11 @@ class Executor {
   // Returns one buffer an output, dense with the output type's strides. Inputs marked donatable
   // may have been overwritten when it returns; when it throws, none has been.
   virtual std::vector<Buffer> run(Program& program) = 0;
-  // How many of its nodes must be recorded for an early run of a program that has run before to
-  // begin, and then to go on; ascending. Inputs need types but no storage.
-  virtual std::vector<uint32_t> early_points(const Program& /*program*/) { return {}; }
+  // How many of its nodes must be recorded for an early run of a program to begin, and then to go
+  // on; ascending. Inputs need types but no storage. Nothing while it would run as never before.
+  virtual std::optional<std::vector<uint32_t>> early_points(const Program& /*program*/) {
+    return std::vector<uint32_t>{};
+  }
   // Null where there is no room, or nothing to gain. Inside the trace's lock, as advance().
   virtual std::shared_ptr<EarlyRun> begin_early(Program /*program*/) { return nullptr; }
 };

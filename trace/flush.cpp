@@ -72,8 +72,10 @@ void add_cut(std::vector<NodeId>& cuts, const Segment& segment, NodeId cut) {
   if (cut > (cuts.empty() ? 0 : cuts.back())) cuts.push_back(cut);
 }
 
-// Marks the nodes that failed, and what depends on them, so that the rest can still run.
-void poison(Segment& segment, const DataError& error) {
+// Marks the nodes that failed, and what depends on them, so that the rest can still run. False if
+// there are none but those known.
+bool poison(Segment& segment, const DataError& error) {
+  const auto before = std::ranges::count(segment.poisoned, true);
   segment.poisoned.resize(segment.nodes.size());
   if (segment.failure.empty()) {
     segment.failure = error.what();
@@ -84,6 +86,7 @@ void poison(Segment& segment, const DataError& error) {
     if (node.origin == error.origin && info(node.op).fallible) segment.poisoned[id] = true;
   }
   segment.spread_poison();
+  return std::ranges::count(segment.poisoned, true) > before;
 }
 
 // The buffers a run gave, moved to the cells that are still alive. A result that lies in memory
@@ -167,6 +170,7 @@ void run_sealed(const Ref<Segment>& segment) {
     });
   }
   std::exception_ptr data_error;
+  if (!segment->poisoned.empty()) segment->spread_poison();  // to what was recorded since
   bool just_roots = !segment->poisoned.empty();
   while (true) {
     const std::shared_ptr<RunRecipe> recipe =
@@ -198,8 +202,9 @@ void run_sealed(const Ref<Segment>& segment) {
       // A value that nobody asked for may have failed.
       if (!std::exchange(just_roots, true) && recipe->wide) continue;
       if (!data_error) data_error = std::current_exception();
-      poison(*segment, error);
-      continue;
+      if (poison(*segment, error)) continue;
+      finish(segment, false);
+      throw;
     } catch (...) {
       program.inputs.clear();
       if (!just_roots && recipe->wide && !interrupt_requested()) {  // nor may there be room for it
@@ -393,20 +398,32 @@ void run_in_place(Recorder& r, NodeId wanted) {
   const Ref<Segment> keep(&segment);
   const bool runs_all = wanted == kNoNode || !segment.failed;
   segment.early.reset();
-  try {
-    resolve_sources(segment);
-    RunRecipe recipe;
-    if (runs_all) {
-      recipe = make_recipe(segment);
-    } else if (needs_run(segment, wanted)) {
-      recipe.roots = {wanted};
-      extract_program(segment, recipe);
+  std::exception_ptr data_error;
+  while (true) {
+    if (!segment.poisoned.empty()) segment.spread_poison();
+    if (!data_error && wanted != kNoNode && segment.is_poisoned(wanted)) {
+      fail(segment.failure_kind, "{}", segment.failure);
     }
-    if (!recipe.roots.empty()) compute_in_place(segment, recipe);
-  } catch (...) {
-    segment.failed = true;
-    throw;
+    try {
+      resolve_sources(segment);
+      RunRecipe recipe;
+      if (runs_all) {
+        recipe = make_recipe(segment);
+      } else if (needs_run(segment, wanted)) {
+        recipe.roots = {wanted};
+        extract_program(segment, recipe);
+      }
+      if (!recipe.roots.empty()) compute_in_place(segment, recipe);
+      break;
+    } catch (const DataError& error) {
+      if (!data_error) data_error = std::current_exception();
+      if (segment.state != Segment::State::Open || !poison(segment, error)) throw;
+    } catch (...) {
+      segment.failed = true;
+      throw;
+    }
   }
+  if (data_error) std::rethrow_exception(data_error);
 }
 
 void settle(Cell& cell) {

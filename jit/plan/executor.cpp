@@ -155,9 +155,10 @@ class JitExecutor final : public Executor {
     return prepared->plan->run(program);
   }
 
-  std::vector<uint32_t> early_points(const Program& program) override {
+  std::optional<std::vector<uint32_t>> early_points(const Program& program) override {
     Plan* plan = known_plan(program);
-    return plan ? plan->early_points(program) : std::vector<uint32_t>{};
+    if (!plan) return std::nullopt;
+    return plan->early_points(program);
   }
   std::shared_ptr<EarlyRun> begin_early(Program program) override {
     Plan* plan = known_plan(program);

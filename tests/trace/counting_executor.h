@@ -12,7 +12,7 @@ class CountingExecutor final : public Executor {
  public:
   explicit CountingExecutor(Executor& inner) : inner_(inner) {}
   std::vector<Buffer> run(Program& program) override;
-  std::vector<uint32_t> early_points(const Program& program) override {
+  std::optional<std::vector<uint32_t>> early_points(const Program& program) override {
     return inner_.early_points(program);
   }
   std::shared_ptr<EarlyRun> begin_early(Program program) override {
