@@ -164,7 +164,11 @@ std::shared_ptr<const Plan::Binding> Plan::bind(const Program& program) {
     lodge_in_outputs(order, *binding);
     fill_slab(order, *binding);
   }
-  binding->new_bytes += binding->slab_bytes;
+  for (const Step& step : steps_) {
+    binding->scratch.push_back(scratch_of(step, program, *binding));
+    binding->scratch_bytes = std::max(binding->scratch_bytes, binding->scratch.back());
+  }
+  binding->new_bytes += binding->slab_bytes + binding->scratch_bytes;
   std::lock_guard lock(binding_mutex_);
   binding_ = binding;
   return binding;
@@ -172,7 +176,8 @@ std::shared_ptr<const Plan::Binding> Plan::bind(const Program& program) {
 
 int64_t Plan::peak_bytes() const {
   std::lock_guard lock(binding_mutex_);
-  return binding_ ? binding_->slab_bytes + binding_->output_bytes : 0;
+  if (!binding_) return 0;
+  return binding_->slab_bytes + binding_->scratch_bytes + binding_->output_bytes;
 }
 
 }  // namespace tenon::jit

@@ -214,7 +214,7 @@ void Plan::Early::set_inputs() {
 void Plan::Early::advance(size_t nodes) {
   if (fork_generation() != generation_ || is_cancelled_) return;
   const std::shared_ptr<const Binding> binding = plan_.bind(program);
-  if (!binding->has_places_of(*running_.binding)) return cancel();
+  if (!binding->has_places_of(*binding_)) return cancel();
   const std::lock_guard lock(mutex_);
   binding_ = binding;
   set_inputs();
@@ -296,7 +296,7 @@ bool Plan::Early::serves(const Plan& plan, const Program& real, const Binding& b
       known_ < real.nodes.size() ? real.nodes[known_].axes : real.attributes.size();
   return std::equal(real.attributes.begin(), real.attributes.begin() + words,
                     program.attributes.begin()) &&
-         binding.has_places_of(*running_.binding);
+         binding.has_places_of(*binding_);
 }
 
 size_t Plan::Early::hand_over(Running& running, std::vector<Buffer>& outputs) {

@@ -40,7 +40,7 @@ class Plan::Early final : public EarlyRun, public std::enable_shared_from_this<P
   Plan& plan_;
   const uint64_t generation_;  // of the process, see core/fork.h
   std::atomic<bool> is_cancelled_{false};
-  std::mutex mutex_;  // of what follows, up to running_
+  std::mutex mutex_;  // of what follows, up to running_; the recorder alone sets binding_
   std::shared_ptr<const Binding> binding_;
   size_t known_ = 0;  // nodes of the program
   size_t limit_ = 0;  // steps that may run

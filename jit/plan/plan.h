@@ -186,7 +186,7 @@ class Plan {
   size_t reuse_count() const;  // outputs that may take an input's memory
   const Graph& graph() const { return graph_; }
   const Grouping& grouping() const { return grouping_; }
-  // Of the last binding: bytes of the slab and of the outputs.
+  // Of the last binding: bytes of the slab, of what libraries take while they run, and of outputs.
   int64_t peak_bytes() const;
 
  private:
@@ -242,6 +242,10 @@ class Plan {
   bool prepare(const KernelStep& step, const Running& running, Launch& launch) const;
   void run_kernel(const KernelStep& step, const Step& info, Running& running);
   void run_batch(size_t begin, size_t end, Running& running);
+  MatrixOperand view_of(const StridedOperand& from, const Binding& binding) const;  // no data
+  static void set_roles(const GemmStep& step, MatrixOperand& a, MatrixOperand& b);
+  int64_t scratch_of(const Step& step, const Program& program, const Binding& binding) const;
+  int64_t attention_scratch(const AttentionStep& step, const Binding& binding) const;
   MatrixOperand bound(const StridedOperand& from, const Running& running) const;
   void run_gemm(const GemmStep& step, Running& running);
   void run_convolution(const ConvolutionStep& step, Running& running);

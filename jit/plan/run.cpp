@@ -39,19 +39,21 @@ void Plan::fail_at(const KernelStep& step, const Running& running) const {
 MatrixOperand Plan::bound(const StridedOperand& from, const Running& running) const {
   const Binding& binding = *running.binding;
   const auto item = static_cast<int64_t>(size_of(buffers_[from.buffer].dtype));
-  MatrixOperand x;
+  MatrixOperand x = view_of(from, binding);
   x.data =
       static_cast<const std::byte*>(running.pointers[from.buffer]) + binding[from.offset] * item;
-  for (PolyId p : from.strides) x.strides.push_back(binding[p]);
-  for (PolyId p : from.extents) x.extents.push_back(binding[p]);
   return x;
+}
+
+void Plan::set_roles(const GemmStep& step, MatrixOperand& a, MatrixOperand& b) {
+  a.batch = step.batch_a, a.free = step.free_a, a.contract = step.contract_a;
+  b.batch = step.batch_b, b.free = step.free_b, b.contract = step.contract_b;
+  a.recorded = step.recorded_a, b.recorded = step.recorded_b;
 }
 
 void Plan::run_gemm(const GemmStep& step, Running& running) {
   MatrixOperand a = bound(step.a, running), b = bound(step.b, running);
-  a.batch = step.batch_a, a.free = step.free_a, a.contract = step.contract_a;
-  b.batch = step.batch_b, b.free = step.free_b, b.contract = step.contract_b;
-  a.recorded = step.recorded_a, b.recorded = step.recorded_b;
+  set_roles(step, a, b);
   const auto kept = running.kept.find(&step);
   multiply(step.dtype, a, b, running.pointers[step.result],
            kept == running.kept.end() ? nullptr : &kept->second);
@@ -112,6 +114,33 @@ void Plan::run_step(const Step& step, Running& running) {
 }
 
 namespace {
+
+// Memory for what libraries allocate after something that outlives the run has been written: had
+// before, so that a run fails for want of it while nothing has changed.
+class ScratchReserve {
+ public:
+  explicit ScratchReserve(const std::vector<int64_t>& scratch) : scratch_(scratch) {}
+  // For the steps from s on.
+  void hold_from(size_t s) {
+    const auto most = std::max_element(scratch_.begin() + s, scratch_.end());
+    if (most != scratch_.end() && *most > 0) memory_ = allocate(static_cast<size_t>(*most));
+  }
+  // Step s is about to run, or has.
+  void lend_to(size_t s) {
+    if (scratch_[s] > 0) memory_.reset();
+  }
+  void take_back_from(size_t s) {
+    if (scratch_[s] == 0) return;
+    try {
+      hold_from(s + 1);
+    } catch (const Error&) {  // another thread was faster; a later step may still find its own
+    }
+  }
+
+ private:
+  const std::vector<int64_t>& scratch_;
+  Ref<Storage> memory_;
+};
 
 // Which inputs share their storage with another one; worked out when first asked.
 class InputStorages {
@@ -213,12 +242,15 @@ std::vector<Buffer> Plan::run_here(Program& program, std::shared_ptr<const Bindi
   uint32_t first_write = kNone;
   place(running, outputs, [](std::size_t bytes) { return allocate(bytes); }, first_write);
 
+  ScratchReserve reserve(binding.scratch);
+
   const bool profiling = is_profiling() || is_recording_events();
   std::vector<StepRecord>& record = begin_record(steps_.size());
   std::optional<InterruptGuard> guard;
   for (size_t s = first_step, end = 0; s < steps_.size(); s = end) {
     end = profiling ? s + 1 : batch_ends_[s];  // each by itself where its time is asked for
     if (!guard && end > first_write) {
+      reserve.hold_from(s);
       guard.emplace();
       has_written = true;
     }
@@ -228,7 +260,9 @@ std::vector<Buffer> Plan::run_here(Program& program, std::shared_ptr<const Bindi
       continue;
     }
     const int64_t start = profiling ? event_clock() : 0;
+    if (guard) reserve.lend_to(s);
     run_step(steps_[s], running);
+    if (guard) reserve.take_back_from(s);
     if (profiling) record.push_back(record_of(steps_[s], program, binding, start));
   }
   return outputs;

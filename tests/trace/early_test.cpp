@@ -33,7 +33,7 @@ class AtOnce {
 };
 
 Tensor cumulated(const Tensor& x) {
-  return apply([](Value v) { return ops::cumulative(Op::CumSum, v, 0); }, x);
+  return apply([](Value v) { return ops::cumulative(Op::Cumsum, v, 0); }, x);
 }
 
 // Steps that can't be one kernel.
