@@ -101,13 +101,13 @@ void wait_for_group(int threads, Group& group) {
   Pool::get().arena(threads).execute([&group] { group.tasks.wait(); });
 }
 
-void free_group(Group* group) { delete group; }
-
-void free_group_later(int threads, Group* group) {
-  Pool::get().arena(threads).enqueue([group] {
-    group->tasks.wait();
-    delete group;
+void wait_for_group_later(int threads, Group& group, void (*run)(void* context), void* context) {
+  Pool::get().arena(threads).enqueue([=, &group] {
+    group.tasks.wait();
+    run(context);
   });
 }
+
+void free_group(Group* group) { delete group; }
 
 }  // namespace tenon::detail

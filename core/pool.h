@@ -24,8 +24,8 @@ Group* make_group();
 void add_to_group(int threads, Group& group, void (*run)(void* context), void* context);
 // Until all that was added has ended; does the workers' work meanwhile.
 void wait_for_group(int threads, Group& group);
+// Has a worker wait, and then call run(context).
+void wait_for_group_later(int threads, Group& group, void (*run)(void* context), void* context);
 void free_group(Group* group);  // after waiting
-// By a worker, which waits for what still runs.
-void free_group_later(int threads, Group* group);
 
 }  // namespace tenon::detail

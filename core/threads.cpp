@@ -166,6 +166,18 @@ void run_piece(void* context) {
   piece->work();
 }
 
+// That nobody waits for.
+struct LeftGroup {
+  detail::Group* group = nullptr;
+  std::atomic<bool> begun{false};  // as Job's
+};
+
+void free_left_group(void* context) {
+  const std::unique_ptr<LeftGroup> left(static_cast<LeftGroup*>(context));
+  (void)left->begun.load(std::memory_order_acquire);
+  detail::free_group(left->group);
+}
+
 }  // namespace
 
 bool Background::start(std::function<void()> work) {
@@ -188,7 +200,11 @@ void Background::wait() {
 }
 
 Background::~Background() {
-  if (group_ && !in_forked_child()) detail::free_group_later(threads_, group_);
+  if (!group_ || in_forked_child()) return;
+  auto left = std::make_unique<LeftGroup>();
+  left->group = group_;
+  left->begun.store(true, std::memory_order_release);
+  detail::wait_for_group_later(threads_, *group_, free_left_group, left.release());
 }
 
 int num_threads() {

@@ -121,7 +121,7 @@ def test_an_error_of_the_data_is_raised_once_whatever_is_flushed():
     tn.eval(places)
     bad = places[places + 1]
     worse, good = bad * 2, places * 3
-    with pytest.raises(IndexError, match="index 4 is out of bounds.*test_after_failure"):
+    with pytest.raises(IndexError, match=r"index 4 is out of bounds.*test_after_failure"):
         tn.flush()
     tn.flush()
     assert good.tolist() == [0, 3, 6, 9]
