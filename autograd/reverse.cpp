@@ -183,6 +183,7 @@ size_t ReverseWalk::watch(const Place& place) {
 void ReverseWalk::run() {
   Recorder& r = recorder();
   const uint32_t origin = r.origin;
+  const DeviceScope restored;
   while (!levels_.empty()) {
     Level& level = levels_.begin()->second;
     for (uint32_t node = level.highest + 1; node-- > 0;) {
@@ -227,6 +228,7 @@ void ReverseWalk::visit(Level& level, uint32_t node) {
         level.graph ? name_of(level.graph->nodes[node].op) : name_of(r.segment->nodes[node].op));
 
   Context context(level, node, bit_);
+  DeviceScope::follow(context.type);
   context.recorded_bit = recorded_bit_;
   const auto needs = context.needs();
   if (std::ranges::none_of(needs, [](bool need) { return need; })) return;

@@ -40,6 +40,9 @@ TENON_NO_DERIVATIVE(LuPermutation)
 
 // Identity --------------------------------------------------------------------------------------
 void vjp_Alias(RuleContext&, Value g, Needs, Cotangents out) { out[0] = g; }
+void vjp_ToDevice(RuleContext& c, Value g, Needs, Cotangents out) {
+  out[0] = ops::to_device(g, type_of(c.operand_types[0]).device);
+}
 void vjp_Redirect(RuleContext&, Value g, Needs needs, Cotangents out) {
   if (needs[0]) out[0] = g;
   if (needs[1]) out[1] = g;

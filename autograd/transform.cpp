@@ -23,6 +23,7 @@ int open_depth() {
 struct Restored {
   const uint16_t blocked = recorder().blocked;
   const uint32_t origin = recorder().origin;
+  const DeviceScope device;
   ~Restored() {
     recorder().blocked = blocked;
     recorder().origin = origin;
@@ -201,6 +202,7 @@ ForwardTransform::Result ForwardTransform::exit(std::span<const Tensor> outputs)
     // A tangent inherits its primal's reverse mask: no_grad code stays without gradient.
     r.blocked = static_cast<uint16_t>(blocked | ~node.mask);
     r.origin = node.origin;
+    DeviceScope::follow(node.type);
     tangents[id] = node.flags & Node::kCustom
                        ? push_custom(static_cast<NodeId>(id), operand_tangents, bit)
                        : push_forward(context, operand_tangents);

@@ -17,14 +17,22 @@ Storage::Storage(void* data, std::size_t bytes, std::size_t capacity, Device dev
       deleter_(std::move(deleter)) {}
 
 Storage::~Storage() {
-  if (owned_) detail::release_block(data_, capacity_);
-  if (deleter_) deleter_();
+  if (deleter_) {
+    deleter_();
+  } else if (owned_) {
+    detail::release_block(data_, capacity_);
+  }
 }
 
 Ref<Storage> Storage::wrap(void* data, std::size_t bytes, Device device,
                            std::function<void()> deleter, bool read_only) {
   return Ref<Storage>(
       new Storage(data, bytes, bytes, device, false, read_only, std::move(deleter)));
+}
+
+Ref<Storage> Storage::own(void* data, std::size_t bytes, Device device,
+                          std::function<void()> deleter) {
+  return Ref<Storage>(new Storage(data, bytes, bytes, device, true, false, std::move(deleter)));
 }
 
 Ref<Storage> Storage::meta(std::size_t bytes) {

@@ -16,6 +16,9 @@ class Storage final : public RefCounted {
   // whichever thread that is.
   static Ref<Storage> wrap(void* data, std::size_t bytes, Device device,
                            std::function<void()> deleter, bool read_only = false);
+  // A device's memory, which `deleter` gives back to its allocator.
+  static Ref<Storage> own(void* data, std::size_t bytes, Device device,
+                          std::function<void()> deleter);
   // No memory at all: the storage of tensors on the meta device.
   static Ref<Storage> meta(std::size_t bytes);
 
@@ -36,7 +39,7 @@ class Storage final : public RefCounted {
   Device device() const noexcept { return device_; }
   // Memory that must never be written (a read-only NumPy array, a mapped file).
   bool read_only() const noexcept { return read_only_; }
-  // Memory of this process' allocator, as opposed to wrapped memory.
+  // Memory of this process' allocators, as opposed to wrapped memory.
   bool is_owned() const noexcept { return owned_; }
 
   // How many outside views (NumPy, DLPack, data_ptr) exist. While it is not zero, operations that

@@ -248,6 +248,21 @@ TypeId intern_contiguous(DType dtype, Device device, std::span<const std::int64_
   return id;
 }
 
+bool is_dense(const Type& type) {
+  if (type.canonical) return true;
+  std::int64_t span = 1;
+  for (int i = 0; i < type.rank; ++i) {
+    if (type.dims()[i] == 0) return true;
+    span += (type.dims()[i] - 1) * type.strides()[i];
+  }
+  return span == type.numel;
+}
+
+TypeId dense_type(TypeId id) {
+  const Type& type = type_of(id);
+  return is_dense(type) ? id : intern_contiguous(type.dtype, type.device, type.dims());
+}
+
 std::uint32_t type_count() { return Table::get().count(); }
 
 std::int64_t dense_bytes(const Type& type) {

@@ -56,6 +56,11 @@ inline const Type& type_of(TypeId id) {
   return chunk[id & (detail::kTypeChunkSize - 1)];
 }
 
+// Whether its elements fill its range of memory, in some order.
+bool is_dense(const Type& type);
+// The same where it is dense, else the type with row-major strides.
+TypeId dense_type(TypeId id);
+
 // How many types exist.
 std::uint32_t type_count();
 

@@ -73,7 +73,7 @@ class GPT(nn.Module):
         self.head = nn.Linear(config.width, config.vocabulary, bias=False)
 
     def forward(self, tokens, caches=None, start=0):
-        positions = tn.arange(start, start + tokens.shape[1])
+        positions = tn.arange(start, start + tokens.shape[1], device=tokens.device)
         x = self.token(tokens) + self.position(positions)
         for i, block in enumerate(self.blocks):
             x = block(x, None if caches is None else caches[i], start)
@@ -82,12 +82,15 @@ class GPT(nn.Module):
     def new_caches(self):
         """Empty keys and values of every layer, for one sequence."""
         c = self.config
-        shape = (1, c.heads, c.context, c.width // c.heads)
-        return [(tn.zeros(shape), tn.zeros(shape)) for _ in range(c.layers)]
+        shape, device = (1, c.heads, c.context, c.width // c.heads), self.head.weight.device
+        return [
+            (tn.zeros(shape, device=device), tn.zeros(shape, device=device))
+            for _ in range(c.layers)
+        ]
 
 
-def tensors(arrays):
-    return [tn.tensor(a) for a in arrays]
+def tensors(arrays, device=None):
+    return [tn.tensor(a, device=device) for a in arrays]
 
 
 def loss_of(model, inputs, targets):
@@ -118,7 +121,8 @@ def train(model, text: Text, options: Training, **adamw):
     for step in range(options.steps):
         for group in optimizer.param_groups:
             group["lr"] = options.learning_rate(step)
-        loss = loss_of(model, *tensors(text.batch(rng, options.batch, model.config.context)))
+        arrays = text.batch(rng, options.batch, model.config.context)
+        loss = loss_of(model, *tensors(arrays, model.head.weight.device))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -131,7 +135,7 @@ def held_out_loss(model, text: Text, batch: int) -> float:
     model.eval()
     with tn.no_grad():
         for windows in text.held_out_batches(batch, model.config.context):
-            inputs, targets = tensors(windows)
+            inputs, targets = tensors(windows, model.head.weight.device)
             total += loss_of(model, inputs, targets).item() * targets.numel()
             count += targets.numel()
     model.train()

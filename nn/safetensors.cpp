@@ -118,7 +118,7 @@ void save_safetensors(const std::string& path, const TensorDict& tensors,
     const Tensor& tensor = tensors[i].second;
     const Buffer buffer = tensor.evaluate();
     const Type& type = type_of(buffer.type);
-    if (type.contiguous) {
+    if (type.contiguous && type.device.is_cpu()) {
       const size_t width = size_of(type.dtype);
       const auto* data = buffer.storage->as<std::byte>() + buffer.offset * width;
       file.write({data, static_cast<size_t>(type.numel) * width});

@@ -115,7 +115,8 @@ Tensor own_copy(const Tensor& saved, const Tensor& param, const std::string& nam
   check(std::ranges::equal(saved.dims(), param.dims()), ErrorKind::Runtime,
         "load_state_dict: {} has size {}, its parameter {}", name, to_string(saved.dims()),
         to_string(param.dims()));
-  const Tensor plain = from_bytes(saved.dtype(), saved.dims(), saved.to_bytes());
+  const Tensor plain =
+      to(from_bytes(saved.dtype(), saved.dims(), saved.to_bytes()), param.device());
   if (saved.dtype() == param.dtype()) return plain;
   OpScope scope("load_state_dict");
   return scope.result(ops::cast(scope.use(plain), param.dtype()));

@@ -4,6 +4,7 @@
 #include <type_traits>
 
 #include "core/allocator.h"
+#include "core/device_memory.h"
 
 namespace tenon::optim {
 
@@ -17,6 +18,12 @@ void prepare_like(const Tensor& param, Tensor& state, double number) {
     using Number = std::conditional_t<std::is_same_v<T, double>, double, float>;
     std::fill_n(buffer.storage->as<T>(), count, static_cast<T>(static_cast<Number>(number)));
   });
+  if (!param.device().is_cpu()) {
+    const size_t bytes = count * size_of(param.dtype());
+    const Ref<Storage> there = allocate_on(param.device(), bytes);
+    copy_bytes(*there, 0, *buffer.storage, 0, bytes);
+    buffer.storage = there;
+  }
   state = from_buffer(std::move(buffer));
 }
 

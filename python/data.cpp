@@ -298,6 +298,10 @@ PyObject* expose(PyObject*, PyObject* object) {
     if (!is_tensor(object)) raise_type_error("expected a Tensor");
     const Tensor& x = to_tensor(object);
     check(x.dtype() != DType::BFloat16, ErrorKind::Type, "Got unsupported ScalarType BFloat16");
+    check(x.device().is_cpu(), ErrorKind::Type,
+          "can't convert {} device type tensor to numpy. Use Tensor.cpu() to copy the tensor to "
+          "host memory first.",
+          to_string(x.device()));
     const Buffer buffer = x.expose();
     const Type& type = type_of(buffer.type);
     const auto width = static_cast<int64_t>(size_of(type.dtype));
@@ -340,8 +344,8 @@ PyObject* make_tensor(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObje
     PyObject* slots[kMostParameters];
     Holder holder;
     overloads.bind(nullptr, args, nargs, names, slots, holder);
-    optional(slots[2], to_device);
-    const Tensor x = tensor_from_data(slots[0], optional(slots[1], to_dtype));
+    const Device device = optional(slots[2], to_device).value_or(default_device());
+    const Tensor x = to(tensor_from_data(slots[0], optional(slots[1], to_dtype)), device);
     if (slots[3] != nullptr && to_bool(slots[3])) x.set_requires_grad(true);
     return wrap(x);
   });
@@ -359,19 +363,23 @@ PyObject* as_tensor(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject
     PyObject* slots[kMostParameters];
     Holder holder;
     overloads.bind(nullptr, args, nargs, names, slots, holder);
-    optional(slots[2], to_device);
+    const auto device = optional(slots[2], to_device);
     const auto dtype = optional(slots[1], to_dtype);
-    if (is_tensor(slots[0]) && (!dtype || *dtype == to_tensor(slots[0]).dtype())) {
-      return Py_NewRef(slots[0]);
-    }
     if (is_tensor(slots[0])) {
+      const Tensor& x = to_tensor(slots[0]);
+      const Device target = device.value_or(x.device());
+      if (dtype.value_or(x.dtype()) == x.dtype() && target == x.device()) {
+        return Py_NewRef(slots[0]);
+      }
       OpScope scope("as_tensor");
-      return wrap(scope.result(ops::cast(scope.use(to_tensor(slots[0])), *dtype)));
+      const Value value = ops::cast(scope.use(x), dtype.value_or(x.dtype()));
+      return wrap(scope.result(ops::to_device(value, target)));
     }
+    const Device target = device.value_or(default_device());
     if (is_array(slots[0]) && (!dtype || *dtype == dtype_of_array(slots[0]))) {
-      return wrap(share_array(slots[0]));
+      return wrap(to(share_array(slots[0]), target));
     }
-    return wrap(tensor_from_data(slots[0], dtype));
+    return wrap(to(tensor_from_data(slots[0], dtype), target));
   });
 }
 
@@ -417,7 +425,7 @@ Tensor tensor_from_data(PyObject* data, std::optional<DType> dtype) {
 Tensor tensor_from_operand(PyObject* data, const Tensor& like) {
   if (is_tensor(data)) return to_tensor(data);
   if (is_number(data)) return full(IntList{}, to_scalar(data), like.dtype());
-  return tensor_from_data(data, like.dtype());
+  return to(tensor_from_data(data, like.dtype()), like.device());
 }
 
 PyMethodDef conversion_functions[] = {

@@ -66,6 +66,28 @@ Example::
     >>> tn.get_default_dtype(), tn.tensor(1.5).dtype
     (tenon.float32, tenon.float32))";
 
+inline constexpr const char* kGetDefaultDevice =
+    R"(Where this thread makes tensors without a device.
+
+Example::
+
+    >>> tn.get_default_device()
+    device(type='cpu'))";
+
+inline constexpr const char* kSetDefaultDevice =
+    R"(Sets where this thread makes tensors without a device; None: on the cpu. `with device(...)`
+does so for a while.
+
+Errors: RuntimeError for a device that this machine lacks, with the reason.
+
+Example::
+
+    >>> tn.set_default_device("cpu")
+    >>> with tn.device("cpu"):
+    ...     x = tn.ones(2)
+    >>> x.device
+    device(type='cpu'))";
+
 inline constexpr const char* kSetDefaultDtype =
     R"(Sets the floating dtype of values made without one, for all threads.
 Errors: TypeError for a dtype that is not floating.

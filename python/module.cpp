@@ -264,6 +264,7 @@ NB_MODULE(_C, m) {
     throw nb::python_error();
   m.attr("_all") = nb::dict();
   m.attr("_functions") = nb::dict();
+  add_cuda(m);
   add_operations(m);
   for (PyMethodDef* functions : {conversion_functions, dlpack_functions}) {
     if (PyModule_AddFunctions(m.ptr(), functions) != 0) throw nb::python_error();

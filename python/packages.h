@@ -6,6 +6,7 @@
 namespace tenon::python {
 
 void add_compile(nanobind::module_& m);
+void add_cuda(nanobind::module_& m);
 void add_inspection(nanobind::module_& m);
 void add_library(nanobind::module_& m);
 void add_nn(nanobind::module_& m);

@@ -141,6 +141,14 @@ PyObject* to_dtype_method(PyObject* self, PyObject* dtype) {
   });
 }
 
+PyObject* to_device_method(PyObject* self, PyObject* device) {
+  return guarded([&]() -> PyObject* {
+    const Tensor& x = to_tensor(self);
+    const Device target = to_device(device);
+    return x.device() == target ? Py_NewRef(self) : wrap(to(x, target));
+  });
+}
+
 PyObject* is_same(PyObject* self, PyObject* other) {
   return PyBool_FromLong(is_tensor(other) && to_tensor(self).same(to_tensor(other)));
 }
@@ -161,6 +169,9 @@ PyObject* get_dtype(PyObject* self, void*) {
 }
 PyObject* get_device(PyObject* self, void*) {
   return guarded([&] { return device_object(to_tensor(self).device()); });
+}
+PyObject* get_is_cuda(PyObject* self, void*) {
+  return guarded([&] { return PyBool_FromLong(to_tensor(self).device().is_cuda()); });
 }
 PyObject* get_ndim(PyObject* self, void*) { return PyLong_FromLong(to_tensor(self).rank()); }
 PyObject* get_itemsize(PyObject* self, void*) { return element_size(self, nullptr); }
@@ -311,6 +322,7 @@ PyMethodDef tensor_methods[] = {
     {"data_ptr", data_ptr, METH_NOARGS, docs::kDataPtr},
     {"backward", as_method(backward), METH_FASTCALL | METH_KEYWORDS, docs::kBackward},
     {"_to_dtype", to_dtype_method, METH_O, "The tensor in a dtype; itself if it has it."},
+    {"_to_device", to_device_method, METH_O, "The tensor on a device; itself if it is there."},
     {"is_set_to", is_same, METH_O, docs::kIsSetTo},
     {nullptr, nullptr, 0, nullptr},
 };
@@ -334,7 +346,7 @@ PyGetSetDef tensor_attributes[] = {
     {"is_leaf", get_is_leaf, nullptr, "Whether it was made by no recorded operation.", nullptr},
     {"grad", get_grad, set_grad, "The accumulated derivative, or None.", nullptr},
     {"data", get_data, set_data, "The same elements, without derivatives.", nullptr},
-    {"is_cuda", get_false, nullptr, "Whether it lies on a CUDA device.", nullptr},
+    {"is_cuda", get_is_cuda, nullptr, "Whether it lies on a CUDA device.", nullptr},
     {"is_sparse", get_false, nullptr, "False.", nullptr},
     {"is_quantized", get_false, nullptr, "False.", nullptr},
     {"is_meta", get_false, nullptr, "Whether it lies on the meta device.", nullptr},

@@ -5,14 +5,16 @@
 #include <nanobind/stl/string_view.h>
 #include <nanobind/stl/variant.h>
 
+#include <atomic>
 #include <map>
+#include <vector>
 
 #include "core/error.h"
-#include "jit/cuda/library.h"
 #include "jit/cuda/runtime.h"
 #include "python/arguments.h"
 #include "python/docstrings.h"
 #include "python/tensor_type.h"
+#include "trace/tensor.h"
 
 namespace nb = nanobind;
 
@@ -79,16 +81,34 @@ void add_dtypes(nb::module_& m) {
   }
 }
 
-// What this machine lacks for CUDA, or, where it lacks nothing, what Tenon does.
-std::string why_no_cuda() {
-  const std::string reason = cuda::why_unavailable();
-  return reason.empty()
-             ? "kernels are compiled and launched, but tensors are not kept on devices yet"
-             : reason;
+std::atomic<int> current_cuda{0};  // what "cuda" without a number means
+
+Device device_of(std::string_view text) {
+  Device device = parse_device(text);
+  if (text == "cuda") device.index = static_cast<int8_t>(current_cuda);
+  return device;
+}
+
+// Defaults that `with device(...)` has replaced, innermost last.
+thread_local std::vector<Device> replaced_defaults;
+
+// Once a device was there, it stays.
+void check_cuda(Device device) {
+  static std::atomic<int> devices{0};
+  if (device.index < devices) return;
+  // tenon.cuda knows where wheels have put their libraries
+  const auto reason = nb::module_::import_("tenon.cuda").attr("unavailable_reason")();
+  const auto text = nb::cast<std::string>(reason);
+  check(text.empty(), ErrorKind::Runtime, "no tensors on the device {}: {}. Use the cpu",
+        to_string(device), text);
+  devices = cuda::device_count();
+  check(device.index < devices, ErrorKind::Runtime,
+        "no device {}: there are {} CUDA devices, numbered from 0", to_string(device),
+        cuda::device_count());
 }
 
 Device make_device(std::string_view text, std::optional<int> index) {
-  Device device = parse_device(text);
+  Device device = device_of(text);
   if (index) device.index = static_cast<int8_t>(*index);
   return device;
 }
@@ -124,6 +144,18 @@ void add_device(nb::module_& m) {
            [](const Device& a, nb::object b) {
              return nb::isinstance<Device>(b) && a == nb::cast<Device>(b);
            })
+      .def("__enter__",
+           [](nb::handle self) {
+             const Device device = to_device(self.ptr());
+             replaced_defaults.push_back(default_device());
+             set_default_device(device);
+             return nb::borrow(self);
+           })
+      .def("__exit__",
+           [](nb::handle, nb::args) {
+             set_default_device(replaced_defaults.back());
+             replaced_defaults.pop_back();
+           })
       .def("__hash__",
            [](const Device& self) { return static_cast<int>(self.kind) * 256 + self.index; })
       .def("__reduce__", [](const Device& self) {
@@ -131,8 +163,13 @@ void add_device(nb::module_& m) {
                               nb::make_tuple(to_string(self)));
       });
   device_type = reinterpret_cast<PyTypeObject*>(type.ptr());
-  m.def("_why_no_cuda", &why_no_cuda);
-  m.def("_add_cuda_library_folder", &cuda::add_library_folder, nb::arg("folder"));
+  m.def("_cuda_current_device", [] { return current_cuda.load(); });
+  m.def("_cuda_set_device", [](int index) { current_cuda = index; });
+  m.def("get_default_device", &default_device, docs::kGetDefaultDevice);
+  m.def(
+      "set_default_device",
+      [](nb::object which) { set_default_device(which.is_none() ? kCPU : to_device(which.ptr())); },
+      nb::arg("device").none(), docs::kSetDefaultDevice);
   m.def("_to_device", [](nb::object which) { return to_device(which.ptr()); });
 }
 
@@ -182,12 +219,8 @@ DType to_dtype(PyObject* object) {
 
 Device to_device(PyObject* object) {
   const Device device =
-      PyUnicode_Check(object) ? parse_device(to_str(object)) : *nb::inst_ptr<Device>(object);
-  if (device.is_cuda()) {  // tenon.cuda knows where wheels have put their libraries
-    const auto reason = nb::module_::import_("tenon.cuda").attr("unavailable_reason")();
-    fail(ErrorKind::Runtime, "no tensors on the device {}: {}. Use the cpu", to_string(device),
-         nb::cast<std::string>(reason));
-  }
+      PyUnicode_Check(object) ? device_of(to_str(object)) : *nb::inst_ptr<Device>(object);
+  if (device.is_cuda()) check_cuda(device);
   return device;
 }
 

@@ -69,6 +69,10 @@ TENON_NEVER_BATCHED(RandomBits)
 
 Value batch_Alias(const BatchContext& c) { return ops::alias(c.operands[0]); }
 
+Value batch_ToDevice(const BatchContext& c) {
+  return ops::primitive(Op::ToDevice, {c.operands.data(), 1}, c.axes);
+}
+
 Value batch_Redirect(const BatchContext& c) {
   const Value operands[] = {c.batch(0), c.batch(1)};
   return ops::primitive(Op::Redirect, operands);

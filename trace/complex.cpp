@@ -105,6 +105,7 @@ Value cast_complex(Value x, DType to) {
 bool acts_on_parts(Op op) {
   switch (op) {
     case Op::Alias:
+    case Op::ToDevice:
     case Op::Redirect:
     case Op::Neg:
     case Op::Add:

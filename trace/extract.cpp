@@ -18,12 +18,6 @@ std::span<const NodeId> value_operands(const Segment& segment, const Node& node)
   return node.op == Op::Redirect ? operands.first(1) : operands;
 }
 
-// A program's results are dense; the strides of views only matter to the cells that show them.
-TypeId dense_type(TypeId id) {
-  const Type& type = type_of(id);
-  return is_dense(type) ? id : intern_contiguous(type.dtype, type.device, type.dims());
-}
-
 // Whether scan b gives all that scan a gives (and perhaps more): the same loop over the same
 // operands. Then `places` has, for each output of a, that of b.
 bool gives_all(const Segment& segment, NodeId a, NodeId b, std::vector<int64_t>& places) {
@@ -149,6 +143,7 @@ void extract_program(const Segment& segment, RunRecipe& recipe) {
   }
   for (NodeId root : roots) {
     ProgramNode& node = program.nodes[index[root]];
+    // Results are dense; the strides of views only matter to the cells that show them.
     node.type = dense_type(node.type);
     program.outputs.push_back(index[root]);
   }

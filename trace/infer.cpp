@@ -157,12 +157,18 @@ TypeId infer_Constant(Op, Types, Ints, Ints) {
   fail(ErrorKind::Internal, "a constant's type is given");
 }
 TypeId infer_Iota(Op, Types, Ints, Ints sizes) {
-  return intern_contiguous(DType::Int64, Device{}, sizes);
+  return intern_contiguous(DType::Int64, recorder().device, sizes);
 }
 TypeId infer_RandomBits(Op, Types, Ints, Ints sizes) {
-  return intern_contiguous(DType::UInt32, Device{}, sizes.first(sizes.size() - 2));
+  return intern_contiguous(DType::UInt32, recorder().device, sizes.first(sizes.size() - 2));
 }
 TypeId infer_Alias(Op, Types operands, Ints, Ints) { return operands[0]; }
+TypeId infer_ToDevice(Op, Types operands, Ints axes, Ints) {
+  const Type& type = type_of(operands[0]);
+  const Device device{static_cast<Device::Kind>(axes[0]), static_cast<int8_t>(axes[1])};
+  return is_dense(type) ? intern(type.dtype, device, type.dims(), type.strides())
+                        : intern_contiguous(type.dtype, device, type.dims());
+}
 TypeId infer_Redirect(Op, Types operands, Ints, Ints) {
   expect(std::ranges::equal(type_of(operands[0]).dims(), type_of(operands[1]).dims()),
          "sizes differ", operands);

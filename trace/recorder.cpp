@@ -205,16 +205,6 @@ Value append_linked(Value value, GraphRef derivative) {
   return linked;
 }
 
-bool is_dense(const Type& type) {
-  if (type.canonical) return true;
-  int64_t span = 1;
-  for (int i = 0; i < type.rank; ++i) {
-    if (type.dims()[i] == 0) return true;
-    span += (type.dims()[i] - 1) * type.strides()[i];
-  }
-  return span == type.numel;
-}
-
 Ref<Cell> make_cell(Value value) {
   Recorder& r = recorder();
   const Type& type = type_of(value);

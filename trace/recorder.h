@@ -8,8 +8,10 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
 #include <vector>
 
+#include "core/device_memory.h"
 #include "trace/match.h"
 #include "trace/segment.h"
 #include "trace/tensor.h"
@@ -43,10 +45,13 @@ struct Recorder {
 
   Ref<Segment> segment;
   Predictor predictor;
-  int depth = 0;                    // of nested grad and jvp
-  uint16_t blocked = 0;             // depths whose reverse mode no_grad blocks
-  std::vector<OpenVmap> vmaps;      // being recorded, outermost first
-  uint32_t floor = 0;               // the least level: of the branch of a cond being recorded
+  int depth = 0;                // of nested grad and jvp
+  uint16_t blocked = 0;         // depths whose reverse mode no_grad blocks
+  std::vector<OpenVmap> vmaps;  // being recorded, outermost first
+  uint32_t floor = 0;           // the least level: of the branch of a cond being recorded
+  Device default_device;
+  Device device;                    // where what has no operands is made
+  bool is_device_known = false;     // by an operand or the caller, as opposed to the default
   int scopes = 0;                   // nesting of OpScope
   const char* operation = "tenon";  // name of the innermost one
   int transforms = 0;               // nesting of transforms: while any is open nothing is compacted
@@ -75,6 +80,34 @@ extern constinit thread_local Recorder* thread_recorder
     __attribute__((tls_model("initial-exec"), visibility("hidden")));
 Recorder& make_recorder();
 inline Recorder& recorder() { return thread_recorder ? *thread_recorder : make_recorder(); }
+
+// What has no operands is made there, for a while: in a walk over nodes, where each node is.
+class DeviceScope {
+ public:
+  DeviceScope() : device_(recorder().device), is_known_(recorder().is_device_known) {}
+  explicit DeviceScope(std::optional<Device> device) : DeviceScope() {
+    if (device) move_to(*device);
+  }
+  ~DeviceScope() {
+    recorder().device = device_;
+    recorder().is_device_known = is_known_;
+  }
+  DeviceScope(const DeviceScope&) = delete;
+
+  static void move_to(Device device) {
+    note_device(device);
+    recorder().device = device;
+    recorder().is_device_known = true;
+  }
+  static void follow(TypeId type) {  // of the node that the walk has come to
+    if (uses_devices()) [[unlikely]]
+      move_to(type_of(type).device);
+  }
+
+ private:
+  const Device device_;
+  const bool is_known_;
+};
 
 uint32_t new_instance(const Recorder& recorder);  // of a vmap or a region
 
@@ -112,7 +145,6 @@ Ref<Cell> make_cell(Value value);
 void rebind(Cell& cell, Value value);  // a root cell; counts a version
 // Moves a cell that names another segment's node to a concrete buffer, or its segment's value.
 void settle(Cell& cell);
-bool is_dense(const Type& type);  // its elements fill its storage range, in some order
 Ref<Segment> next_segment(Recorder& recorder);  // seals the open segment, opens another
 void open_segment(Recorder& recorder, Ref<Segment> segment);
 uint64_t reserve_sequences(size_t count);    // numbers of segments to come; the first

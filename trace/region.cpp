@@ -128,7 +128,7 @@ std::span<const int64_t> region_ids(Op op, std::span<const int64_t> axes) {
 }
 
 // Floating, so that it takes part in derivatives.
-TypeId token_type() { return intern_contiguous(DType::Float32, Device{}, {}); }
+TypeId token_type() { return intern_contiguous(DType::Float32, recorder().device, {}); }
 
 TypeId row_major(TypeId id) {
   const Type& type = type_of(id);

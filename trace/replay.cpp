@@ -133,10 +133,6 @@ Program program_of(const Capture& capture, std::vector<uint32_t>* slots) {
     const bool is_redirect = capture.nodes[i].op == Op::Redirect;  // reads its first operand
     for (uint32_t operand : is_redirect ? operands.first(1) : operands) index[operand] = kLive;
   }
-  const auto dense = [](TypeId id) {
-    const Type& type = type_of(id);
-    return is_dense(type) ? id : intern_contiguous(type.dtype, type.device, type.dims());
-  };
   for (size_t i = 0; i < capture.nodes.size(); ++i) {
     if (index[i] != kLive) continue;
     const Capture::Node& node = capture.nodes[i];
@@ -170,7 +166,7 @@ Program program_of(const Capture& capture, std::vector<uint32_t>* slots) {
   for (const Capture::Result& result : capture.results) {
     if (result.kind != Capture::Result::Kind::Computed) continue;
     const uint32_t node = index[result.source];
-    program.nodes[node].type = dense(program.nodes[node].type);
+    program.nodes[node].type = dense_type(program.nodes[node].type);
     const bool known = std::ranges::find(program.outputs, node) != program.outputs.end();
     if (!known) program.outputs.push_back(node);
   }

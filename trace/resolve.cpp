@@ -29,7 +29,7 @@ constexpr size_t kLargestCopy = size_t{1} << 20;
 
 bool has_same_bytes(const Buffer& a, const Buffer& b) {
   const size_t bytes = a.storage->bytes();
-  return bytes == b.storage->bytes() &&
+  return a.storage->device().is_cpu() && bytes == b.storage->bytes() &&
          (bytes == 0 || std::memcmp(a.storage->data(), b.storage->data(), bytes) == 0);
 }
 

@@ -229,6 +229,14 @@ void for_each_offset(const Type& type, int64_t offset, Visit&& visit) {
 // Element by element, each in its own layout.
 void copy_buffer(const Buffer& from, const Buffer& into) {
   const size_t width = size_of(type_of(from.type).dtype);
+  const Type &type = type_of(from.type), &other = type_of(into.type);
+  if (!type.device.is_cpu()) {  // only memory of Tenon's own is known outside
+    check(is_dense(type) && std::ranges::equal(type.strides(), other.strides()),
+          ErrorKind::Internal, "a write to device memory that has another layout");
+    copy_bytes(*into.storage, into.offset * width, *from.storage, from.offset * width,
+               type.numel * width);
+    return;
+  }
   const auto* source = static_cast<const std::byte*>(from.storage->data());
   auto* target = static_cast<std::byte*>(into.storage->data());
   std::vector<int64_t> offsets;
@@ -241,10 +249,9 @@ void copy_buffer(const Buffer& from, const Buffer& into) {
 }
 
 Buffer copy_storage(const Buffer& from) {
-  Buffer copy{allocate(from.storage->bytes()), from.offset, from.type};
-  if (from.storage->bytes() > 0) {
-    std::memcpy(copy.storage->data(), from.storage->data(), from.storage->bytes());
-  }
+  const Storage& storage = *from.storage;
+  Buffer copy{allocate_on(storage.device(), storage.bytes()), from.offset, from.type};
+  copy_bytes(*copy.storage, 0, storage, 0, storage.bytes());
   return copy;
 }
 
@@ -253,6 +260,7 @@ Buffer make_private(Buffer buffer) {
 }
 
 std::vector<std::byte> Tensor::to_bytes() const {
+  if (!device().is_cpu()) return to(detach(*this), kCPU).to_bytes();
   const Buffer buffer = evaluate();
   const Type& type = type_of(buffer.type);
   const size_t width = size_of(type.dtype);
@@ -355,20 +363,32 @@ void GradientHooks::remove(int64_t number) {
 
 // Scopes -----------------------------------------------------------------------------------------
 
+Device default_device() { return recorder().default_device; }
+void set_default_device(Device device) {
+  note_device(device);
+  recorder().default_device = device;
+}
+
 const char* current_operation() { return recorder().operation; }
 
 OpScope::OpScope(const char* name) {
   Recorder& r = recorder();
   outer_name_ = std::exchange(r.operation, name);
+  outer_device_ = r.device;
+  was_device_known_ = r.is_device_known;
   if (r.scopes++ == 0) {
     r.origin = current_origin();
     r.touched_exposed = r.sync_errors && r.transforms == 0;
+    r.device = r.default_device;
+    r.is_device_known = false;
   }
 }
 
 OpScope::~OpScope() noexcept(false) {
   Recorder& r = recorder();
   r.operation = outer_name_;
+  r.device = outer_device_;
+  r.is_device_known = was_device_known_;
   if (--r.scopes > 0) return;
   if (!complete_ && std::uncaught_exceptions() > 0) {
     r.homes.clear();
@@ -392,7 +412,19 @@ OpScope::~OpScope() noexcept(false) {
   }
 }
 
-Value OpScope::use(const Tensor& operand) { return resolve(defined_cell(operand.cell())); }
+Value OpScope::use(const Tensor& operand) {
+  Cell& cell = defined_cell(operand.cell());
+  if (uses_devices()) [[unlikely]] {  // what the operation makes is made where its operands are
+    const Type& type = type_of(cell.type);
+    if (type.rank > 0 || !type.device.is_cpu() || !recorder().is_device_known) {
+      DeviceScope::move_to(type.device);
+    }
+  }
+  return resolve(cell);
+}
+void OpScope::on(std::optional<Device> device) {
+  if (device) DeviceScope::move_to(*device);
+}
 Tensor OpScope::result(Value value) {
   Tensor tensor(make_cell(value));
   complete_ = true;

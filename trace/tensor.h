@@ -1,6 +1,7 @@
 // Tensor: the user's handle, and OpScope, inside which public operations record.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -94,6 +95,7 @@ bool can_view(const Type& type, std::span<const int64_t> dims);
 Dims strided_sizes(int64_t first, std::span<const int64_t> steps, int64_t offset,
                    std::span<const int64_t> strides);
 Tensor detach(const Tensor& x);
+Tensor to(const Tensor& x, Device device);  // x itself where it is there
 
 // Takes the lock that guards all traces (see trace/recorder.h); nests.
 class TraceLock {
@@ -111,6 +113,8 @@ class OpScope : TraceLock {
   OpScope(const OpScope&) = delete;
 
   Value use(const Tensor& operand);
+  // What the operation makes out of nothing it makes there: by default where its operands are.
+  void on(std::optional<Device> device);
   Tensor result(Value value);
   // In-place: `target` (a view writes through to its base) takes this value, cast to its dtype and
   // broadcast to its extents. Returns target.
@@ -118,6 +122,8 @@ class OpScope : TraceLock {
 
  private:
   const char* outer_name_;
+  Device outer_device_;
+  bool was_device_known_;
   bool complete_ = false;  // gave a result, so no exception is on its way
 };
 const char* current_operation();  // name of the innermost scope, for error messages
@@ -140,6 +146,10 @@ bool set_grad_enabled(bool enabled);  // returns what was
 // Whether each operation of this thread runs before its call returns (outside transforms), so that
 // what can fail only on data raises there. Returns what was.
 bool set_sync_errors(bool enabled);
+
+// Where this thread makes tensors when nothing says where.
+Device default_device();
+void set_default_device(Device device);
 
 // Random numbers: counter-based, so a draw is (seed, call number, element).
 struct Generator {

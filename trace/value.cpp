@@ -29,7 +29,7 @@ int64_t payload(int64_t number, DType dtype) {
 }
 
 Value constant(DType dtype, bool is_literal, int64_t bits) {
-  const TypeId type = intern_contiguous(dtype, Device{}, {});
+  const TypeId type = intern_contiguous(dtype, recorder().device, {});
   const int64_t axes[] = {is_literal, bits};
   return append(Op::Constant, type, {}, std::span(axes, is_literal ? 2 : 1),
                 is_literal ? Ints{} : Ints{&bits, 1});
@@ -51,7 +51,38 @@ bool is_identity(Ints perm) {
 
 }  // namespace
 
-Value primitive(Op op, std::span<const Value> operands, Ints axes, Ints sizes) {
+// Operands on one device: 0-d ones from the host go where the others are.
+SmallVector<Value, 8> on_one_device(std::span<const Value> operands) {
+  const auto follows = [](const Type& type) { return type.device.is_cpu() && type.rank == 0; };
+  SmallVector<Value, 8> moved(operands);
+  const Type* first = nullptr;
+  for (const Value x : operands) {
+    if (const Type& type = type_of(x); !follows(type)) {
+      first = &type;
+      break;
+    }
+  }
+  if (!first) return moved;
+  const Device device = first->device;
+  for (Value& x : moved) {
+    const Type& type = type_of(x);
+    if (type.device == device) continue;
+    check(follows(type), ErrorKind::Runtime,
+          "{}: Expected all tensors to be on the same device, but found at least two devices, {} "
+          "and {}! Move one of them (.to(device))",
+          current_operation(), to_string(device), to_string(type.device));
+    x = to_device(x, device);
+  }
+  return moved;
+}
+
+Value primitive(Op op, std::span<const Value> given, Ints axes, Ints sizes) {
+  SmallVector<Value, 8> moved;
+  std::span<const Value> operands = given;
+  if (uses_devices() && given.size() > 1) [[unlikely]] {
+    moved = on_one_device(given);
+    operands = {moved.data(), moved.size()};
+  }
   std::array<TypeId, 8> inline_types;
   std::vector<TypeId> many;
   TypeId* types = inline_types.data();
@@ -78,6 +109,11 @@ Value unary(Op op, Value a) {
 }
 
 Value binary(Op op, Value a, Value b) {
+  if (uses_devices()) [[unlikely]] {
+    const Value given[] = {a, b};
+    const auto moved = on_one_device(given);
+    a = moved[0], b = moved[1];
+  }
   const Value operands[] = {a, b};
   const TypeId types[] = {type_id_of(a), type_id_of(b)};
   if (needs_parts(op, types)) [[unlikely]]
@@ -222,7 +258,14 @@ Value argsort(Value x, int64_t axis, bool descending) {
 }
 
 Value iota(Ints dims, int64_t axis, DType dtype) {
-  return append(Op::Iota, intern_contiguous(dtype, Device{}, dims), {}, {&axis, 1}, dims);
+  return append(Op::Iota, intern_contiguous(dtype, recorder().device, dims), {}, {&axis, 1}, dims);
+}
+
+Value to_device(Value x, Device device) {
+  if (type_of(x).device == device) return x;
+  note_device(device);
+  const int64_t axes[] = {static_cast<int64_t>(device.kind), device.index};
+  return primitive(Op::ToDevice, {&x, 1}, axes);
 }
 
 Value alias(Value x) { return append(Op::Alias, type_id_of(x), {&x, 1}, {}, {}); }
@@ -256,8 +299,12 @@ Value convolution(ConvolutionRole result, Value a, Value b, const ConvolutionSiz
 }
 
 Value full(Ints dims, Value number) { return expand(number, dims); }
-Value zeros_like(Value x) { return full(type_of(x).dims(), literal_like(x, 0)); }
-Value ones_like(Value x) { return full(type_of(x).dims(), literal_like(x, 1)); }
+static Value full_like(Value x, double number) {
+  const DeviceScope there(type_of(x).device);
+  return full(type_of(x).dims(), literal_like(x, number));
+}
+Value zeros_like(Value x) { return full_like(x, 0); }
+Value ones_like(Value x) { return full_like(x, 1); }
 
 Value sum_to(Value x, Ints dims) {
   const auto from = type_of(x).dims();

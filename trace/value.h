@@ -9,6 +9,7 @@
 #include <initializer_list>
 #include <span>
 
+#include "core/device.h"
 #include "core/small_vector.h"
 #include "core/types.h"
 #include "generated/primitives.h"
@@ -67,6 +68,7 @@ Value cumulative(Op op, Value x, int64_t axis);
 Value argsort(Value x, int64_t axis, bool descending);
 Value iota(Ints dims, int64_t axis, DType dtype = DType::Int64);
 Value random_bits(Ints dims, int64_t seed, int64_t call);  // uint32
+Value to_device(Value x, Device device);                   // x itself where it is there
 Value alias(Value x);                                      // derivatives pass
 Value stop_gradient(Value x);                              // derivatives don't
 Value redirect(Value value, Value derivative_of);

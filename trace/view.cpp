@@ -312,6 +312,12 @@ Tensor detach(const Tensor& x) {
   return view;
 }
 
+Tensor to(const Tensor& x, Device device) {
+  if (x.device() == device) return x;
+  OpScope scope("to");
+  return scope.result(ops::to_device(scope.use(x), device));
+}
+
 const Tensor& OpScope::write(const Tensor& target, Value value) {
   Cell& cell = *target.cell();
   Cell& root = cell.root();
@@ -326,6 +332,7 @@ const Tensor& OpScope::write(const Tensor& target, Value value) {
         "{}: a {} leaf Variable that requires grad is being used in an in-place operation. Put it "
         "under tenon.no_grad(), or write to .data",
         current_operation(), cell.view ? "view of a" : "");
+  value = ops::to_device(value, type.device);
   value = ops::expand(ops::cast(value, type.dtype), type.dims());
 
   // Undo the movements from this view up to the root, which then names the whole new value.

@@ -33,6 +33,7 @@ class Batcher {
     const std::vector<bool> needed = find_needed(outputs);
     Recorder& r = recorder();
     const uint32_t origin = r.origin;
+    const DeviceScope restored;
     for (NodeId id = index_; id < end_; ++id) {
       if (needed[id - index_]) batch(r, id);
     }
@@ -68,6 +69,7 @@ class Batcher {
     const Node node = segment_.nodes[id];  // copies: rules append to the segment's arrays
     const NodeId first = static_cast<NodeId>(segment_.nodes.size());
     r.origin = node.origin;
+    DeviceScope::follow(node.type);
     batched_[id - index_] = id == index_ ? ops::iota({{extent_}}, 0) : apply_rule(node);
     inherit(node, first);
   }

@@ -18,9 +18,9 @@ Runtime::Runtime(int device, Compile compile)
 
 Ref<Storage> Runtime::allocate(size_t bytes) {
   const DeviceAddress address = parts_->memory.allocate(bytes, parts_->stream);
-  return Storage::wrap(reinterpret_cast<void*>(address), bytes,
-                       {tenon::Device::Kind::CUDA, static_cast<int8_t>(device_.index())},
-                       [parts = parts_, address] { parts->memory.free(address); });
+  return Storage::own(reinterpret_cast<void*>(address), bytes,
+                      {tenon::Device::Kind::CUDA, static_cast<int8_t>(device_.index())},
+                      [parts = parts_, address] { parts->memory.free(address); });
 }
 
 Ref<Storage> Runtime::to_device(const void* from, size_t bytes) {
@@ -32,6 +32,12 @@ Ref<Storage> Runtime::to_device(const void* from, size_t bytes) {
 void Runtime::to_host(void* to, const Storage& from, size_t offset, size_t bytes) const {
   parts_->stream.copy_to_host(to, reinterpret_cast<DeviceAddress>(from.data()) + offset, bytes);
   parts_->stream.synchronize();
+}
+
+MatrixProducts& Runtime::products() {
+  const std::lock_guard lock(mutex_);
+  if (!products_) products_ = std::make_unique<MatrixProducts>(parts_->memory, parts_->stream);
+  return *products_;
 }
 
 void Runtime::load(std::span<const Code> codes) {

@@ -10,6 +10,7 @@
 
 #include "core/hash.h"
 #include "core/storage.h"
+#include "jit/cuda/cublaslt.h"
 #include "jit/cuda/memory.h"
 
 namespace tenon::cuda {
@@ -27,6 +28,7 @@ class Runtime {
   const Device& device() const { return device_; }
   const Stream& stream() const { return parts_->stream; }
   DeviceMemory& memory() { return parts_->memory; }
+  MatrixProducts& products();  // errors as MatrixProducts
 
   // Memory in the stream's order, given back when the storage goes, which may outlive this.
   Ref<Storage> allocate(size_t bytes);
@@ -64,6 +66,7 @@ class Runtime {
   const Compile compile_;
   std::mutex mutex_;
   std::unordered_map<Hash128, std::unique_ptr<Function>> functions_;
+  std::unique_ptr<MatrixProducts> products_;
 };
 
 }  // namespace tenon::cuda

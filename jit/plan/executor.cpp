@@ -11,6 +11,8 @@
 #include "core/fork.h"
 #include "core/log.h"
 #include "core/profile.h"
+#include "jit/cuda/backend.h"
+#include "jit/plan/by_device.h"
 #include "jit/plan/key.h"
 #include "jit/plan/record.h"
 #include "jit/tune/tuner.h"
@@ -70,13 +72,18 @@ struct Prepared {
   Recompute level = recompute();
   int64_t threshold = recompute_threshold();
   bool tuned;  // or not to be
-  Plan* plan;
+  Plan* plan = nullptr;
+  std::unique_ptr<ProgramByDevice> by_device;  // in its place where not all is on the host
   std::vector<TypeId> input_types;
   std::vector<std::pair<uint32_t, uint32_t>> keyed;  // parts of the attributes: offset, count
   std::vector<int64_t> words;                        // their values, in order
 
-  Prepared(const Program& program, Mode mode, Plan& plan, bool tuned)
-      : mode(mode), tuned(tuned), plan(&plan) {
+  Prepared(const Program& program, Mode mode, bool tuned) : mode(mode), tuned(tuned) {
+    if (ProgramByDevice::is_needed(program)) {
+      by_device = std::make_unique<ProgramByDevice>(program);
+    } else {
+      plan = &plan_for(program);
+    }
     for (const Buffer& input : program.inputs) input_types.push_back(input.type);
     for (const ProgramNode& node : program.nodes) {
       if (node.sizes_count == 0 || !is_keyed_by_sizes(node.op)) continue;
@@ -142,20 +149,22 @@ class JitExecutor final : public Executor {
   std::vector<Buffer> run(Program& program) override {
     const BusySection busy;
     count_program();
-    const auto* prepared = static_cast<const Prepared*>(program.prepared.get());
+    auto* prepared = static_cast<Prepared*>(program.prepared.get());
     const Mode how = mode();
     const bool tunes = how == Mode::Fused && tuning_seconds() > 0;
     if (!prepared || !prepared->serves(program, how) || (tunes && !prepared->tuned) ||
         !is_enabled(Optimization::PlanCache)) {
-      if (tunes) tune(program);
-      auto made = std::make_shared<Prepared>(program, how, plan_for(program), tunes);
+      if (tunes && !ProgramByDevice::is_needed(program)) tune(program);
+      auto made = std::make_shared<Prepared>(program, how, tunes);
       prepared = made.get();
       program.prepared = std::move(made);
     }
-    return prepared->plan->run(program);
+    if (!prepared->by_device) return prepared->plan->run(program);
+    return prepared->by_device->run(program, [this](Program& part) { return run(part); });
   }
 
   std::optional<std::vector<uint32_t>> early_points(const Program& program) override {
+    if (ProgramByDevice::is_needed(program)) return std::vector<uint32_t>{};
     Plan* plan = known_plan(program);
     if (!plan) return std::nullopt;
     return plan->early_points(program);
@@ -169,10 +178,6 @@ class JitExecutor final : public Executor {
   // By which a program on the host would run, if it has been made.
   static Plan* known_plan(const Program& program) {
     if (!is_enabled(Optimization::PlanCache)) return nullptr;
-    const bool is_on_host = std::ranges::all_of(program.nodes, [](const ProgramNode& node) {
-      return type_of(node.type).device == Device{};
-    });
-    if (!is_on_host) return nullptr;
     const auto* prepared = static_cast<const Prepared*>(program.prepared.get());
     if (prepared && prepared->serves(program, mode())) return prepared->plan;
     return find_plan(key_with(program, choices_for(program)), mode());
@@ -199,9 +204,8 @@ void force_choices(std::optional<Choices> choices) {
   ++forced().version;
 }
 
-Plan& plan_with(const Program& program, const Choices& choices) {
+static Plan& plan_in(const Program& program, const Choices& choices, Mode how) {
   const BusySection busy;
-  const Mode how = mode();
   const Hash128 key = key_with(program, choices);
   const bool is_shared = !contains(choices.off, Optimization::PlanCache);
   if (is_shared) {
@@ -223,6 +227,14 @@ Plan& plan_with(const Program& program, const Choices& choices) {
   return *plans.try_emplace(key, std::move(plan)).first->second;
 }
 
+Plan& plan_with(const Program& program, const Choices& choices) {
+  return plan_in(program, choices, mode());
+}
+
+Plan& plan_for_device(const Program& program) {
+  return plan_in(program, choices_for(program), Mode::Device);
+}
+
 std::string explain(const Program& program) { return plan_for(program).explain(); }
 
 void clear_plans() {
@@ -234,6 +246,7 @@ void clear_plans() {
 void install() {
   static JitExecutor executor;
   set_executor(&executor);
+  cuda::install_backend();
 }
 
 }  // namespace tenon::jit

@@ -17,6 +17,9 @@ Plan& plan_for(const Program& program);
 // The same with given choices, in the present mode.
 Plan& plan_with(const Program& program, const Choices& choices);
 
+// The plan of a program whose inputs and outputs are in a device's memory (see Plan::run_on).
+Plan& plan_for_device(const Program& program);
+
 // Makes all plans with these choices (tests), whatever was tuned; nullopt: as ever.
 void force_choices(std::optional<Choices> choices);
 

@@ -124,17 +124,21 @@ struct Packing {
 };
 
 // Copies the operand: dense [batch..., rows..., columns...].
-void make_dense(DType dtype, Packing& operand, DimList& batch, DimList& rows, DimList& columns) {
-  DimList all;
+void make_dense(MatrixLibrary& library, DType dtype, Packing& operand, DimList& batch,
+                DimList& rows, DimList& columns) {
+  SmallVector<int64_t, 16> extents, strides;
+  int64_t count = 1;
   for (const DimList* list : {&batch, &rows, &columns}) {
-    all.append(list->begin(), list->end());
+    for (const Dim& dim : *list) {
+      extents.push_back(dim.extent);
+      strides.push_back(dim.stride);
+      count *= dim.extent;
+    }
   }
-  const size_t item = size_of(dtype);
-  operand.bytes += class_bytes(product(all) * item);
+  operand.bytes += class_bytes(count * size_of(dtype));
   if (operand.data) {
-    Ref<Storage> copy = allocate(product(all) * item);
-    pack(static_cast<const std::byte*>(operand.data), copy->as<std::byte>(), all, item);
-    operand.copy = std::move(copy);
+    operand.copy = library.copy_densely(dtype, operand.data, {extents.data(), extents.size()},
+                                        {strides.data(), strides.size()});
     operand.data = operand.copy->data();
   }
   int64_t stride = 1;
@@ -155,14 +159,14 @@ bool lies_as(Orientation recorded, const DimList& free, const DimList& contract,
 }
 
 // Makes (free x contract) a library's matrix, by a copy where it isn't one.
-void place(DType dtype, Orientation recorded, Packing& operand, DimList& batch, DimList& free,
-           DimList& contract, Matrix& matrix) {
+void place(MatrixLibrary& library, DType dtype, Orientation recorded, Packing& operand,
+           DimList& batch, DimList& free, DimList& contract, Matrix& matrix) {
   free = merged(free);
   if (as_matrix(free, contract, matrix) && lies_as(recorded, free, contract, matrix)) return;
   if (recorded == Orientation::FreeInnermost) {
-    make_dense(dtype, operand, batch, contract, free);
+    make_dense(library, dtype, operand, batch, contract, free);
   } else {
-    make_dense(dtype, operand, batch, free, contract);
+    make_dense(library, dtype, operand, batch, free, contract);
   }
   free = merged(free), contract = merged(contract);
   as_matrix(free, contract, matrix);
@@ -176,7 +180,8 @@ struct Product {
   bool is_empty = false;
 };
 
-Product prepare(DType dtype, const MatrixOperand& a, const MatrixOperand& b) {
+Product prepare(MatrixLibrary& library, DType dtype, const MatrixOperand& a,
+                const MatrixOperand& b) {
   Product result{{}, {a.data, {}, 0}, {b.data, {}, 0}, {}, {}, false};
   DimList &batch_a = result.batch_a, &batch_b = result.batch_b;
   DimList contract_a, contract_b;
@@ -206,19 +211,20 @@ Product prepare(DType dtype, const MatrixOperand& a, const MatrixOperand& b) {
     merge_both(x, y);
     if (x.size() > 1) {
       // Contracted dimensions that are not one in both: pack what is not dense.
-      if (merged(contract_a).size() > 1) make_dense(dtype, result.a, batch_a, free_a, contract_a);
-      if (merged(contract_b).size() > 1) make_dense(dtype, result.b, batch_b, contract_b, free_b);
+      if (merged(contract_a).size() > 1)
+        make_dense(library, dtype, result.a, batch_a, free_a, contract_a);
+      if (merged(contract_b).size() > 1)
+        make_dense(library, dtype, result.b, batch_b, contract_b, free_b);
       x = contract_a, y = contract_b;
       merge_both(x, y);
     }
     contract_a = x, contract_b = y;
   }
-  const bool bits_depend =
-      kernels::orientation_matters(dtype, {args.m, args.n, args.k, args.batch});
-  place(dtype, bits_depend ? a.recorded : Orientation::Any, result.a, batch_a, free_a, contract_a,
-        matrix_a);
-  place(dtype, bits_depend ? b.recorded : Orientation::Any, result.b, batch_b, free_b, contract_b,
-        matrix_b);
+  const bool bits_depend = library.orientation_matters(dtype, {args.m, args.n, args.k, args.batch});
+  place(library, dtype, bits_depend ? a.recorded : Orientation::Any, result.a, batch_a, free_a,
+        contract_a, matrix_a);
+  place(library, dtype, bits_depend ? b.recorded : Orientation::Any, result.b, batch_b, free_b,
+        contract_b, matrix_b);
   matrix_b.transposed = !matrix_b.transposed;  // B's rows are contracted
   if (matrix_b.transposed && args.n == 1) {    // the same in memory, and better known
     matrix_b = {1, false};
@@ -268,7 +274,7 @@ kernels::ConvolutionShape shape_of_convolution(const Type& a, const Type& b, con
 }  // namespace
 
 int64_t multiply_scratch(DType dtype, const MatrixOperand& a, const MatrixOperand& b) {
-  Product product = prepare(dtype, a, b);
+  Product product = prepare(matrices_on_host(), dtype, a, b);
   if (product.is_empty) return 0;
   // As offsets would do.
   if (product.batch_a.size() > 1) product.args.stride_a = product.args.stride_b = 1;
@@ -277,8 +283,8 @@ int64_t multiply_scratch(DType dtype, const MatrixOperand& a, const MatrixOperan
 }
 
 void multiply(DType dtype, const MatrixOperand& a, const MatrixOperand& b, void* result,
-              Ref<Storage>* kept_b) {
-  Product product = prepare(dtype, a, b);
+              Ref<Storage>* kept_b, MatrixLibrary& library) {
+  Product product = prepare(library, dtype, a, b);
   if (product.is_empty) return;
   kernels::GemmArgs& args = product.args;
   args.c = result;
@@ -300,7 +306,7 @@ void multiply(DType dtype, const MatrixOperand& a, const MatrixOperand& b, void*
     args.offsets_a = offsets_a.data();
     args.offsets_b = offsets_b.data();
   }
-  kernels::gemm(args);
+  library.multiply(args);
 }
 
 int64_t convolve_scratch(const Type& a, const Type& b, const Type& result, int64_t role,
@@ -319,11 +325,28 @@ void convolve(const Type& a, const Type& b, const Type& result, int64_t role,
 
 Ref<Storage> dense_copy(DType dtype, const void* data, std::span<const int64_t> extents,
                         std::span<const int64_t> strides) {
-  DimList dims, none_rows, none_columns;
+  DimList dims;
   for (size_t i = 0; i < extents.size(); ++i) dims.push_back({extents[i], strides[i]});
-  Packing packing{data, {}, 0};
-  make_dense(dtype, packing, dims, none_rows, none_columns);
-  return packing.copy ? packing.copy : allocate(0);  // no elements
+  const size_t item = size_of(dtype);
+  Ref<Storage> copy = allocate(product(dims) * item);
+  pack(static_cast<const std::byte*>(data), copy->as<std::byte>(), dims, item);
+  return copy;
+}
+
+MatrixLibrary& matrices_on_host() {
+  class Host final : public MatrixLibrary {
+   public:
+    bool orientation_matters(DType dtype, const kernels::GemmShape& shape) const override {
+      return kernels::orientation_matters(dtype, shape);
+    }
+    Ref<Storage> copy_densely(DType dtype, const void* data, std::span<const int64_t> extents,
+                              std::span<const int64_t> strides) override {
+      return dense_copy(dtype, data, extents, strides);
+    }
+    void multiply(const kernels::GemmArgs& args) override { kernels::gemm(args); }
+  };
+  static Host host;
+  return host;
 }
 
 int64_t sort_scratch(DType dtype, std::span<const int64_t> dims, int axis) {

@@ -9,6 +9,7 @@
 #include "core/storage.h"
 #include "jit/simplify/graph.h"
 #include "kernels/convolution.h"
+#include "kernels/gemm.h"
 
 namespace tenon::jit {
 
@@ -20,11 +21,23 @@ struct MatrixOperand {
   Orientation recorded = Orientation::Any;
 };
 
+// What multiplies matrices where they lie: the host's libraries, or a device's.
+class MatrixLibrary {
+ public:
+  virtual ~MatrixLibrary() = default;
+  virtual bool orientation_matters(DType dtype, const kernels::GemmShape& shape) const = 0;
+  // Errors and result as dense_copy.
+  virtual Ref<Storage> copy_densely(DType dtype, const void* data, std::span<const int64_t> extents,
+                                    std::span<const int64_t> strides) = 0;
+  virtual void multiply(const kernels::GemmArgs& args) = 0;
+};
+MatrixLibrary& matrices_on_host();
+
 // result[batch, free of a, free of b], dense, from any strides: operands whose strides the library
 // can't take are packed first, and those that lie otherwise than recorded where it matters to the
 // result's bits. kept_b: see kernels::GemmArgs.
 void multiply(DType dtype, const MatrixOperand& a, const MatrixOperand& b, void* result,
-              Ref<Storage>* kept_b = nullptr);
+              Ref<Storage>* kept_b = nullptr, MatrixLibrary& library = matrices_on_host());
 
 // Bytes that it allocates for a while: operands need no data.
 int64_t multiply_scratch(DType dtype, const MatrixOperand& a, const MatrixOperand& b);

@@ -7,6 +7,7 @@
 // everything that can fail on data has run.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <memory>
 #include <mutex>
@@ -27,7 +28,8 @@ class Runtime;
 
 namespace tenon::jit {
 
-struct MatrixOperand;  // library.h
+class MatrixLibrary;  // library.h
+struct MatrixOperand;
 struct StepInfo;
 
 // A value in memory while a plan runs.
@@ -181,6 +183,10 @@ class Plan {
   std::vector<StepInfo> describe(const Program& program);  // see jit/plan/describe.h
   size_t kernel_count() const;
   std::vector<const CompiledKernel*> kernels() const;  // by step; none for a library call
+  bool uses_libraries() const {
+    return std::ranges::any_of(
+        steps_, [](const Step& step) { return !std::holds_alternative<KernelStep>(step.what); });
+  }
   uint32_t group_of(size_t step) const { return steps_[step].group; }
   size_t group_count() const { return grouping_.groups.size(); }
   size_t reuse_count() const;  // outputs that may take an input's memory
@@ -248,6 +254,7 @@ class Plan {
   int64_t attention_scratch(const AttentionStep& step, const Binding& binding) const;
   MatrixOperand bound(const StridedOperand& from, const Running& running) const;
   void run_gemm(const GemmStep& step, Running& running);
+  void multiply_with(const GemmStep& step, Running& running, MatrixLibrary& library) const;
   void run_convolution(const ConvolutionStep& step, Running& running);
   void run_attention(const AttentionStep& step, Running& running);
   void run_sort(const SortStep& step, Running& running);

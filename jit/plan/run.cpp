@@ -52,11 +52,15 @@ void Plan::set_roles(const GemmStep& step, MatrixOperand& a, MatrixOperand& b) {
 }
 
 void Plan::run_gemm(const GemmStep& step, Running& running) {
+  multiply_with(step, running, matrices_on_host());
+}
+
+void Plan::multiply_with(const GemmStep& step, Running& running, MatrixLibrary& library) const {
   MatrixOperand a = bound(step.a, running), b = bound(step.b, running);
   set_roles(step, a, b);
   const auto kept = running.kept.find(&step);
   multiply(step.dtype, a, b, running.pointers[step.result],
-           kept == running.kept.end() ? nullptr : &kept->second);
+           kept == running.kept.end() ? nullptr : &kept->second, library);
 }
 
 void Plan::run_convolution(const ConvolutionStep& step, Running& running) {

@@ -12,6 +12,7 @@ MatrixOperand Plan::view_of(const StridedOperand& from, const Binding& binding) 
 }
 
 int64_t Plan::scratch_of(const Step& step, const Program& program, const Binding& binding) const {
+  if (mode_ == Mode::Device) return 0;  // its libraries are not the host's
   if (const auto* gemm = std::get_if<GemmStep>(&step.what)) {
     MatrixOperand a = view_of(gemm->a, binding), b = view_of(gemm->b, binding);
     set_roles(*gemm, a, b);

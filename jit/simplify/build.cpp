@@ -306,7 +306,7 @@ class GraphMaker {
 
   void add(uint32_t index) {
     const ProgramNode& source = program_.nodes[index];
-    if (source.op == Op::Alias || source.op == Op::Redirect) {
+    if (source.op == Op::Alias || source.op == Op::Redirect || source.op == Op::ToDevice) {
       placed_.push_back(placed_[program_.operands[source.operands]]);
       return;
     }

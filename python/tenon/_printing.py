@@ -174,6 +174,8 @@ def format_tensor(self: Tensor) -> str:
     default = _C.get_default_dtype()
     pair = _C.complex128 if default == _C.float64 else _C.complex64
     usual = (default, pair, _C.int64, _C.bool)
+    if self.device.type != "cpu":
+        suffixes.append(f"device='{self.device}'")
     if self.numel() == 0 and self.ndim != 1:
         suffixes.append(f"size={tuple(self.shape)}")
     if self.dtype not in usual or (self.numel() == 0 and self.dtype != _C.get_default_dtype()):

@@ -76,9 +76,11 @@ def segment_reduce(
     name, nothing = _REDUCTIONS[reduce]
     shape = builtins.list(data.shape)
     shape[axis] = count + 1  # the last takes what is in no segment
-    base = _ops["full"](shape, nothing if initial is None else initial, dtype=data.dtype)
+    base = _ops["full"](
+        shape, nothing if initial is None else initial, dtype=data.dtype, device=data.device
+    )
     if count > 0 and n > 0:
-        each = _ops["arange"](n).expand(*data.shape[:axis], n)
+        each = _ops["arange"](n, device=data.device).expand(*data.shape[:axis], n)
         place = _ops["searchsorted"](ends.contiguous(), each.contiguous(), right=True)
         place = _ops["where"](each < starts[..., :1], count, place)
         place = place.reshape(*place.shape, *[1] * (data.ndim - axis - 1)).expand(data.shape)

@@ -28,17 +28,11 @@ def _is_dtype(value: Any) -> builtins.bool:
     return isinstance(value, _C.dtype) or value in (builtins.float, builtins.int, builtins.bool)
 
 
-def _check_device(value: Any) -> None:
-    device = _C._to_device(value)
-    if device.type != "cpu":
-        raise RuntimeError(f"to: no tensors on the device {device}; only the cpu computes")
-
-
 def _to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     """The tensor in another dtype or on another device; itself where nothing changes.
 
     to(dtype), to(device, dtype=None), to(other); `copy=True` forces a copy.
-    Errors: RuntimeError for a device other than the cpu.
+    Errors: RuntimeError for a device that this machine lacks, with the reason.
 
     Example::
 
@@ -63,10 +57,10 @@ def _to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         elif value is not None:
             device = value
     if other is not None:
-        dtype = other.dtype
-    if device is not None:
-        _check_device(device)
+        dtype, device = other.dtype, other.device
     result = self if dtype is None else self._to_dtype(dtype)
+    if device is not None:
+        result = result._to_device(device)
     return result.clone() if copy and result is self else result
 
 
@@ -202,14 +196,20 @@ def _deepcopy(self: Tensor, memo: dict[builtins.int, Any]) -> Tensor:
 
 
 def _rebuild(
-    name: str, shape: tuple[builtins.int, ...], data: bytes, grad: builtins.bool
+    name: str,
+    shape: tuple[builtins.int, ...],
+    data: bytes,
+    grad: builtins.bool,
+    device: str = "cpu",
 ) -> Tensor:
-    return _C._from_bytes(getattr(_C, name), shape, data).requires_grad_(grad)
+    plain = _C._from_bytes(getattr(_C, name), shape, data)
+    return plain._to_device(device).requires_grad_(grad)
 
 
 def _reduce(self: Tensor, protocol: Any) -> tuple[Any, ...]:
     data = _C._to_bytes(self.detach())
-    return _rebuild, (self.dtype.name, tuple(self.shape), data, self.requires_grad)
+    state = (self.dtype.name, tuple(self.shape), data, self.requires_grad)
+    return _rebuild, state if self.device.type == "cpu" else (*state, str(self.device))
 
 
 def _complex(self: Tensor) -> builtins.complex:
@@ -260,7 +260,7 @@ def _where(self: Tensor, condition: Tensor, other: Any) -> Tensor:
 
 
 def _new_tensor(self: Tensor, data: Any, **options: Any) -> Tensor:
-    """A tensor with a copy of the data, by default in this tensor's dtype.
+    """A tensor with a copy of the data, by default in this tensor's dtype and on its device.
 
     Example::
 
@@ -270,6 +270,7 @@ def _new_tensor(self: Tensor, data: Any, **options: Any) -> Tensor:
     options.setdefault("dtype", self.dtype)
     if options["dtype"] is None:
         options["dtype"] = self.dtype
+    options.setdefault("device", self.device)
     return _C.tensor(data, **options)
 
 
@@ -292,19 +293,32 @@ def _get_device(self: Tensor) -> builtins.int:
         >>> tn.ones(2).get_device()
         -1
     """
-    return -1
+    return -1 if self.device.index is None else self.device.index
 
 
-def _cuda(self: Tensor, device: Any = None, **_: Any) -> Tensor:
-    """The tensor on a CUDA device. Raises RuntimeError, saying why there is none.
+def _cuda(self: Tensor, device: Any = None, *_: Any, **__: Any) -> Tensor:
+    """The tensor on a CUDA device, the current one by default; itself if it is there.
+
+    Errors: RuntimeError where there is no such device, saying why.
 
     Example::
 
-        >>> tn.ones(1).cuda()
-        Traceback (most recent call last):
-        RuntimeError: no tensors on the device cuda:0: ...
+        >>> x = tn.ones(1).cuda() if tn.cuda.is_available() else tn.ones(1)
     """
-    return _to(self, "cuda" if device is None else device)
+    if isinstance(device, builtins.int):
+        device = _C.device("cuda", device)
+    return self._to_device("cuda" if device is None else device)
+
+
+def _cpu(self: Tensor, *_: Any, **__: Any) -> Tensor:
+    """The tensor in the host's memory; itself if it is there.
+
+    Example::
+
+        >>> tn.ones(2).cpu().device
+        device(type='cpu')
+    """
+    return self._to_device("cpu")
 
 
 def _random_(
@@ -440,7 +454,7 @@ _METHODS = {
     "__format__": _format,
     "__deepcopy__": _deepcopy,
     "__reduce_ex__": _reduce,
-    "cpu": _self,
+    "cpu": _cpu,
     "cuda": _cuda,
     "pin_memory": _self,
     "coalesce": _self,

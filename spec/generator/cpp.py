@@ -283,6 +283,8 @@ def _function(o: Operation) -> list[str]:
         return [*lines, "}", ""]
     uses, arguments = _uses(o, values)
     lines += ["  " + line for line in uses]
+    if o.signature.parameter("device") is not None:
+        lines.append("  scope.on(device);")
     call = f"values::{o.cpp_name}({', '.join(arguments)})"
     returns = o.signature.returns
     if len(returns) > 1:

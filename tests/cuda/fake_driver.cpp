@@ -1,14 +1,17 @@
 #include "tests/cuda/fake_driver.h"
 
 #include <dlfcn.h>
+#include <elf.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <deque>
 #include <functional>
 #include <map>
+#include <mutex>
 #include <set>
 #include <string>
 #include <vector>
@@ -55,6 +58,11 @@ struct Fake {
 };
 Fake& fake() {
   static Fake* const instance = new Fake;
+  return *instance;
+}
+
+std::recursive_mutex& mutex() {  // callers may have threads
+  static auto* const instance = new std::recursive_mutex;
   return *instance;
 }
 
@@ -127,9 +135,32 @@ int queue_copy(const char* function, CUstream_st* stream, void* to, const void* 
   return kSuccess;
 }
 
+// The library in the section .tenon.host of what the fake NVRTC gave.
+void* load_host_section(const char* image) {
+  Elf64_Ehdr header;
+  memcpy(&header, image, sizeof header);
+  std::vector<Elf64_Shdr> sections(header.e_shnum);
+  memcpy(sections.data(), image + header.e_shoff, sections.size() * sizeof(Elf64_Shdr));
+  const char* names = image + sections[header.e_shstrndx].sh_offset;
+  for (const Elf64_Shdr& section : sections) {
+    if (strcmp(names + section.sh_name, ".tenon.host") != 0) continue;
+    char path[] = "/tmp/tenon-module-XXXXXX";
+    const int file = mkstemp(path);
+    if (file < 0) return nullptr;
+    const bool written = write(file, image + section.sh_offset, section.sh_size) ==
+                         static_cast<ssize_t>(section.sh_size);
+    close(file);
+    void* library = written ? dlopen(path, RTLD_NOW | RTLD_LOCAL) : nullptr;
+    unlink(path);
+    return library;
+  }
+  return nullptr;
+}
+
 }  // namespace
 
-#define ENTER(function, ...) \
+#define ENTER(function, ...)           \
+  const std::lock_guard lock(mutex()); \
   if (const int failed = enter(function __VA_OPT__(, ) __VA_ARGS__); failed) return failed
 #define KNOWN(set, handle, function) \
   if (!fake().set.contains(handle))  \
@@ -164,6 +195,14 @@ void fake_reset(unsigned long long memory) {
   f.violations.clear();
   f.memory = memory;
 }
+void fake_enqueue(CUstream_st* stream, void (*work)(void*), void* argument) {
+  const std::lock_guard lock(mutex());
+  enqueue(stream, [=] { work(argument); });
+}
+int fake_is_device_memory(const void* address, unsigned long long bytes) {
+  return lies_in(fake().allocations, reinterpret_cast<uint64_t>(address), bytes);
+}
+void fake_violate(const char* what) { violate(what, kInvalidValue); }
 void fake_set_version(int version) { fake().version = version; }
 void fake_set_devices(int count) { fake().devices = count; }
 
@@ -363,9 +402,15 @@ int cuModuleLoadData(CUmod_st** module, const void* image) {
   ENTER("cuModuleLoadData");
   const auto* text = static_cast<const char*>(image);
   constexpr char kMagic[] = "host image ";
-  if (strncmp(text, kMagic, sizeof kMagic - 1) != 0) return kInvalidImage;
-  void* library = dlopen(text + sizeof kMagic - 1, RTLD_NOW | RTLD_LOCAL);
-  if (!library) return violate(dlerror(), kInvalidImage);
+  void* library;
+  if (strncmp(text, kMagic, sizeof kMagic - 1) == 0) {
+    library = dlopen(text + sizeof kMagic - 1, RTLD_NOW | RTLD_LOCAL);
+  } else if (memcmp(text, ELFMAG, SELFMAG) == 0) {
+    library = load_host_section(text);
+  } else {
+    return kInvalidImage;
+  }
+  if (!library) return violate("a module that can't be loaded", kInvalidImage);
   fake().modules.insert(*module = new CUmod_st{library});
   return kSuccess;
 }
@@ -387,8 +432,10 @@ int cuModuleUnload(CUmod_st* module) {
 int cuModuleGetFunction(CUfunc_st** function, CUmod_st* module, const char* name) {
   ENTER("cuModuleGetFunction");
   KNOWN(modules, module, "cuModuleGetFunction");
-  void* run = dlsym(module->library, name);
-  const void* count = dlsym(module->library, (std::string(name) + "_parameters").c_str());
+  std::string entry = name;
+  if (!entry.starts_with("launch_")) entry = "launch_" + entry;
+  void* run = dlsym(module->library, entry.c_str());
+  const void* count = dlsym(module->library, (entry + "_parameters").c_str());
   if (!run || !count) return kNotFound;
   fake().functions.insert(*function = new CUfunc_st{
                               module, reinterpret_cast<void (*)(void**, unsigned)>(run),

@@ -14,6 +14,11 @@ int fake_calls(const char* function);
 void fake_fail(const char* function, int skip, int count, int result);
 // Forgets calls, failures and violations. Bytes that the device has.
 void fake_reset(unsigned long long memory);
+// For the other fakes: work in a stream's order; whether memory is the device's; a violation.
+struct CUstream_st;
+void fake_enqueue(struct CUstream_st* stream, void (*work)(void*), void* argument);
+int fake_is_device_memory(const void* address, unsigned long long bytes);
+void fake_violate(const char* what);
 void fake_set_version(int version);
 void fake_set_devices(int count);
 }

@@ -117,6 +117,7 @@ class Evaluator {
         }
         return;
       case Op::Alias:
+      case Op::ToDevice:
       case Op::Redirect:
       case Op::Cast:
       case Op::Reshape:

@@ -112,7 +112,9 @@ Value scaled_dot_product_attention(Value query, Value key, Value value, Value at
       last(a.key, 2) == 0 || last(a.value, 1) == 0 || last(a.query, 2) == 0 || depth == 0;
   Value result;
   const bool is_row = last(a.query, 2) < kFewestQueries;
-  if (is_empty || is_row || dropout_p > 0) {
+  const bool is_tiled =
+      type_of(query).device.is_cpu();  // the host alone has the primitive's kernel
+  if (is_empty || is_row || !is_tiled || dropout_p > 0) {
     Value weights = ops::attention_weights(a);
     if (dropout_p > 0) weights = dropout(weights, dropout_p, true);
     result = ops::batched_product(weights, a.value);

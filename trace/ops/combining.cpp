@@ -6,6 +6,7 @@
 #include "core/shape.h"
 #include "generated/values.h"
 #include "trace/ops/helpers.h"
+#include "trace/recorder.h"
 #include "trace/tensor.h"
 
 namespace tenon::values {
@@ -13,14 +14,16 @@ namespace {
 
 Value vector_of(std::span<const int64_t> numbers, std::span<const int64_t> extents) {
   // Numbers that are known when recorded: a constant buffer, as a tensor of them would be.
+  const Device device = recorder().device;
   OpScope scope(current_operation());
-  return scope.use(from_bytes(DType::Int64, extents, std::as_bytes(numbers)));
+  return ops::to_device(scope.use(from_bytes(DType::Int64, extents, std::as_bytes(numbers))),
+                        device);
 }
 
 // Rows and columns of a triangle, row by row.
 Value triangle_places(int64_t row, int64_t col, int64_t offset, bool upper,
                       std::optional<DType> dtype, std::optional<Device> device) {
-  check_device(device);
+  const DeviceScope there(device);
   check(row >= 0 && col >= 0, ErrorKind::Runtime, "{}: sizes must be non-negative, got {} and {}",
         current_operation(), row, col);
   const DType type = dtype.value_or(DType::Int64);

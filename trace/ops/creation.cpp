@@ -3,6 +3,7 @@
 #include "core/shape.h"
 #include "generated/values.h"
 #include "trace/ops/helpers.h"
+#include "trace/recorder.h"
 #include "trace/tensor.h"
 
 namespace tenon::values {
@@ -10,7 +11,7 @@ namespace {
 
 Value constant(const IntList& size, double number, std::optional<DType> dtype,
                std::optional<Device> device) {
-  check_device(device);
+  const DeviceScope there(device);
   checked_numel(size);
   return ops::full(size, ops::literal(number, dtype.value_or(default_dtype())));
 }
@@ -29,13 +30,13 @@ Value empty(const IntList& size, std::optional<DType> dtype, std::optional<Devic
 
 Value full(const IntList& size, const Scalar& fill_value, std::optional<DType> dtype,
            std::optional<Device> device) {
-  check_device(device);
+  const DeviceScope there(device);
   checked_numel(size);
   return ops::full(size, scalar_of(fill_value, dtype.value_or(fill_value.dtype())));
 }
 
 Value eye(int64_t n, int64_t m, std::optional<DType> dtype, std::optional<Device> device) {
-  check_device(device);
+  const DeviceScope there(device);
   check(n >= 0 && m >= 0, ErrorKind::Runtime, "n must be greater or equal to 0, got {} and {}", n,
         m);
   const int64_t extents[] = {n, m};

@@ -87,7 +87,6 @@ Value masked_variance(Value x, Value mask, std::span<const int64_t> axes, double
 Value linspace_between(Value start, Value end, int64_t steps, std::optional<DType> dtype);
 Value arange_of(const Scalar& start, const Scalar& end, const Scalar& step,
                 std::optional<DType> dtype);
-void check_device(std::optional<Device> device);
 
 // Random numbers of the generator's next call.
 Value uniform01(std::span<const int64_t> dims, DType dtype, Generator* generator);  // [0, 1)

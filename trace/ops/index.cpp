@@ -208,9 +208,13 @@ Merged merge(Value x, std::span<const std::pair<int64_t, Value>> indices) {
 }
 
 std::vector<std::pair<int64_t, Value>> use_indices(
-    OpScope& scope, const std::vector<std::pair<int64_t, Tensor>>& tensors) {
+    OpScope& scope, const std::vector<std::pair<int64_t, Tensor>>& tensors, Device device) {
   std::vector<std::pair<int64_t, Value>> values;
-  for (const auto& [dim, tensor] : tensors) values.emplace_back(dim, scope.use(tensor));
+  for (const auto& [dim, tensor] : tensors) {
+    const Value index = scope.use(tensor);  // the host's may index what is on a device
+    values.emplace_back(dim, tensor.device().is_cpu() ? ops::to_device(index, device) : index);
+  }
+  scope.on(device);
   return values;
 }
 
@@ -222,7 +226,7 @@ Tensor index(const Tensor& x, std::span<const Index> items) {
   if (basic.tensors.empty()) return apply_view(x, basic.movements);
   const Tensor view = basic.movements.empty() ? x : apply_view(x, basic.movements);
   const auto tensors = without_masks(view, basic.tensors);
-  const auto indices = use_indices(scope, tensors);
+  const auto indices = use_indices(scope, tensors, x.device());
   const Value value = scope.use(view);
   const Merged m = merge(value, indices);
   const Value source = ops::reshape(ops::permute(value, m.perm), m.shape);
@@ -256,7 +260,7 @@ void index_put(const Tensor& x, std::span<const Index> items, const Tensor& valu
     return;
   }
   const auto tensors = without_masks(view, basic.tensors);
-  const auto indices = use_indices(scope, tensors);
+  const auto indices = use_indices(scope, tensors, x.device());
   const Value old = scope.use(view);
   const Merged m = merge(old, indices);
   const Value base = ops::reshape(ops::permute(old, m.perm), m.shape);

@@ -9,6 +9,7 @@
 #include "generated/values.h"
 #include "trace/complex.h"
 #include "trace/ops/helpers.h"
+#include "trace/recorder.h"
 #include "trace/tensor.h"
 
 namespace tenon::values {
@@ -209,12 +210,6 @@ Dims identity_then(int64_t first, std::span<const int64_t> rest) {
   return order;
 }
 
-void check_device(std::optional<Device> device) {
-  check(!device || device->is_cpu(), ErrorKind::NotImplemented,
-        "{}: tensors on the device {}; only the cpu computes", current_operation(),
-        device ? to_string(*device) : "");
-}
-
 Value arange_of(const Scalar& start, const Scalar& end, const Scalar& step,
                 std::optional<DType> dtype) {
   const bool integral = start.is_integral() && end.is_integral() && step.is_integral();
@@ -259,7 +254,7 @@ Value evenly_spaced(Value from, Value to, Value step, int64_t steps, DType resul
 
 Value linspace(const Scalar& start, const Scalar& end, int64_t steps, std::optional<DType> dtype,
                std::optional<Device> device) {
-  check_device(device);
+  const DeviceScope there(device);
   check(steps >= 0, ErrorKind::Runtime, "linspace: number of steps must be non-negative, not {}",
         steps);
   const DType result = dtype.value_or(default_dtype());
@@ -364,7 +359,7 @@ Value random_integers(int64_t low, int64_t high, std::span<const int64_t> dims, 
 
 Value randperm(int64_t n, Generator* generator, std::optional<DType> dtype,
                std::optional<Device> device) {
-  check_device(device);
+  const DeviceScope there(device);
   check(n >= 0, ErrorKind::Runtime, "n must be non-negative, got {}", n);
   const int64_t extents[] = {n};
   // 63 bits a key: no two of them are equal in practice, and if so, their order is still defined.

@@ -224,7 +224,7 @@ Tensor repeat_interleave(const Tensor& repeats, std::optional<int64_t> output_si
                                                : select(ends, 0, -1).item_int();
   check(repeats.numel() == 0 || output_size || min(repeats).item_int() >= 0, ErrorKind::Runtime,
         "repeats can not be negative");
-  return searchsorted(ends, arange(total), false, true);
+  return searchsorted(ends, arange(total, std::nullopt, ends.device()), false, true);
 }
 
 Tensor repeat_interleave(const Tensor& input, const Tensor& repeats, std::optional<int64_t> dim,
@@ -266,7 +266,8 @@ Tensor nonzero(const Tensor& x) {
     }
   }
   const int64_t dims[] = {count, rank};
-  return from_bytes(DType::Int64, dims, std::as_bytes(std::span<const int64_t>(rows)));
+  return to(from_bytes(DType::Int64, dims, std::as_bytes(std::span<const int64_t>(rows))),
+            x.device());
 }
 
 Tensor masked_select(const Tensor& x, const Tensor& mask) {
@@ -289,8 +290,9 @@ Tensor one_hot(const Tensor& x, int64_t num_classes) {
   check(num_classes > 0, ErrorKind::Runtime, "num_classes should be positive");
   OpScope scope("one_hot");
   // Rows of the identity: a class out of bounds is an error, as any index.
+  const Value index = scope.use(x);
   const Value eye = values::eye(num_classes, DType::Int64, std::nullopt);
-  return scope.result(ops::gather(eye, scope.use(x), 0));
+  return scope.result(ops::gather(eye, index, 0));
 }
 
 }  // namespace tenon

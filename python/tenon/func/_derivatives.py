@@ -273,7 +273,7 @@ def _basis(like: list[Tensor]) -> list[Tensor]:
     start, result = 0, []
     for x in like:
         n = x.numel()
-        unit = _C._all["eye"](n, dtype=x.dtype)
+        unit = _C._all["eye"](n, dtype=x.dtype, device=x.device)
         unit = _C._functional.pad(unit, (0, 0, start, total - start - n))
         result.append(unit.reshape(total, *x.shape))
         start += n

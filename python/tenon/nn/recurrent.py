@@ -223,7 +223,9 @@ class RNNBase(_Gated):
         reverse = self.bidirectional and place % 2 == 1
         if lengths is None:
             return scan(body, first, projection, reverse=reverse)
-        return scan(bounded, first, (projection, _tn.arange(x.shape[0])), reverse=reverse)
+        return scan(
+            bounded, first, (projection, _tn.arange(x.shape[0], device=x.device)), reverse=reverse
+        )
 
     def _forward(self, input: Any, hx: State | None) -> tuple[Any, State]:
         if isinstance(input, PackedSequence):
