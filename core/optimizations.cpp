@@ -49,6 +49,7 @@ constexpr std::array<OptimizationInfo, kCount> kInfo{{
     {"tuned_plans", "choices that the autotuner found are used"},
     {"matching", "a segment that repeats an earlier one is not worked out again"},
     {"periods", "a stream of operations is cut where its loop begins again"},
+    {"early_launches", "what repeats begins to run while Python still records the rest"},
     {"skip_python", "compiled functions skip Python where that is proven to be the same"},
 }};
 

@@ -48,6 +48,7 @@ enum class Optimization : std::uint8_t {
   // trace
   Matching,
   Periods,
+  EarlyLaunches,
   // python
   SkipPython,
   Count,

@@ -5,6 +5,7 @@
 #include <tbb/global_control.h>
 #include <tbb/parallel_for.h>
 #include <tbb/task_arena.h>
+#include <tbb/task_group.h>
 
 #include <algorithm>
 #include <atomic>
@@ -84,5 +85,29 @@ void run_in_arena(int threads, std::int64_t chunks, void (*run)(void* context, s
         tbb::simple_partitioner());
   });
 }
+
+class Group {
+ public:
+  tbb::task_group tasks;
+};
+
+Group* make_group() { return new Group; }
+
+void add_to_group(int threads, Group& group, void (*run)(void* context), void* context) {
+  Pool::get().arena(threads).enqueue(group.tasks.defer([=] { run(context); }));
+}
+
+void wait_for_group(int threads, Group& group) {
+  Pool::get().arena(threads).execute([&group] { group.tasks.wait(); });
+}
+
+void wait_for_group_later(int threads, Group& group, void (*run)(void* context), void* context) {
+  Pool::get().arena(threads).enqueue([=, &group] {
+    group.tasks.wait();
+    run(context);
+  });
+}
+
+void free_group(Group* group) { delete group; }
 
 }  // namespace tenon::detail

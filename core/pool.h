@@ -17,4 +17,15 @@ int usable_cores();
 void run_in_arena(int threads, std::int64_t chunks, void (*run)(void* context, std::int64_t chunk),
                   void* context);
 
+// Work that workers do beside whoever asked for it.
+class Group;
+Group* make_group();
+// Has a worker call run(context), which must not throw.
+void add_to_group(int threads, Group& group, void (*run)(void* context), void* context);
+// Until all that was added has ended; does the workers' work meanwhile.
+void wait_for_group(int threads, Group& group);
+// Has a worker wait, and then call run(context).
+void wait_for_group_later(int threads, Group& group, void (*run)(void* context), void* context);
+void free_group(Group* group);  // after waiting
+
 }  // namespace tenon::detail

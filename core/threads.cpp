@@ -5,6 +5,9 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <functional>
+#include <memory>
+#include <utility>
 
 #include "core/env.h"
 #include "core/error.h"
@@ -147,6 +150,61 @@ void parallel_for(std::int64_t n, std::int64_t grain,
     throw;
   }
   wait();
+}
+
+namespace {
+
+// On the heap: whoever started it doesn't wait for it.
+struct Piece {
+  std::function<void()> work;
+  std::atomic<bool> begun{false};  // as Job's
+};
+
+void run_piece(void* context) {
+  const std::unique_ptr<Piece> piece(static_cast<Piece*>(context));
+  (void)piece->begun.load(std::memory_order_acquire);
+  piece->work();
+}
+
+// That nobody waits for.
+struct LeftGroup {
+  detail::Group* group = nullptr;
+  std::atomic<bool> begun{false};  // as Job's
+};
+
+void free_left_group(void* context) {
+  const std::unique_ptr<LeftGroup> left(static_cast<LeftGroup*>(context));
+  (void)left->begun.load(std::memory_order_acquire);
+  detail::free_group(left->group);
+}
+
+}  // namespace
+
+bool Background::start(std::function<void()> work) {
+  const int threads = num_threads();
+  if (threads == 1 || in_forked_child()) return false;
+  g_pool_used.store(true, std::memory_order_relaxed);
+  if (!group_) group_ = detail::make_group();
+  auto piece = std::make_unique<Piece>();
+  piece->work = std::move(work);
+  piece->begun.store(true, std::memory_order_release);
+  threads_ = threads;
+  detail::add_to_group(threads, *group_, run_piece, piece.release());
+  return true;
+}
+
+void Background::wait() {
+  if (!group_ || in_forked_child()) return;
+  detail::wait_for_group(threads_, *group_);
+  detail::free_group(std::exchange(group_, nullptr));
+}
+
+Background::~Background() {
+  if (!group_ || in_forked_child()) return;
+  auto left = std::make_unique<LeftGroup>();
+  left->group = group_;
+  left->begun.store(true, std::memory_order_release);
+  detail::wait_for_group_later(threads_, *group_, free_left_group, left.release());
 }
 
 int num_threads() {

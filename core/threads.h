@@ -2,10 +2,15 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 
 #include "core/function_ref.h"
 
 namespace tenon {
+
+namespace detail {
+class Group;  // pool.h
+}
 
 // Calls body(begin, end) over disjoint chunks that cover [0, n). Every chunk begins at a multiple
 // of `grain`; there are about four chunks a thread. How [0, n) is cut must not change the result:
@@ -19,6 +24,26 @@ void parallel_for(std::int64_t n, std::int64_t grain,
 // may use). Takes effect at the next parallel_for.
 int num_threads();
 void set_num_threads(int n);
+
+// Work that the pool's workers do beside the thread that asks for it, a piece at a time.
+class Background {
+ public:
+  Background() = default;
+  Background(const Background&) = delete;
+  Background& operator=(const Background&) = delete;
+  // Doesn't wait: what was started keeps alive what it uses.
+  ~Background();
+  // False, and nothing starts, where there are no workers: with one thread, or in a forked child.
+  // `work` must not throw.
+  bool start(std::function<void()> work);
+  // Until what was started has ended. The caller works with the pool meanwhile. Not inside a
+  // BusySection, which the work may have to wait for.
+  void wait();
+
+ private:
+  detail::Group* group_ = nullptr;
+  int threads_ = 0;  // of the pool when it was last used
+};
 
 // True within the body of a parallel_for that really runs in parallel.
 bool in_parallel_region();

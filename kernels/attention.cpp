@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "core/size_classes.h"
 #include "core/threads.h"
 #include "kernels/attention_kernel.h"
 #include "kernels/attention_operands.h"
@@ -374,8 +375,17 @@ class Backward {
   Sums<T> query_sums_, key_sums_, value_sums_;
 };
 
+// What cutting a head costs, as a factor.
+constexpr double kForwardSpare = 1.1, kBackwardSpare = 1.4;
+
+bool can_share_heads(const AttentionShape& shape, double spare) {
+  const std::int64_t threads = num_threads();
+  const double even = static_cast<double>(shape.heads) / static_cast<double>(threads);
+  return static_cast<double>(blocks(shape.heads, threads)) <= spare * even;
+}
+
 // Heads in parallel, or one after the other, each cut in blocks: where heads can't be shared out
-// evenly. `spare`: what cutting costs, as a factor.
+// evenly.
 void run_heads(const AttentionShape& shape, double spare, const auto& make) {
   const auto some = [&](std::int64_t begin, std::int64_t end) {
     auto pass = make();
@@ -385,9 +395,7 @@ void run_heads(const AttentionShape& shape, double spare, const auto& make) {
                       static_cast<double>(shape.depth + shape.width);
   const std::int64_t grain =
       std::max<std::int64_t>(1, static_cast<std::int64_t>(kWorthStarting / std::max(work, 1.0)));
-  const std::int64_t threads = num_threads();
-  const double even = static_cast<double>(shape.heads) / static_cast<double>(threads);
-  if (static_cast<double>(blocks(shape.heads, threads)) <= spare * even) {
+  if (can_share_heads(shape, spare)) {
     parallel_for(shape.heads, grain, some);
   } else {
     some(0, shape.heads);
@@ -396,16 +404,58 @@ void run_heads(const AttentionShape& shape, double spare, const auto& make) {
 
 }  // namespace
 
+std::int64_t attention_scratch(DType dtype, const AttentionShape& s, bool has_dense_rows,
+                               bool is_gradient) {
+  const auto of = [&]<class T>(T) {
+    const auto bytes = [](std::int64_t rows, std::int64_t columns) {
+      return class_bytes(static_cast<std::size_t>(rows * columns) * sizeof(T));
+    };
+    const auto rows = [&](std::int64_t count, std::int64_t columns) {
+      return has_dense_rows && dtype == dtype_of<T> ? 0 : bytes(count, columns);
+    };
+    const auto panels = [&](std::int64_t count, std::int64_t columns) {
+      const std::int64_t width = padded<T>(columns);
+      return columns == width && width <= table<T>().panel ? 0 : bytes(count, width);
+    };
+    const auto sums = [&](std::int64_t count, std::int64_t columns) {
+      return dtype == dtype_of<T> && columns == padded<T>(columns)
+                 ? 0
+                 : bytes(count, padded<T>(columns));
+    };
+    const std::int64_t lanes = table<T>().lanes;
+    std::size_t head = rows(s.queries, s.depth) + rows(s.keys, s.depth) + rows(s.keys, s.width) +
+                       bytes(s.depth, padded<T>(s.keys));
+    std::size_t block = 0;
+    if (is_gradient) {
+      head += 2 * rows(s.queries, s.width) + bytes(s.width, padded<T>(s.keys)) +
+              panels(s.keys, s.depth) + panels(s.queries, s.depth) + panels(s.queries, s.width) +
+              bytes(s.queries, 1) + sums(s.queries, s.depth) + sums(s.keys, s.depth) +
+              sums(s.keys, s.width);
+      block = 2 * bytes(kBackwardQueries, kBackwardKeys + lanes);
+    } else {
+      head += panels(s.keys, s.width);
+      const std::int64_t queries = padded<T>(std::min(kForwardQueries, s.queries));
+      block = bytes(queries, padded<T>(std::min(kForwardKeys, s.keys)) + lanes) +
+              bytes(queries, padded<T>(s.width)) + 3 * bytes(queries, 1);
+    }
+    const std::int64_t threads = num_threads();
+    const bool shares_heads = can_share_heads(s, is_gradient ? kBackwardSpare : kForwardSpare);
+    const auto heads = static_cast<std::size_t>(shares_heads ? std::min(s.heads, threads) : 1);
+    return static_cast<std::int64_t>(heads * head + static_cast<std::size_t>(threads) * block);
+  };
+  return dtype == DType::Float64 ? of(double{}) : of(float{});
+}
+
 void attention(const AttentionInputs& inputs, void* out, void* normalizer) {
   const auto run = [&]<class T>(T) {
-    run_heads(inputs.shape, 1.1, [&] { return Forward<T>(inputs, out, normalizer); });
+    run_heads(inputs.shape, kForwardSpare, [&] { return Forward<T>(inputs, out, normalizer); });
   };
   inputs.dtype == DType::Float64 ? run(double{}) : run(float{});
 }
 
 void attention_gradients(const AttentionInputs& inputs, const AttentionGradients& gradients) {
   const auto run = [&]<class T>(T) {
-    run_heads(inputs.shape, 1.4, [&] { return Backward<T>(inputs, gradients); });
+    run_heads(inputs.shape, kBackwardSpare, [&] { return Backward<T>(inputs, gradients); });
   };
   inputs.dtype == DType::Float64 ? run(double{}) : run(float{});
 }

@@ -52,6 +52,11 @@ constexpr DType accumulation_dtype(DType dtype) {
 // +inf in a row without keys, so that exp(score - normalizer) is 0), dense; either may be null.
 void attention(const AttentionInputs& inputs, void* out, void* normalizer);
 
+// Bytes at most that a pass allocates for a while on the pool's threads. `has_dense_rows`: of no
+// operand's matrix need rows be copied for their strides.
+std::int64_t attention_scratch(DType dtype, const AttentionShape& shape, bool has_dense_rows,
+                               bool is_gradient);
+
 struct AttentionGradients {
   HeadMatrix out, gradient;          // what `attention` gave, and the gradient of `out`
   const void* normalizer = nullptr;  // dense [heads, queries]

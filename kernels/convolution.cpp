@@ -5,6 +5,7 @@
 #include "core/allocator.h"
 #include "core/error.h"
 #include "core/log.h"
+#include "core/size_classes.h"
 #include "core/threads.h"
 #include "kernels/direct_convolution.h"
 #include "kernels/gemm.h"
@@ -23,6 +24,12 @@ template <class T>
 T* scratch(Ref<Storage>& storage, std::int64_t elements) {
   storage = allocate(static_cast<std::size_t>(std::max<std::int64_t>(elements, 1)) * sizeof(T));
   return storage->as<T>();
+}
+// What that takes.
+template <class T>
+std::int64_t scratch_bytes(std::int64_t elements) {
+  const auto bytes = static_cast<std::size_t>(std::max<std::int64_t>(elements, 1)) * sizeof(T);
+  return static_cast<std::int64_t>(class_bytes(bytes));
 }
 
 // [rows][columns][...] to [columns][rows][...]: images and channels exchanged.
@@ -53,8 +60,23 @@ class ByPatches {
     const std::int64_t of_image = std::max<std::int64_t>(s_.groups * depth_ * plane_, 1);
     images_ = std::clamp<std::int64_t>(kMatrixElements / of_image, 1,
                                        std::max<std::int64_t>(s_.batch, 1));
-    if (!is_input_ || images_ > 1) matrix_ = scratch<T>(matrix_storage_, of_image * images_);
-    if (images_ > 1) outputs_ = scratch<T>(outputs_storage_, channels_out_ * plane_ * images_);
+    if (!is_input_ || images_ > 1) matrix_elements_ = of_image * images_;
+    if (images_ > 1) output_elements_ = channels_out_ * plane_ * images_;
+  }
+
+  std::int64_t bytes(ConvolutionRole role) const {
+    std::int64_t sum = 0;
+    if (matrix_elements_ > 0) sum += scratch_bytes<T>(matrix_elements_);
+    if (output_elements_ > 0) sum += scratch_bytes<T>(output_elements_);
+    if (role == ConvolutionRole::Weight && images_ < s_.batch) {
+      sum += scratch_bytes<T>(channels_out_ * depth_);
+    }
+    return sum;
+  }
+
+  void allocate_matrices() {
+    if (matrix_elements_ > 0) matrix_ = scratch<T>(matrix_storage_, matrix_elements_);
+    if (output_elements_ > 0) outputs_ = scratch<T>(outputs_storage_, output_elements_);
   }
 
   void output(const T* x, const T* w, T* y) {
@@ -140,6 +162,7 @@ class ByPatches {
   std::int64_t channels_in_, channels_out_, depth_, plane_;
   std::int64_t images_;  // at a time
   bool is_input_;
+  std::int64_t matrix_elements_ = 0, output_elements_ = 0;  // 0: none is needed
   Ref<Storage> matrix_storage_, outputs_storage_;
   T* matrix_ = nullptr;
   T* outputs_ = nullptr;
@@ -148,6 +171,7 @@ class ByPatches {
 template <class T>
 void run_by_patches(ConvolutionRole role, const Shape& shape, const T* a, const T* b, T* result) {
   ByPatches<T> patches(shape);
+  patches.allocate_matrices();
   switch (role) {
     case ConvolutionRole::Input:
       return patches.input(a, b, result);
@@ -258,6 +282,48 @@ void run_half(ConvolutionRole role, const Shape& shape, ConvolutionLayout layout
 }
 
 }  // namespace
+
+namespace {
+
+template <class T>
+std::int64_t scratch_of(ConvolutionRole role, const Shape& s, ConvolutionLayout layout) {
+  using enum ConvolutionRole;
+  if constexpr (std::is_same_v<T, float>) {
+    if (const auto bytes = direct_convolution_scratch(role, DType::Float32, s, layout)) {
+      return *bytes;
+    }
+  }
+  std::int64_t bytes = ByPatches<T>(s).bytes(role);
+  if (layout.x_last) bytes += scratch_bytes<T>(elements(Input, s));
+  if (layout.y_last) bytes += scratch_bytes<T>(elements(Output, s));
+  return bytes;
+}
+
+}  // namespace
+
+std::int64_t convolution_scratch(ConvolutionRole role, DType dtype, const Shape& shape,
+                                 ConvolutionLayout layout) {
+  if (elements(role, shape) == 0) return 0;
+  std::int64_t bytes = 0;
+  visit_dtype(dtype, [&]<class T>(DTypeTag<T>) {
+    if constexpr (dtype_of<T> == DType::Float16 || dtype_of<T> == DType::BFloat16) {
+      using enum ConvolutionRole;
+      if (dtype_of<T> == DType::BFloat16) {
+        if (const auto direct = direct_convolution_scratch(role, dtype, shape, layout)) {
+          bytes = *direct + (role == Weight ? scratch_bytes<float>(elements(role, shape)) : 0);
+          return;
+        }
+      }
+      for (const ConvolutionRole each : {Input, Weight, Output}) {
+        bytes += scratch_bytes<float>(elements(each, shape));
+      }
+      bytes += scratch_of<float>(role, shape, layout);
+    } else if constexpr (!is_complex(dtype_of<T>) && dtype_of<T> != DType::Bool) {
+      bytes = scratch_of<T>(role, shape, layout);
+    }
+  });
+  return bytes;
+}
 
 void convolve(ConvolutionRole role, DType dtype, const Shape& shape, ConvolutionLayout layout,
               const void* a, const void* b, void* result) {

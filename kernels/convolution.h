@@ -45,6 +45,10 @@ struct ConvolutionLayout {
 void convolve(ConvolutionRole role, DType dtype, const ConvolutionShape& shape,
               ConvolutionLayout layout, const void* a, const void* b, void* result);
 
+// Bytes that it allocates for a while.
+std::int64_t convolution_scratch(ConvolutionRole role, DType dtype, const ConvolutionShape& shape,
+                                 ConvolutionLayout layout);
+
 // The same for float32 by products of weights and patches, whatever the table of
 // direct_convolution.cpp says: what benchmarks/convolution.cpp compares with.
 void convolve_by_patches(ConvolutionRole role, const ConvolutionShape& shape, const float* a,

@@ -6,6 +6,10 @@ bool convolve_directly(ConvolutionRole, DType, const ConvolutionShape&, Convolut
                        const void*, const void*, void*, bool) {
   return false;
 }
+std::optional<std::int64_t> direct_convolution_scratch(ConvolutionRole, DType,
+                                                       const ConvolutionShape&, ConvolutionLayout) {
+  return std::nullopt;
+}
 }  // namespace tenon::kernels
 #else
 
@@ -19,6 +23,7 @@ bool convolve_directly(ConvolutionRole, DType, const ConvolutionShape&, Convolut
 
 #include "core/allocator.h"
 #include "core/error.h"
+#include "core/size_classes.h"
 #include "core/threads.h"
 #include "kernels/bfloat16_gemm.h"
 #include "kernels/gemm.h"
@@ -339,12 +344,35 @@ class Cut {
 
   bool is_possible() const { return whole_ && rest_; }
 
+  // Bytes that run() allocates, on the pool's threads.
+  std::int64_t scratch_bytes() const {
+    const bool is_weight = role_ == ConvolutionRole::Weight;
+    std::size_t bytes = 0, of_part = 0;
+    if (!is_weight && whole_->differs[1]) bytes += slices_ * class_bytes(inside_bytes(*whole_, 1));
+    if (!is_weight && rest_->inside[1] != whole_->inside[1] && rest_->differs[1]) {
+      bytes += slices_ * class_bytes(inside_bytes(*rest_, 1));
+    }
+    if (is_weight && batches_ > 1) {
+      bytes +=
+          class_bytes(static_cast<std::size_t>(weight_elements() * (batches_ - 1)) * sizeof(float));
+    }
+    for (const Direct* direct : {whole_.get(), rest_.get()}) {
+      std::size_t own = class_bytes(direct->scratchpad.get_size());
+      for (int r = 0; r < 3; ++r) {
+        const bool is_packed = r == 1 && !is_weight;
+        if (direct->differs[r] && !is_packed) own += class_bytes(inside_bytes(*direct, r));
+      }
+      of_part = std::max(of_part, own);
+    }
+    const std::int64_t at_once = std::min<std::int64_t>(batches_ * slices_, num_threads());
+    return static_cast<std::int64_t>(bytes + static_cast<std::size_t>(at_once) * of_part);
+  }
+
   // A weight's gradient is float32 whatever the others are: parts of it may be added up.
   void run(const std::byte* (&data)[3], std::byte* result) {
     const bool is_weight = role_ == ConvolutionRole::Weight;
     if (!is_weight) pack(data[1]);
-    const std::int64_t weight =
-        shape_.out_channels * shape_.groups * shape_.in_channels * product(shape_.kernel);
+    const std::int64_t weight = weight_elements();
     const std::int64_t result_item = is_weight ? std::int64_t{sizeof(float)} : item_;
     // Partial gradients of the weight, which are added in order.
     std::byte* partial =
@@ -377,6 +405,13 @@ class Cut {
   }
 
  private:
+  static std::size_t inside_bytes(const Direct& direct, int r) {
+    return direct.inside[r].get_size();
+  }
+  std::int64_t weight_elements() const {
+    return shape_.out_channels * shape_.groups * shape_.in_channels * product(shape_.kernel);
+  }
+
   // The weight's slices in the inner layout, once more if the last batch wants another.
   void pack(const std::byte* weight) {
     for (int k = 0; k < 2; ++k) {
@@ -427,12 +462,29 @@ bool is_in_table(ConvolutionRole role, const ConvolutionShape& s) {
 
 }  // namespace
 
+static bool may_run(ConvolutionRole role, DType dtype, const ConvolutionShape& s, bool by_table) {
+  if (s.batch == 0 || s.in_channels == 0 || product(s.input) == 0) return false;
+  if (by_table && !is_in_table(role, s)) return false;
+  return dtype != DType::BFloat16 || has_bfloat16_products();
+}
+
+std::optional<std::int64_t> direct_convolution_scratch(ConvolutionRole role, DType dtype,
+                                                       const ConvolutionShape& s,
+                                                       ConvolutionLayout layout) {
+  if (!may_run(role, dtype, s, true)) return std::nullopt;
+  try {
+    const Cut cut(role, dtype, s, layout);
+    if (!cut.is_possible()) return std::nullopt;
+    return cut.scratch_bytes();
+  } catch (const dnnl::error& error) {
+    fail_in_onednn(error, "a convolution");
+  }
+}
+
 bool convolve_directly(ConvolutionRole role, DType dtype, const ConvolutionShape& s,
                        ConvolutionLayout layout, const void* a, const void* b, void* result,
                        bool by_table) {
-  if (s.batch == 0 || s.in_channels == 0 || product(s.input) == 0) return false;
-  if (by_table && !is_in_table(role, s)) return false;
-  if (dtype == DType::BFloat16 && !has_bfloat16_products()) return false;
+  if (!may_run(role, dtype, s, by_table)) return false;
   try {
     Cut cut(role, dtype, s, layout);
     if (!cut.is_possible()) return false;

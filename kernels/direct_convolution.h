@@ -1,6 +1,9 @@
 // Convolutions of float32, and of bfloat16 where the processor multiplies it, by oneDNN.
 #pragma once
 
+#include <cstdint>
+#include <optional>
+
 #include "kernels/convolution.h"
 
 namespace tenon::kernels {
@@ -12,5 +15,10 @@ namespace tenon::kernels {
 bool convolve_directly(ConvolutionRole role, DType dtype, const ConvolutionShape& shape,
                        ConvolutionLayout layout, const void* a, const void* b, void* result,
                        bool by_table = true);
+
+// Bytes that it allocates for a while on the pool's threads; nothing where it would return false.
+std::optional<std::int64_t> direct_convolution_scratch(ConvolutionRole role, DType dtype,
+                                                       const ConvolutionShape& shape,
+                                                       ConvolutionLayout layout);
 
 }  // namespace tenon::kernels

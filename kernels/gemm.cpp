@@ -10,6 +10,7 @@
 #include "core/allocator.h"
 #include "core/error.h"
 #include "core/log.h"
+#include "core/size_classes.h"
 #include "core/threads.h"
 #include "kernels/bfloat16_gemm.h"
 #include "kernels/blas.h"
@@ -236,6 +237,17 @@ void fill_zeros(const GemmArgs& args) {
 }
 
 }  // namespace
+
+std::int64_t gemm_scratch(const GemmArgs& args) {
+  const bool is_native = args.dtype == DType::BFloat16 && has_bfloat16_products();
+  if (!is_half(args.dtype) || is_native || args.m * args.n * args.k * args.batch == 0) return 0;
+  const auto wide = [&](std::int64_t elements, bool many) {
+    const std::int64_t matrices = many ? args.batch : 1;
+    return class_bytes(static_cast<std::size_t>(elements * matrices) * sizeof(float));
+  };
+  return static_cast<std::int64_t>(wide(args.m * args.k, args.stride_a || args.offsets_a) +
+                                   wide(args.k * args.n, args.stride_b || args.offsets_b));
+}
 
 void gemm(const GemmArgs& args) {
   check(args.m >= 0 && args.n >= 0 && args.k >= 0 && args.batch >= 0, ErrorKind::Internal,

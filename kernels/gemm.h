@@ -37,6 +37,9 @@ struct GemmArgs {
 // integers wrap. C must not overlap A or B.
 void gemm(const GemmArgs& args);
 
+// Bytes that it allocates for a while, of the same arguments without data.
+std::int64_t gemm_scratch(const GemmArgs& args);
+
 // Whether the bits of a product may depend on which operands are transposed: libraries have other
 // kernels for small products and narrow matrices.
 bool orientation_matters(DType dtype, const GemmShape& shape);

@@ -12,6 +12,7 @@
 #include "jit/tune/tuner.h"
 #include "jit/tune/winners.h"
 #include "python/packages.h"
+#include "trace/early.h"
 #include "trace/inspect.h"
 #include "trace/origin.h"
 
@@ -30,6 +31,7 @@ nb::dict counters() {
   result["compiled"] = c.compiled;
   result["from_disk"] = c.from_disk;
   result["launches"] = c.launches;
+  result["early_steps"] = c.early_steps;
   result["library_calls"] = c.library_calls;
   result["library_primitives"] = c.library_primitives;
   const SegmentCounts segments = segment_counts();
@@ -156,6 +158,13 @@ void add_inspection(nb::module_& m) {
     return explain_pending([](const Program& program) { return jit::explain(program); });
   });
   jit.def("set_chunk_work", &jit::set_chunk_work, "operations"_a);
+  jit.def(
+      "set_early_work",
+      [](int64_t nanoseconds) {
+        jit::set_early_work(nanoseconds);
+        set_least_lead(nanoseconds);
+      },
+      "nanoseconds"_a);
   jit.def("fail_every", [](uint64_t k) { fail_every(k); }, "k"_a);
   jit.def("fail_once", [](uint64_t k) { fail_once(k); }, "k"_a);
 }

@@ -96,6 +96,7 @@ void extract_program(const Segment& segment, RunRecipe& recipe) {
                                  static_cast<uint32_t>(sizes.size())});
   };
   program.nodes.reserve(live);
+  recipe.nodes.reserve(live);
   program.operands.reserve(2 * live);
   program.attributes.reserve(2 * live);
   for (NodeId id = 0; id <= roots.back(); ++id) {
@@ -138,6 +139,7 @@ void extract_program(const Segment& segment, RunRecipe& recipe) {
     }
     out.sizes = out.axes + out.axes_count;
     program.nodes.push_back(out);
+    recipe.nodes.push_back(id);
   }
   for (NodeId root : roots) {
     ProgramNode& node = program.nodes[index[root]];

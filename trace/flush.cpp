@@ -15,6 +15,7 @@
 #include "trace/compact.h"
 #include "trace/complex_program.h"
 #include "trace/cut.h"
+#include "trace/early.h"
 #include "trace/executor.h"
 #include "trace/extract.h"
 #include "trace/origin.h"
@@ -71,8 +72,10 @@ void add_cut(std::vector<NodeId>& cuts, const Segment& segment, NodeId cut) {
   if (cut > (cuts.empty() ? 0 : cuts.back())) cuts.push_back(cut);
 }
 
-// Marks the nodes that failed, and what depends on them, so that the rest can still run.
-void poison(Segment& segment, const DataError& error) {
+// Marks the nodes that failed, and what depends on them, so that the rest can still run. False if
+// there are none but those known.
+bool poison(Segment& segment, const DataError& error) {
+  const auto before = std::ranges::count(segment.poisoned, true);
   segment.poisoned.resize(segment.nodes.size());
   if (segment.failure.empty()) {
     segment.failure = error.what();
@@ -83,6 +86,7 @@ void poison(Segment& segment, const DataError& error) {
     if (node.origin == error.origin && info(node.op).fallible) segment.poisoned[id] = true;
   }
   segment.spread_poison();
+  return std::ranges::count(segment.poisoned, true) > before;
 }
 
 // The buffers a run gave, moved to the cells that are still alive. A result that lies in memory
@@ -158,7 +162,15 @@ void run_sealed(const Ref<Segment>& segment) {
     finish(segment, false);
     throw;
   }
+  const std::unique_ptr<EarlySegment> early = std::move(segment->early);
+  if (early) {
+    blocking([&] {
+      early->run->stop();
+      return 0;
+    });
+  }
   std::exception_ptr data_error;
+  if (!segment->poisoned.empty()) segment->spread_poison();  // to what was recorded since
   bool just_roots = !segment->poisoned.empty();
   while (true) {
     const std::shared_ptr<RunRecipe> recipe =
@@ -177,8 +189,10 @@ void run_sealed(const Ref<Segment>& segment) {
       if (!cell->view) pinned.push_back(stored.find(cell->node));
     }
     set_running(*segment);
+    const std::shared_ptr<EarlyRun> begun = early ? take_early(*segment, *early, *recipe) : nullptr;
     bind_inputs(*recipe, *segment);
     Program& program = recipe->program;
+    program.early = begun;
     std::vector<Buffer> outputs;
     try {
       outputs = run_program(program);
@@ -188,8 +202,9 @@ void run_sealed(const Ref<Segment>& segment) {
       // A value that nobody asked for may have failed.
       if (!std::exchange(just_roots, true) && recipe->wide) continue;
       if (!data_error) data_error = std::current_exception();
-      poison(*segment, error);
-      continue;
+      if (poison(*segment, error)) continue;
+      finish(segment, false);
+      throw;
     } catch (...) {
       program.inputs.clear();
       if (!just_roots && recipe->wide && !interrupt_requested()) {  // nor may there be room for it
@@ -211,6 +226,7 @@ void run_sealed(const Ref<Segment>& segment) {
     break;
   }
   finish(segment, true);
+  if (early) judge_early(*early);
   if (data_error) std::rethrow_exception(data_error);
 }
 
@@ -307,6 +323,7 @@ void bring_home(Recorder& r) {
 void seal_and_run(Recorder& r) {
   note_read(r);
   if (!r.segment->cells && r.segment->nodes.empty()) return;
+  note_lead(r);
   if (r.transforms > 0 || r.scopes > 0) {  // bare ids are in use: nothing may be compacted
     run_in_place(r);
     return;
@@ -323,11 +340,14 @@ void seal_and_run(Recorder& r) {
   const std::vector<Ref<Segment>> pieces = cut_segment(r.segment, cuts, {});
   next_segment(r);
   run_pieces(pieces);
+  expect_launches(r);
 }
 
 // Caps depend on what was recorded alone, so that cuts are the same on every run.
 void cut_if_large(Recorder& r) {
   constexpr size_t kNodeCap = 32768;
+  if (r.segment->nodes.size() < r.next_look() && r.pinned_bytes < pinned_bytes_cap) return;
+  if (r.segment->nodes.size() >= r.next_launch) launch_early(r);
   if (r.segment->nodes.size() < r.next_check && r.pinned_bytes < pinned_bytes_cap) return;
   if (r.transforms > 0 || r.unit) return;
   const Ref<Segment> segment = r.segment;
@@ -377,20 +397,33 @@ void run_in_place(Recorder& r, NodeId wanted) {
   Segment& segment = *r.segment;
   const Ref<Segment> keep(&segment);
   const bool runs_all = wanted == kNoNode || !segment.failed;
-  try {
-    resolve_sources(segment);
-    RunRecipe recipe;
-    if (runs_all) {
-      recipe = make_recipe(segment);
-    } else if (needs_run(segment, wanted)) {
-      recipe.roots = {wanted};
-      extract_program(segment, recipe);
+  segment.early.reset();
+  std::exception_ptr data_error;
+  while (true) {
+    if (!segment.poisoned.empty()) segment.spread_poison();
+    if (!data_error && wanted != kNoNode && segment.is_poisoned(wanted)) {
+      fail(segment.failure_kind, "{}", segment.failure);
     }
-    if (!recipe.roots.empty()) compute_in_place(segment, recipe);
-  } catch (...) {
-    segment.failed = true;
-    throw;
+    try {
+      resolve_sources(segment);
+      RunRecipe recipe;
+      if (runs_all) {
+        recipe = make_recipe(segment);
+      } else if (needs_run(segment, wanted)) {
+        recipe.roots = {wanted};
+        extract_program(segment, recipe);
+      }
+      if (!recipe.roots.empty()) compute_in_place(segment, recipe);
+      break;
+    } catch (const DataError& error) {
+      if (!data_error) data_error = std::current_exception();
+      if (segment.state != Segment::State::Open || !poison(segment, error)) throw;
+    } catch (...) {
+      segment.failed = true;
+      throw;
+    }
   }
+  if (data_error) std::rethrow_exception(data_error);
 }
 
 void settle(Cell& cell) {

@@ -92,6 +92,7 @@ std::shared_ptr<RunRecipe> Predictor::new_recipe(const Segment& segment) {
     recipe->program = enough->recipe->program;
     recipe->inputs = enough->recipe->inputs;
     recipe->attributes = enough->recipe->attributes;
+    recipe->nodes = enough->recipe->nodes;
     return recipe;
   }
   if (kin >= 2) {  // what lives has changed before: expect it to go on
@@ -100,6 +101,32 @@ std::shared_ptr<RunRecipe> Predictor::new_recipe(const Segment& segment) {
   }
   extract_program(segment, *recipe);
   return recipe;
+}
+
+RunRecipe* Predictor::predicted() const {
+  if (last_ >= seen_.size() || seen_[last_].next >= seen_.size()) return nullptr;
+  return seen_[seen_[last_].next].recipe.get();
+}
+
+std::shared_ptr<RunRecipe> Predictor::predicted_beginning(const Segment& segment,
+                                                          NodeId compared) const {
+  if (!predicted()) return nullptr;
+  const Seen& seen = seen_[seen_[last_].next];
+  const size_t size = segment.nodes.size(), pooled = segment.operand_pool.size();
+  if (size < compared || size > seen.nodes.size() || pooled > seen.operand_pool.size()) {
+    return nullptr;
+  }
+  const auto is_same = [](const Node& a, const Node& b) {
+    constexpr uint8_t kFlags = Node::kLeaf | Node::kValued | Node::kCustom;
+    return a.op == b.op && a.type == b.type && a.operand_count == b.operand_count &&
+           std::ranges::equal(a.operands, b.operands) && a.attributes == b.attributes &&
+           a.level == b.level && a.origin == b.origin && (a.flags & kFlags) == (b.flags & kFlags);
+  };
+  const bool is_beginning = std::equal(segment.nodes.begin() + compared, segment.nodes.end(),
+                                       seen.nodes.begin() + compared, is_same) &&
+                            std::equal(segment.operand_pool.begin(), segment.operand_pool.end(),
+                                       seen.operand_pool.begin());
+  return is_beginning ? seen.recipe : nullptr;
 }
 
 bool Predictor::expects(const Segment& segment) const {
@@ -128,6 +155,7 @@ std::shared_ptr<RunRecipe> Predictor::recipe_for(const Segment& segment) {
     Seen& seen = seen_[at];
     if (!is_equal(seen, segment)) continue;
     ++matched;
+    ++seen.recipe->trust;
     if (seen.recipe->wide && ++seen.uses == kWideUses) {
       seen.recipe = std::make_shared<RunRecipe>(make_recipe(segment));
     }

@@ -33,6 +33,14 @@ struct RunRecipe {
   };
   std::vector<AttributeCopy> attributes;
   bool wide = false;  // the program gives more than is alive
+
+  std::vector<NodeId> nodes;  // the segment's node for each of the program's, ascending
+  // See early.h: after how many of the segment's nodes to run what there is, how often in a row
+  // the segment came as it was, and nanoseconds from the first point to the flush.
+  std::vector<NodeId> early_points;
+  bool early_is_known = false;
+  int trust = 0;
+  int64_t lead = 0;
 };
 
 // Works out a recipe from scratch.
@@ -44,6 +52,12 @@ class Predictor {
  public:
   // The recipe of an equal segment seen before, its attributes brought up to date, or a new one.
   std::shared_ptr<RunRecipe> recipe_for(const Segment& segment);
+
+  // That of the segment predicted to come next; null where none is.
+  RunRecipe* predicted() const;
+  // The same if the segment so far is that one's beginning, as far as values go. The first
+  // `compared` nodes are known to be.
+  std::shared_ptr<RunRecipe> predicted_beginning(const Segment& segment, NodeId compared) const;
 
   // Whether the predicted segment has as many nodes. A cheap guess.
   bool expects(const Segment& segment) const;

@@ -24,6 +24,8 @@ struct Buffer {
   explicit operator bool() const { return static_cast<bool>(storage); }
 };
 
+class EarlyRun;  // executor.h
+
 struct ProgramNode {
   Op op;
   uint8_t operand_count;
@@ -47,6 +49,8 @@ struct Program {
   // again, with `prepared` as it was left, when the same nodes were recorded once more: then all
   // types and wiring are equal, and only buffers, `sizes` attributes and donatable may differ.
   std::shared_ptr<void> prepared;
+  // What of this very program has run already; taken by the executor.
+  std::shared_ptr<EarlyRun> early;
   // This program without complex numbers, once it was asked for (see trace/complex_program.h).
   std::shared_ptr<Program> on_reals;
 

@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "trace/capture.h"
+#include "trace/early.h"
 #include "trace/executor.h"
 #include "trace/origin.h"
 #include "trace/rules.h"
@@ -94,6 +95,8 @@ void open_segment(Recorder& recorder, Ref<Segment> segment) {
   for (const Node& node : segment->nodes) {
     if (node.op == Op::Input) recorder.pinned_bytes += dense_bytes(type_of(node.type));
   }
+  recorder.next_launch = kNoLaunch;
+  recorder.reached_launch = 0;
   recorder.next_check = std::max(Recorder::kFirstCheck, 2 * segment->nodes.size());
   segment->owner = &recorder;
   segment->state = Segment::State::Open;

@@ -6,6 +6,7 @@
 // (Per-thread traces without a lock would have to stop their owner to publish a pending tensor.)
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <optional>
 #include <vector>
@@ -61,7 +62,10 @@ struct Recorder {
   std::vector<std::pair<Ref<Cell>, Buffer>> homes;
   uint32_t origin = 0;              // of the operation being recorded
   size_t next_check = kFirstCheck;  // nodes in the segment when caps are checked again
-  int64_t pinned_bytes = 0;         // that the segment's inputs hold
+  size_t next_launch = ~size_t{0};  // ... and when some of them may run (see early.h)
+  int64_t reached_launch = 0;       // when the segment came to its first launch; 0: it hasn't
+  size_t next_look() const { return std::min(next_check, next_launch); }
+  int64_t pinned_bytes = 0;  // that the segment's inputs hold
   static constexpr size_t kFirstCheck = 4096;
 
   DerivativeMask mask() const {

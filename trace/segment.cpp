@@ -1,5 +1,7 @@
 #include "trace/segment.h"
 
+#include "trace/early.h"
+
 namespace tenon {
 
 Segment::Segment(uint64_t sequence) : sequence(sequence) {

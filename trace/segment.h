@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <memory>
 #include <unordered_map>
 #include <vector>
 
@@ -46,6 +47,7 @@ class Segment : public RefCounted {
   std::vector<CustomPlace> customs;              // of kCustom nodes
   Cell* cells = nullptr;                         // those that name one of its nodes
   std::vector<std::pair<NodeId, NodeId>> units;  // [begin, end): not cut inside
+  std::unique_ptr<struct EarlySegment> early;    // what of it is running (see early.h)
   uint64_t first_position = 1;                   // of its nodes in the recorder's stream
   std::vector<uint64_t> positions;               // of its nodes, when it was cut by a cap
 

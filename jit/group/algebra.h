@@ -79,6 +79,12 @@ class Algebra {
   const std::vector<Param>& params() const { return params_; }
   // With the values of params(), in order.
   int64_t evaluate(PolyId p, std::span<const int64_t> values) const;
+  template <class Visit>
+  void for_each_param(PolyId p, Visit visit) const {
+    for (const auto& [monomial, coefficient] : polys_[p].terms) {
+      for (uint32_t param : monomial) visit(params_[param]);
+    }
+  }
   size_t poly_count() const { return polys_.size(); }
   std::string print(PolyId p) const;
 

@@ -4,6 +4,7 @@
 #include <bit>
 #include <vector>
 
+#include "core/size_classes.h"
 #include "jit/plan/bind.h"
 #include "jit/plan/library.h"
 #include "jit/plan/plan.h"
@@ -124,6 +125,36 @@ void Plan::run_attention(const AttentionStep& step, Running& running) {
   gradients.gradient = heads[5].matrix(step.dtype);
   gradients.query = result(0), gradients.key = result(1), gradients.value = result(2);
   kernels::attention_gradients(inputs, gradients);
+}
+
+int64_t Plan::attention_scratch(const AttentionStep& step, const Binding& binding) const {
+  std::vector<Heads> heads;
+  int64_t copies = 0;
+  bool has_dense_rows = true;
+  for (size_t k = 0; k < step.operands.size(); ++k) {
+    const AttentionStep::Operand& operand = step.operands[k];
+    const MatrixOperand x = view_of(operand.view, binding);
+    Heads& each = heads.emplace_back(
+        Heads{nullptr, x.extents, x.strides, operand.rows, operand.columns, {}, {}});
+    const size_t end = each.extents.size();
+    const bool is_normalizer = step.is_gradient && k == 4;
+    int64_t row = 0, column = 0;
+    const bool fits = is_normalizer ? each.is_dense()
+                                    : each.stride(each.rows, each.columns, 1, row) &&
+                                          each.stride(each.columns, end, 1, column);
+    if (!fits) {
+      const DType dtype = is_normalizer ? kernels::accumulation_dtype(step.dtype) : step.dtype;
+      copies += static_cast<int64_t>(
+          class_bytes(static_cast<size_t>(each.extent(0, end)) * size_of(dtype)));
+    } else if (!is_normalizer && each.row_count() > 1) {
+      has_dense_rows = has_dense_rows && column == 1 && row == each.column_count();
+    }
+  }
+  kernels::AttentionShape shape;
+  shape.heads = heads[0].extent(0, heads[0].rows);
+  shape.queries = heads[0].row_count(), shape.keys = heads[1].row_count();
+  shape.depth = heads[0].column_count(), shape.width = heads[2].column_count();
+  return copies + kernels::attention_scratch(step.dtype, shape, has_dense_rows, step.is_gradient);
 }
 
 }  // namespace tenon::jit

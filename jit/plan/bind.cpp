@@ -123,12 +123,12 @@ std::shared_ptr<const Plan::Binding> Plan::bind(const Program& program) {
         break;
     }
   }
-  {
-    std::lock_guard lock(binding_mutex_);
-    if (binding_ && binding_->params == numbers && does(Optimization::BindingCache)) {
-      return binding_;
-    }
+  std::shared_ptr<const Binding> known;
+  if (does(Optimization::BindingCache)) {
+    const std::lock_guard lock(binding_mutex_);
+    known = binding_;
   }
+  if (known && known->params == numbers) return known;
   auto binding = std::make_shared<Binding>();
   binding->params = numbers;
   binding->values.resize(algebra_.poly_count());
@@ -154,11 +154,21 @@ std::shared_ptr<const Plan::Binding> Plan::bind(const Program& program) {
                               buffer.shares == kNone && buffer.first != kNone;
     if (is_temporary) order.push_back(i);
   }
-  std::stable_sort(order.begin(), order.end(),
-                   [&](uint32_t a, uint32_t b) { return buffers_[a].first < buffers_[b].first; });
-  lodge_in_outputs(order, *binding);
-  fill_slab(order, *binding);
-  binding->new_bytes += binding->slab_bytes;
+  if (known && known->bytes == binding->bytes) {  // just offsets or random numbers are others
+    binding->offsets = known->offsets;
+    binding->homes = known->homes;
+    binding->slab_bytes = known->slab_bytes;
+  } else {
+    std::stable_sort(order.begin(), order.end(),
+                     [&](uint32_t a, uint32_t b) { return buffers_[a].first < buffers_[b].first; });
+    lodge_in_outputs(order, *binding);
+    fill_slab(order, *binding);
+  }
+  for (const Step& step : steps_) {
+    binding->scratch.push_back(scratch_of(step, program, *binding));
+    binding->scratch_bytes = std::max(binding->scratch_bytes, binding->scratch.back());
+  }
+  binding->new_bytes += binding->slab_bytes + binding->scratch_bytes;
   std::lock_guard lock(binding_mutex_);
   binding_ = binding;
   return binding;
@@ -166,7 +176,8 @@ std::shared_ptr<const Plan::Binding> Plan::bind(const Program& program) {
 
 int64_t Plan::peak_bytes() const {
   std::lock_guard lock(binding_mutex_);
-  return binding_ ? binding_->slab_bytes + binding_->output_bytes : 0;
+  if (!binding_) return 0;
+  return binding_->slab_bytes + binding_->scratch_bytes + binding_->output_bytes;
 }
 
 }  // namespace tenon::jit

@@ -14,6 +14,7 @@ struct Counters {
   uint64_t compiled = 0;   // of these, by the compiler
   uint64_t from_disk = 0;  // of these, from the disk cache
   uint64_t launches = 0;
+  uint64_t early_steps = 0;  // that had run when their program was complete
   uint64_t library_calls = 0;
   uint64_t library_primitives = 0;
 };
@@ -58,5 +59,8 @@ Recompute recompute();
 // Operations in a chunk of a parallel launch, at least; tests make it small, so that everything
 // runs in parallel. Results don't depend on it.
 void set_chunk_work(int64_t operations);
+
+// Nanoseconds that an early run must bring, at least (default: 50 us); tests make it 0.
+void set_early_work(int64_t nanoseconds);
 
 }  // namespace tenon::jit

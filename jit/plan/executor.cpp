@@ -110,6 +110,40 @@ struct Prepared {
   }
 };
 
+Hash128 key_with(const Program& program, const Choices& choices) {
+  Hash128 key = key_of(program);
+  if (const Hash128 chosen = hash_of(choices); chosen != Hash128{}) key = combine(key, chosen);
+  return combine(key, {static_cast<uint64_t>(recompute_threshold()), 0});
+}
+
+Plan* find_plan(Hash128 key, Mode how) {
+  Table& t = table();
+  const auto& plans = t.plans[static_cast<int>(how)];
+  const std::shared_lock lock(t.mutex);
+  const auto it = plans.find(key);
+  return it == plans.end() ? nullptr : it->second.get();
+}
+
+// What is forced upon all plans, was tuned, or else the default.
+Choices choices_for(const Program& program) {
+  Choices choices;
+  choices.off = disabled_optimizations();
+  const auto find_forced = [&] {
+    if (forced().version == 0) return false;
+    const std::lock_guard lock(forced().mutex);
+    if (!forced().choices) return false;
+    const OptimizationSet off = choices.off;
+    choices = *forced().choices;
+    choices.off |= off;
+    return true;
+  };
+  if (!find_forced() && mode() == Mode::Fused && is_enabled(Optimization::TunedPlans)) {
+    if (auto winner = find_winner(program)) choices = std::move(winner->choices);
+  }
+  choices.recompute = recompute();
+  return choices;
+}
+
 class JitExecutor final : public Executor {
  public:
   std::vector<Buffer> run(Program& program) override {
@@ -131,6 +165,26 @@ class JitExecutor final : public Executor {
     }
     return prepared->by_device->run(program, [this](Program& part) { return run(part); });
   }
+
+  std::optional<std::vector<uint32_t>> early_points(const Program& program) override {
+    if (ProgramByDevice::is_needed(program)) return std::vector<uint32_t>{};
+    Plan* plan = known_plan(program);
+    if (!plan) return std::nullopt;
+    return plan->early_points(program);
+  }
+  std::shared_ptr<EarlyRun> begin_early(Program program) override {
+    Plan* plan = known_plan(program);
+    return plan ? plan->begin_early(std::move(program)) : nullptr;
+  }
+
+ private:
+  // By which a program on the host would run, if it has been made.
+  static Plan* known_plan(const Program& program) {
+    if (!is_enabled(Optimization::PlanCache)) return nullptr;
+    const auto* prepared = static_cast<const Prepared*>(program.prepared.get());
+    if (prepared && prepared->serves(program, mode())) return prepared->plan;
+    return find_plan(key_with(program, choices_for(program)), mode());
+  }
 };
 
 }  // namespace
@@ -141,26 +195,6 @@ void set_recompute(Recompute level) { current_recompute() = level; }
 Recompute recompute() { return current_recompute(); }
 void set_recompute_threshold(int64_t bytes) { threshold = bytes; }
 int64_t recompute_threshold() { return threshold; }
-
-// What is forced upon all plans, was tuned, or else the default.
-static Choices choices_for(const Program& program) {
-  Choices choices;
-  choices.off = disabled_optimizations();
-  const auto find_forced = [&] {
-    if (forced().version == 0) return false;
-    const std::lock_guard lock(forced().mutex);
-    if (!forced().choices) return false;
-    const OptimizationSet off = choices.off;
-    choices = *forced().choices;
-    choices.off |= off;
-    return true;
-  };
-  if (!find_forced() && mode() == Mode::Fused && is_enabled(Optimization::TunedPlans)) {
-    if (auto winner = find_winner(program)) choices = std::move(winner->choices);
-  }
-  choices.recompute = recompute();
-  return choices;
-}
 
 Plan& plan_for(const Program& program) {
   const BusySection busy;
@@ -175,15 +209,10 @@ void force_choices(std::optional<Choices> choices) {
 
 static Plan& plan_in(const Program& program, const Choices& choices, Mode how) {
   const BusySection busy;
-  Hash128 key = key_of(program);
-  if (const Hash128 chosen = hash_of(choices); chosen != Hash128{}) key = combine(key, chosen);
-  key = combine(key, {static_cast<uint64_t>(recompute_threshold()), 0});
-  Table& t = table();
-  auto& plans = t.plans[static_cast<int>(how)];
+  const Hash128 key = key_with(program, choices);
   const bool is_shared = !contains(choices.off, Optimization::PlanCache);
   if (is_shared) {
-    std::shared_lock lock(t.mutex);
-    if (const auto it = plans.find(key); it != plans.end()) return *it->second;
+    if (Plan* plan = find_plan(key, how)) return *plan;
   }
   std::unique_ptr<Plan> plan;
   {
@@ -194,6 +223,8 @@ static Plan& plan_in(const Program& program, const Choices& choices, Mode how) {
   log(Category::Plan, "plan {}: {} nodes, {} kernels, {} of {} outputs may take an input's memory",
       to_hex(key), program.nodes.size(), plan->kernel_count(), plan->reuse_count(),
       program.outputs.size());
+  Table& t = table();
+  auto& plans = t.plans[static_cast<int>(how)];
   std::unique_lock lock(t.mutex);
   if (!is_shared) return *t.unshared.emplace_back(std::move(plan));
   return *plans.try_emplace(key, std::move(plan)).first->second;

@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "core/allocator.h"
+#include "core/size_classes.h"
 #include "core/threads.h"
 #include "kernels/convolution.h"
 #include "kernels/gemm.h"
@@ -115,18 +116,31 @@ void pack(const std::byte* from, std::byte* to, const DimList& dims, size_t item
       });
 }
 
-// An operand after packing: dense [batch..., rows..., columns...].
-Ref<Storage> packed(MatrixLibrary& library, DType dtype, const void* data, DimList& batch,
-                    DimList& rows, DimList& columns) {
+// An operand on its way to a library. Without data, what copies would take is just counted.
+struct Packing {
+  const void* data;
+  Ref<Storage> copy;
+  size_t bytes = 0;  // of copies
+};
+
+// Copies the operand: dense [batch..., rows..., columns...].
+void make_dense(MatrixLibrary& library, DType dtype, Packing& operand, DimList& batch,
+                DimList& rows, DimList& columns) {
   SmallVector<int64_t, 16> extents, strides;
+  int64_t count = 1;
   for (const DimList* list : {&batch, &rows, &columns}) {
     for (const Dim& dim : *list) {
       extents.push_back(dim.extent);
       strides.push_back(dim.stride);
+      count *= dim.extent;
     }
   }
-  Ref<Storage> copy = library.copy_densely(dtype, data, {extents.data(), extents.size()},
-                                           {strides.data(), strides.size()});
+  operand.bytes += class_bytes(count * size_of(dtype));
+  if (operand.data) {
+    operand.copy = library.copy_densely(dtype, operand.data, {extents.data(), extents.size()},
+                                        {strides.data(), strides.size()});
+    operand.data = operand.copy->data();
+  }
   int64_t stride = 1;
   for (DimList* list : {&columns, &rows, &batch}) {
     for (size_t i = list->size(); i-- > 0;) {
@@ -134,7 +148,6 @@ Ref<Storage> packed(MatrixLibrary& library, DType dtype, const void* data, DimLi
       stride *= (*list)[i].extent;
     }
   }
-  return copy;
 }
 
 // Whether a matrix (free x contract) lies as recorded, as far as a library can tell.
@@ -146,23 +159,32 @@ bool lies_as(Orientation recorded, const DimList& free, const DimList& contract,
 }
 
 // Makes (free x contract) a library's matrix, by a copy where it isn't one.
-void place(MatrixLibrary& library, DType dtype, Orientation recorded, const void* data,
-           DimList& batch, DimList& free, DimList& contract, Ref<Storage>& copy, Matrix& matrix) {
+void place(MatrixLibrary& library, DType dtype, Orientation recorded, Packing& operand,
+           DimList& batch, DimList& free, DimList& contract, Matrix& matrix) {
   free = merged(free);
   if (as_matrix(free, contract, matrix) && lies_as(recorded, free, contract, matrix)) return;
-  const void* from = copy ? copy->data() : data;
-  copy = recorded == Orientation::FreeInnermost
-             ? packed(library, dtype, from, batch, contract, free)
-             : packed(library, dtype, from, batch, free, contract);
+  if (recorded == Orientation::FreeInnermost) {
+    make_dense(library, dtype, operand, batch, contract, free);
+  } else {
+    make_dense(library, dtype, operand, batch, free, contract);
+  }
   free = merged(free), contract = merged(contract);
   as_matrix(free, contract, matrix);
 }
 
-}  // namespace
+// A product as a library takes it.
+struct Product {
+  kernels::GemmArgs args;
+  Packing a, b;
+  DimList batch_a, batch_b;
+  bool is_empty = false;
+};
 
-void multiply(DType dtype, const MatrixOperand& a, const MatrixOperand& b, void* result,
-              Ref<Storage>* kept_b, MatrixLibrary& library) {
-  DimList batch_a, batch_b, contract_a, contract_b;
+Product prepare(MatrixLibrary& library, DType dtype, const MatrixOperand& a,
+                const MatrixOperand& b) {
+  Product result{{}, {a.data, {}, 0}, {b.data, {}, 0}, {}, {}, false};
+  DimList &batch_a = result.batch_a, &batch_b = result.batch_b;
+  DimList contract_a, contract_b;
   for (size_t i = 0; i < a.batch.size(); ++i) {
     if (a.extents[a.batch[i]] == 1) continue;
     batch_a.push_back({a.extents[a.batch[i]], a.strides[a.batch[i]]});
@@ -174,16 +196,15 @@ void multiply(DType dtype, const MatrixOperand& a, const MatrixOperand& b, void*
     contract_b.push_back({b.extents[b.contract[i]], b.strides[b.contract[i]]});
   }
   DimList free_a = merged(dims_of(a, a.free)), free_b = merged(dims_of(b, b.free));
-  kernels::GemmArgs args;
+  kernels::GemmArgs& args = result.args;
   args.dtype = dtype;
   args.m = product(free_a);
   args.n = product(free_b);
   args.k = product(contract_a);
-  const int64_t count = product(batch_a);
-  if (args.m == 0 || args.n == 0 || count == 0) return;
+  args.batch = product(batch_a);
+  result.is_empty = args.m == 0 || args.n == 0 || args.batch == 0;
+  if (result.is_empty) return result;
 
-  const void *data_a = a.data, *data_b = b.data;
-  Ref<Storage> copy_a, copy_b;
   Matrix matrix_a, matrix_b;
   {
     DimList x = contract_a, y = contract_b;
@@ -191,63 +212,42 @@ void multiply(DType dtype, const MatrixOperand& a, const MatrixOperand& b, void*
     if (x.size() > 1) {
       // Contracted dimensions that are not one in both: pack what is not dense.
       if (merged(contract_a).size() > 1)
-        copy_a = packed(library, dtype, data_a, batch_a, free_a, contract_a);
+        make_dense(library, dtype, result.a, batch_a, free_a, contract_a);
       if (merged(contract_b).size() > 1)
-        copy_b = packed(library, dtype, data_b, batch_b, contract_b, free_b);
+        make_dense(library, dtype, result.b, batch_b, contract_b, free_b);
       x = contract_a, y = contract_b;
       merge_both(x, y);
     }
     contract_a = x, contract_b = y;
   }
-  const bool bits_depend = library.orientation_matters(dtype, {args.m, args.n, args.k, count});
-  place(library, dtype, bits_depend ? a.recorded : Orientation::Any, data_a, batch_a, free_a,
-        contract_a, copy_a, matrix_a);
-  place(library, dtype, bits_depend ? b.recorded : Orientation::Any, data_b, batch_b, free_b,
-        contract_b, copy_b, matrix_b);
+  const bool bits_depend = library.orientation_matters(dtype, {args.m, args.n, args.k, args.batch});
+  place(library, dtype, bits_depend ? a.recorded : Orientation::Any, result.a, batch_a, free_a,
+        contract_a, matrix_a);
+  place(library, dtype, bits_depend ? b.recorded : Orientation::Any, result.b, batch_b, free_b,
+        contract_b, matrix_b);
   matrix_b.transposed = !matrix_b.transposed;  // B's rows are contracted
   if (matrix_b.transposed && args.n == 1) {    // the same in memory, and better known
     matrix_b = {1, false};
   } else if (matrix_b.transposed && args.k == 1 && matrix_b.leading == 1) {
     matrix_b = {args.n, false};
   }
-  if (copy_a) data_a = copy_a->data();
-  if (copy_b) data_b = copy_b->data();
   merge_both(batch_a, batch_b);
 
   args.lda = matrix_a.leading, args.transpose_a = matrix_a.transposed;
   args.ldb = matrix_b.leading, args.transpose_b = matrix_b.transposed;
   args.ldc = args.n;
   args.stride_c = args.m * args.n;
-  args.a = data_a;
-  args.b = data_b;
-  args.c = result;
-  args.batch = count;
-  args.kept_b = kept_b;
-  SmallVector<int64_t, 64> offsets_a, offsets_b;
+  args.a = result.a.data;
+  args.b = result.b.data;
   if (batch_a.size() == 1) {
     args.stride_a = batch_a[0].stride;
     args.stride_b = batch_b[0].stride;
-  } else if (batch_a.size() > 1) {
-    for (int64_t i = 0; i < count; ++i) {
-      int64_t rest = i, offset_a = 0, offset_b = 0;
-      for (size_t d = batch_a.size(); d-- > 0;) {
-        const int64_t at = rest % batch_a[d].extent;
-        rest /= batch_a[d].extent;
-        offset_a += at * batch_a[d].stride;
-        offset_b += at * batch_b[d].stride;
-      }
-      offsets_a.push_back(offset_a);
-      offsets_b.push_back(offset_b);
-    }
-    args.offsets_a = offsets_a.data();
-    args.offsets_b = offsets_b.data();
   }
-  library.multiply(args);
+  return result;
 }
 
-void convolve(const Type& a, const Type& b, const Type& result, int64_t role,
-              std::span<const int64_t> sizes, kernels::ConvolutionLayout layout, const void* data_a,
-              const void* data_b, void* data_result) {
+kernels::ConvolutionShape shape_of_convolution(const Type& a, const Type& b, const Type& result,
+                                               int64_t role, std::span<const int64_t> sizes) {
   const Type* types[3];
   for (int r = 0, next = 0; r < 3; ++r) {
     types[r] = r == role ? &result : next++ == 0 ? &a : &b;
@@ -268,6 +268,57 @@ void convolve(const Type& a, const Type& b, const Type& result, int64_t role,
     shape.low[at] = sizes[1 + spatial + d];
     shape.dilation[at] = sizes[1 + 2 * spatial + d];
   }
+  return shape;
+}
+
+}  // namespace
+
+int64_t multiply_scratch(DType dtype, const MatrixOperand& a, const MatrixOperand& b) {
+  Product product = prepare(matrices_on_host(), dtype, a, b);
+  if (product.is_empty) return 0;
+  // As offsets would do.
+  if (product.batch_a.size() > 1) product.args.stride_a = product.args.stride_b = 1;
+  return static_cast<int64_t>(product.a.bytes + product.b.bytes) +
+         kernels::gemm_scratch(product.args);
+}
+
+void multiply(DType dtype, const MatrixOperand& a, const MatrixOperand& b, void* result,
+              Ref<Storage>* kept_b, MatrixLibrary& library) {
+  Product product = prepare(library, dtype, a, b);
+  if (product.is_empty) return;
+  kernels::GemmArgs& args = product.args;
+  args.c = result;
+  args.kept_b = kept_b;
+  SmallVector<int64_t, 64> offsets_a, offsets_b;
+  if (product.batch_a.size() > 1) {
+    const DimList &batch_a = product.batch_a, &batch_b = product.batch_b;
+    for (int64_t i = 0; i < args.batch; ++i) {
+      int64_t rest = i, offset_a = 0, offset_b = 0;
+      for (size_t d = batch_a.size(); d-- > 0;) {
+        const int64_t at = rest % batch_a[d].extent;
+        rest /= batch_a[d].extent;
+        offset_a += at * batch_a[d].stride;
+        offset_b += at * batch_b[d].stride;
+      }
+      offsets_a.push_back(offset_a);
+      offsets_b.push_back(offset_b);
+    }
+    args.offsets_a = offsets_a.data();
+    args.offsets_b = offsets_b.data();
+  }
+  library.multiply(args);
+}
+
+int64_t convolve_scratch(const Type& a, const Type& b, const Type& result, int64_t role,
+                         std::span<const int64_t> sizes, kernels::ConvolutionLayout layout) {
+  return kernels::convolution_scratch(static_cast<kernels::ConvolutionRole>(role), result.dtype,
+                                      shape_of_convolution(a, b, result, role, sizes), layout);
+}
+
+void convolve(const Type& a, const Type& b, const Type& result, int64_t role,
+              std::span<const int64_t> sizes, kernels::ConvolutionLayout layout, const void* data_a,
+              const void* data_b, void* data_result) {
+  const kernels::ConvolutionShape shape = shape_of_convolution(a, b, result, role, sizes);
   kernels::convolve(static_cast<kernels::ConvolutionRole>(role), result.dtype, shape, layout,
                     data_a, data_b, data_result);
 }
@@ -296,6 +347,17 @@ MatrixLibrary& matrices_on_host() {
   };
   static Host host;
   return host;
+}
+
+int64_t sort_scratch(DType dtype, std::span<const int64_t> dims, int axis) {
+  int64_t count = 1, after = 1;
+  for (int d = 0; d < static_cast<int>(dims.size()); ++d) {
+    count *= dims[d];
+    if (d > axis) after *= dims[d];
+  }
+  if (after == 1 || count == 0) return 0;
+  return static_cast<int64_t>(class_bytes(count * size_of(dtype)) +
+                              class_bytes(count * sizeof(int64_t)));
 }
 
 void sort_along(DType dtype, const void* values, int64_t* result, std::span<const int64_t> dims,

@@ -39,11 +39,17 @@ MatrixLibrary& matrices_on_host();
 void multiply(DType dtype, const MatrixOperand& a, const MatrixOperand& b, void* result,
               Ref<Storage>* kept_b = nullptr, MatrixLibrary& library = matrices_on_host());
 
+// Bytes that it allocates for a while: operands need no data.
+int64_t multiply_scratch(DType dtype, const MatrixOperand& a, const MatrixOperand& b);
+
 // The tensor of that role (0 input, 1 weight, 2 output; sizes as the primitive's) from the two
 // others, all dense; of input and output channels may lie last.
 void convolve(const Type& a, const Type& b, const Type& result, int64_t role,
               std::span<const int64_t> sizes, kernels::ConvolutionLayout layout, const void* data_a,
               const void* data_b, void* data_result);
+
+int64_t convolve_scratch(const Type& a, const Type& b, const Type& result, int64_t role,
+                         std::span<const int64_t> sizes, kernels::ConvolutionLayout layout);
 
 // A dense copy of a strided operand, its dimensions in the order given.
 Ref<Storage> dense_copy(DType dtype, const void* data, std::span<const int64_t> extents,
@@ -52,5 +58,6 @@ Ref<Storage> dense_copy(DType dtype, const void* data, std::span<const int64_t> 
 // argsort of a dense tensor along any axis.
 void sort_along(DType dtype, const void* values, int64_t* result, std::span<const int64_t> dims,
                 int axis, bool descending);
+int64_t sort_scratch(DType dtype, std::span<const int64_t> dims, int axis);
 
 }  // namespace tenon::jit

@@ -4,6 +4,7 @@
 #include "core/log.h"
 #include "jit/group/rematerialize.h"
 #include "jit/plan/bind.h"
+#include "jit/plan/early.h"
 #include "jit/plan/executor.h"
 
 namespace tenon::jit {
@@ -41,13 +42,14 @@ Plan* Plan::leaner(const Program& program) {
 std::vector<Buffer> Plan::run(Program& program) {
   constexpr int64_t kSmall = int64_t{1} << 20;  // below, nothing is gained by asking
   std::shared_ptr<const Binding> binding = bind(program);
-  const bool fits =
-      binding->new_bytes < kSmall || static_cast<size_t>(binding->new_bytes) <= memory_room();
+  std::shared_ptr<Early> early = take_early(program, *binding);
+  const bool fits = early || binding->new_bytes < kSmall ||
+                    static_cast<size_t>(binding->new_bytes) <= memory_room();
   Plan* plan = fits ? nullptr : leaner(program);
   if (!plan) {
     bool has_written = false;
     try {
-      return run_here(program, std::move(binding), has_written);
+      return run_here(program, std::move(binding), has_written, std::move(early));
     } catch (Error& error) {
       if (error.kind() != ErrorKind::OutOfMemory || has_written) throw;
       plan = leaner(program);

@@ -176,6 +176,9 @@ class Plan {
   // The same with inputs and outputs in a CUDA device's memory, for a plan made in Mode::Device.
   // Returns when all is queued. NotImplemented where a step has no code for devices.
   std::vector<Buffer> run_on(cuda::Runtime& device, Program& program);
+  // See Executor::early_points and begin_early.
+  std::vector<uint32_t> early_points(const Program& program);
+  std::shared_ptr<EarlyRun> begin_early(Program known);
   std::string explain() const;
   std::vector<StepInfo> describe(const Program& program);  // see jit/plan/describe.h
   size_t kernel_count() const;
@@ -189,20 +192,30 @@ class Plan {
   size_t reuse_count() const;  // outputs that may take an input's memory
   const Graph& graph() const { return graph_; }
   const Grouping& grouping() const { return grouping_; }
-  // Of the last binding: bytes of the slab and of the outputs.
+  // Of the last binding: bytes of the slab, of what libraries take while they run, and of outputs.
   int64_t peak_bytes() const;
 
  private:
   struct Binding;
   struct Running;
   class Body;
+  class Early;
   class Occupancy;
   void lower_peak(const Program& program, const GroupOptions& options);
   // `has_written`: set before memory that outlives the run is written.
+  // What has run early is not run again.
   std::vector<Buffer> run_here(Program& program, std::shared_ptr<const Binding> binding,
-                               bool& has_written);
-  std::vector<Buffer> place(Running& running, FunctionRef<Ref<Storage>(std::size_t)> allocate,
-                            uint32_t& first_write) const;
+                               bool& has_written, std::shared_ptr<Early> early = nullptr);
+  std::shared_ptr<Early> take_early(Program& program, const Binding& binding) const;
+  // Gives every buffer that has none its memory, and the outputs. `first_write` becomes the first
+  // step that writes memory which outlives the run, if one does.
+  using Allocate = FunctionRef<Ref<Storage>(std::size_t)>;
+  void place(Running& running, std::vector<Buffer>& outputs, Allocate allocate,
+             uint32_t& first_write) const;
+  void place_new(Running& running, std::vector<Buffer>& outputs, Allocate allocate) const;
+  void place_shared(Running& running) const;
+  std::vector<uint32_t> early_needs(const Program& program) const;
+  int64_t estimate(const Step& step, const Program& program, const Binding& binding) const;
   Plan* leaner(const Program& program);
   void say_needs(const Program& program, Error& error);
   void make_steps(const Program& program);
@@ -235,6 +248,10 @@ class Plan {
   bool prepare(const KernelStep& step, const Running& running, Launch& launch) const;
   void run_kernel(const KernelStep& step, const Step& info, Running& running);
   void run_batch(size_t begin, size_t end, Running& running);
+  MatrixOperand view_of(const StridedOperand& from, const Binding& binding) const;  // no data
+  static void set_roles(const GemmStep& step, MatrixOperand& a, MatrixOperand& b);
+  int64_t scratch_of(const Step& step, const Program& program, const Binding& binding) const;
+  int64_t attention_scratch(const AttentionStep& step, const Binding& binding) const;
   MatrixOperand bound(const StridedOperand& from, const Running& running) const;
   void run_gemm(const GemmStep& step, Running& running);
   void multiply_with(const GemmStep& step, Running& running, MatrixLibrary& library) const;
@@ -271,6 +288,7 @@ class Plan {
   uint32_t last_fallible_ = kNone;
   mutable std::mutex binding_mutex_;
   std::shared_ptr<const Binding> binding_;
+  std::vector<uint32_t> early_needs_;  // see early.cpp
 };
 
 }  // namespace tenon::jit

@@ -8,7 +8,7 @@
 namespace tenon::jit {
 namespace {
 
-std::atomic<uint64_t> programs, plans, kernels, compiled, from_disk, launches;
+std::atomic<uint64_t> programs, plans, kernels, compiled, from_disk, launches, early_steps;
 std::atomic<bool> profiling{false};
 thread_local std::vector<StepRecord> record;
 
@@ -17,6 +17,7 @@ thread_local std::vector<StepRecord> record;
 void count_launch() { launches.fetch_add(1, std::memory_order_relaxed); }
 void count_plan() { plans.fetch_add(1, std::memory_order_relaxed); }
 void count_program() { programs.fetch_add(1, std::memory_order_relaxed); }
+void count_early(uint64_t steps) { early_steps.fetch_add(steps, std::memory_order_relaxed); }
 void count_kernels(uint64_t different, uint64_t newly_compiled, uint64_t disk) {
   kernels.fetch_add(different, std::memory_order_relaxed);
   compiled.fetch_add(newly_compiled, std::memory_order_relaxed);
@@ -31,6 +32,7 @@ Counters counters() {
   c.compiled = compiled;
   c.from_disk = from_disk;
   c.launches = launches;
+  c.early_steps = early_steps;
   const kernels::Counters library = kernels::counters();
   c.library_calls = library.gemm_calls;
   c.library_primitives = library.library_primitives;

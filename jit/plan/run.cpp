@@ -7,6 +7,7 @@
 #include "core/threads.h"
 #include "jit/plan/bind.h"
 #include "jit/plan/describe.h"
+#include "jit/plan/early.h"
 #include "jit/plan/library.h"
 #include "jit/plan/record.h"
 #include "jit/plan/running.h"
@@ -38,12 +39,16 @@ void Plan::fail_at(const KernelStep& step, const Running& running) const {
 MatrixOperand Plan::bound(const StridedOperand& from, const Running& running) const {
   const Binding& binding = *running.binding;
   const auto item = static_cast<int64_t>(size_of(buffers_[from.buffer].dtype));
-  MatrixOperand x;
+  MatrixOperand x = view_of(from, binding);
   x.data =
       static_cast<const std::byte*>(running.pointers[from.buffer]) + binding[from.offset] * item;
-  for (PolyId p : from.strides) x.strides.push_back(binding[p]);
-  for (PolyId p : from.extents) x.extents.push_back(binding[p]);
   return x;
+}
+
+void Plan::set_roles(const GemmStep& step, MatrixOperand& a, MatrixOperand& b) {
+  a.batch = step.batch_a, a.free = step.free_a, a.contract = step.contract_a;
+  b.batch = step.batch_b, b.free = step.free_b, b.contract = step.contract_b;
+  a.recorded = step.recorded_a, b.recorded = step.recorded_b;
 }
 
 void Plan::run_gemm(const GemmStep& step, Running& running) {
@@ -52,9 +57,7 @@ void Plan::run_gemm(const GemmStep& step, Running& running) {
 
 void Plan::multiply_with(const GemmStep& step, Running& running, MatrixLibrary& library) const {
   MatrixOperand a = bound(step.a, running), b = bound(step.b, running);
-  a.batch = step.batch_a, a.free = step.free_a, a.contract = step.contract_a;
-  b.batch = step.batch_b, b.free = step.free_b, b.contract = step.contract_b;
-  a.recorded = step.recorded_a, b.recorded = step.recorded_b;
+  set_roles(step, a, b);
   const auto kept = running.kept.find(&step);
   multiply(step.dtype, a, b, running.pointers[step.result],
            kept == running.kept.end() ? nullptr : &kept->second, library);
@@ -116,6 +119,33 @@ void Plan::run_step(const Step& step, Running& running) {
 
 namespace {
 
+// Memory for what libraries allocate after something that outlives the run has been written: had
+// before, so that a run fails for want of it while nothing has changed.
+class ScratchReserve {
+ public:
+  explicit ScratchReserve(const std::vector<int64_t>& scratch) : scratch_(scratch) {}
+  // For the steps from s on.
+  void hold_from(size_t s) {
+    const auto most = std::max_element(scratch_.begin() + s, scratch_.end());
+    if (most != scratch_.end() && *most > 0) memory_ = allocate(static_cast<size_t>(*most));
+  }
+  // Step s is about to run, or has.
+  void lend_to(size_t s) {
+    if (scratch_[s] > 0) memory_.reset();
+  }
+  void take_back_from(size_t s) {
+    if (scratch_[s] == 0) return;
+    try {
+      hold_from(s + 1);
+    } catch (const Error&) {  // another thread was faster; a later step may still find its own
+    }
+  }
+
+ private:
+  const std::vector<int64_t>& scratch_;
+  Ref<Storage> memory_;
+};
+
 // Which inputs share their storage with another one; worked out when first asked.
 class InputStorages {
  public:
@@ -135,43 +165,30 @@ class InputStorages {
 
 }  // namespace
 
-// Gives every buffer its memory, and the outputs. `first_write` becomes the first step that writes
-// memory which outlives the run, if one does.
-std::vector<Buffer> Plan::place(Running& running, FunctionRef<Ref<Storage>(std::size_t)> allocate,
-                                uint32_t& first_write) const {
+// The slab, and outputs that take no input's memory.
+void Plan::place_new(Running& running, std::vector<Buffer>& outputs, Allocate allocate) const {
   const Program& program = running.program;
   const Binding& binding = *running.binding;
   running.pointers.resize(buffers_.size());
-  if (binding.slab_bytes > 0) running.slab = allocate(binding.slab_bytes);
-
-  std::vector<Buffer> outputs(outputs_.size());
-  InputStorages storages(program);
+  if (binding.slab_bytes > 0 && !running.slab) running.slab = allocate(binding.slab_bytes);
   for (size_t i = 0; i < buffers_.size(); ++i) {
     const PlanBuffer& buffer = buffers_[i];
-    const int64_t item = static_cast<int64_t>(size_of(buffer.dtype));
-    if (buffer.input != kNone) {
-      const Buffer& input = program.inputs[buffer.input];
-      running.pointers[i] = static_cast<std::byte*>(input.storage->data()) + input.offset * item;
-      if (buffer.output != kNone) outputs[buffer.output] = input;
-    } else if (buffer.output != kNone) {
+    if (buffer.input != kNone) continue;
+    if (buffer.output == kNone) {
+      if (binding.offsets[i] < 0 || binding.homes[i] != kNone) continue;
+      running.pointers[i] = running.slab->as<std::byte>() + binding.offsets[i];
+    } else if (buffer.may_reuse == kNone) {
       Buffer& output = outputs[buffer.output];
       output.type = program.nodes[program.outputs[buffer.output]].type;
-      if (buffer.may_reuse != kNone) {
-        const uint32_t from = buffers_[buffer.may_reuse].input;
-        const Buffer& input = program.inputs[from];
-        if (program.donatable[from] && storages.is_alone(input) &&
-            type_of(input.type).numel == type_of(output.type).numel) {
-          output.storage = input.storage;
-          output.offset = input.offset;
-          first_write = std::min(first_write, buffer.first);
-        }
-      }
       if (!output.storage) output.storage = allocate(binding.bytes[i]);
-      running.pointers[i] = static_cast<std::byte*>(output.storage->data()) + output.offset * item;
-    } else if (binding.offsets[i] >= 0 && binding.homes[i] == kNone) {
-      running.pointers[i] = running.slab->as<std::byte>() + binding.offsets[i];
+      running.pointers[i] = output.storage->data();
     }
   }
+}
+
+// What lies in the memory of what has been placed.
+void Plan::place_shared(Running& running) const {
+  const Binding& binding = *running.binding;
   for (size_t i = 0; i < buffers_.size(); ++i) {
     if (binding.homes[i] == kNone) continue;
     running.pointers[i] =
@@ -180,29 +197,64 @@ std::vector<Buffer> Plan::place(Running& running, FunctionRef<Ref<Storage>(std::
   for (uint32_t i = 0; i < buffers_.size(); ++i) {
     if (buffers_[i].shares != kNone) running.pointers[i] = running.pointers[memory_of(i)];
   }
+}
+
+void Plan::place(Running& running, std::vector<Buffer>& outputs, Allocate allocate,
+                 uint32_t& first_write) const {
+  const Program& program = running.program;
+  outputs.resize(outputs_.size());
+  place_new(running, outputs, allocate);
+  InputStorages storages(program);
+  for (size_t i = 0; i < buffers_.size(); ++i) {
+    const PlanBuffer& buffer = buffers_[i];
+    const int64_t item = static_cast<int64_t>(size_of(buffer.dtype));
+    if (buffer.input != kNone) {
+      const Buffer& input = program.inputs[buffer.input];
+      running.pointers[i] = static_cast<std::byte*>(input.storage->data()) + input.offset * item;
+      if (buffer.output != kNone) outputs[buffer.output] = input;
+    } else if (buffer.output != kNone && buffer.may_reuse != kNone) {
+      Buffer& output = outputs[buffer.output];
+      output.type = program.nodes[program.outputs[buffer.output]].type;
+      const uint32_t from = buffers_[buffer.may_reuse].input;
+      const Buffer& input = program.inputs[from];
+      if (program.donatable[from] && storages.is_alone(input) &&
+          type_of(input.type).numel == type_of(output.type).numel) {
+        output.storage = input.storage;
+        output.offset = input.offset;
+        first_write = std::min(first_write, buffer.first);
+      } else {
+        output.storage = allocate(running.binding->bytes[i]);
+      }
+      running.pointers[i] = static_cast<std::byte*>(output.storage->data()) + output.offset * item;
+    }
+  }
+  place_shared(running);
   for (size_t k = 0; k < outputs_.size(); ++k) {
     if (outputs[k].storage) continue;
     const uint32_t first = buffers_[outputs_[k].buffer].output;
     outputs[k] = outputs[first];
     outputs[k].type = program.nodes[program.outputs[k]].type;
   }
-  return outputs;
 }
 
 std::vector<Buffer> Plan::run_here(Program& program, std::shared_ptr<const Binding> bound,
-                                   bool& has_written) {
+                                   bool& has_written, std::shared_ptr<Early> early) {
   Running running{program, std::move(bound), {}, {}, {}, {}};
   const Binding& binding = *running.binding;
+  std::vector<Buffer> outputs;
+  const size_t first_step = early ? early->hand_over(running, outputs) : 0;
   uint32_t first_write = kNone;
-  std::vector<Buffer> outputs =
-      place(running, [](std::size_t bytes) { return allocate(bytes); }, first_write);
+  place(running, outputs, [](std::size_t bytes) { return allocate(bytes); }, first_write);
+
+  ScratchReserve reserve(binding.scratch);
 
   const bool profiling = is_profiling() || is_recording_events();
   std::vector<StepRecord>& record = begin_record(steps_.size());
   std::optional<InterruptGuard> guard;
-  for (size_t s = 0, end = 0; s < steps_.size(); s = end) {
+  for (size_t s = first_step, end = 0; s < steps_.size(); s = end) {
     end = profiling ? s + 1 : batch_ends_[s];  // each by itself where its time is asked for
     if (!guard && end > first_write) {
+      reserve.hold_from(s);
       guard.emplace();
       has_written = true;
     }
@@ -212,7 +264,9 @@ std::vector<Buffer> Plan::run_here(Program& program, std::shared_ptr<const Bindi
       continue;
     }
     const int64_t start = profiling ? event_clock() : 0;
+    if (guard) reserve.lend_to(s);
     run_step(steps_[s], running);
+    if (guard) reserve.take_back_from(s);
     if (profiling) record.push_back(record_of(steps_[s], program, binding, start));
   }
   return outputs;

@@ -135,8 +135,8 @@ std::vector<Buffer> Plan::run_on(cuda::Runtime& device, Program& program) {
   }
   device.load(codes);
   uint32_t first_write = kNone;
-  std::vector<Buffer> outputs =
-      place(running, [&](size_t bytes) { return device.allocate(bytes); }, first_write);
+  std::vector<Buffer> outputs;
+  place(running, outputs, [&](size_t bytes) { return device.allocate(bytes); }, first_write);
   ErrorSlots errors(device, fallible.size());
   size_t next_slot = 0;
   DeviceMatrices matrices(device);

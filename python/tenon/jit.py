@@ -116,7 +116,8 @@ def disable(*names: str) -> Iterator[None]:
 def counters() -> dict[str, int]:
     """What was made and run since :func:`reset`: programs run, plans made, different kernels, how
     many of those the compiler made and how many came from the disk, launches, library calls and
-    primitives, and segments that repeated an earlier one (``segments_matched``) or did not.
+    primitives, segments that repeated an earlier one (``segments_matched``) or did not, and steps
+    that had run when their program was complete (``early_steps``).
 
     Example::
 

@@ -44,6 +44,7 @@ MODES = [
     ("interpret", 1, False, ()),
     ("fused", 2, False, ("quick_tier", "kernel_cache")),  # the hot tier's code
 ]
+EARLY_TURNS = 3  # of a program that comes again, and so runs while it is recorded
 A_PROCESS = 1000  # programs
 CHUNK = 256  # operations of a thread at a time, so that small programs run in parallel
 
@@ -240,6 +241,13 @@ def check(program: Program, judge: Any | None, tally: Tally | None = None) -> st
             reference = results
         elif wrong := differs(reference, results):
             return f"{how}: {wrong}"
+    for turn in range(EARLY_TURNS):
+        try:
+            results = run(tn, program, getattr(tn, program.dtype), True)
+        except Exception as error:
+            return f"turn {turn}, running early: {type(error).__name__}: {error}"
+        if reference is not None and (wrong := differs(reference, results)):
+            return f"turn {turn}, running early: {wrong}"
     if judge is None or not program.judged:
         return None
     try:
@@ -289,6 +297,7 @@ def fuzz(options: argparse.Namespace, seed: int, tally: Tally) -> tuple[int, int
     if judge is None:
         print("no judge: modes are compared with each other only", flush=True)
     tn._C._jit.set_chunk_work(CHUNK)
+    tn._C._jit.set_early_work(0)
     end = time.monotonic() + options.seconds
     done = failed = 0
     while time.monotonic() < end and done < options.count:

@@ -114,3 +114,58 @@ def test_inputs_out_of_bounds_beside_it():
         bad.tolist()
     with pytest.raises(tn.OutOfMemoryError):
         big.numpy()
+
+
+def test_an_error_of_the_data_is_raised_once_whatever_is_flushed():
+    places = tn.arange(4)
+    tn.eval(places)
+    bad = places[places + 1]
+    worse, good = bad * 2, places * 3
+    with pytest.raises(IndexError, match=r"index 4 is out of bounds.*test_after_failure"):
+        tn.flush()
+    tn.flush()
+    assert good.tolist() == [0, 3, 6, 9]
+    for failed in (worse, bad, worse):
+        with pytest.raises(IndexError, match="index 4 is out of bounds"):
+            failed.tolist()
+    tn.flush()
+    assert (good + 1).tolist() == [1, 4, 7, 10]
+
+
+def test_an_error_of_the_data_is_raised_once_inside_a_transform():
+    places = tn.arange(4)
+    tn.eval(places)
+
+    def f(x):
+        bad = places[places + 1] * x
+        y = x * x
+        with pytest.raises(IndexError, match="index 4 is out of bounds"):
+            tn.flush()
+        tn.flush()
+        worse = bad + y
+        assert y.tolist() == [1] * 4
+        for failed in (worse, bad):
+            with pytest.raises(IndexError, match="index 4 is out of bounds"):
+                failed.tolist()
+        tn.flush()
+        return (y * x).sum()
+
+    assert tn.func.grad(f)(tn.ones(4)).tolist() == [3] * 4
+    tn.flush()
+
+
+def test_a_gradient_through_what_failed_fails():
+    places = tn.arange(4)
+    x = tn.ones(4, requires_grad=True)
+    tn.eval(places)
+
+    def f(x):
+        bad = x[places + 1]
+        with pytest.raises(IndexError):
+            bad.sum().item()
+        return (bad * bad).sum()
+
+    gradient = tn.func.grad(f)(x)
+    with pytest.raises(IndexError, match="index 4 is out of bounds"):
+        gradient.tolist()
+    assert (x + 1).tolist() == [2] * 4

@@ -202,3 +202,64 @@ def test_gradients_lend_their_memory_to_what_dies_before_they_come():
     gradients = sum(w.numel() * 4 for w in weights)
     kept = 8 * 5 * x.numel() * 4  # of each block, at least: the norm's input, GELU's input
     assert peak < gradients + 0.7 * kept
+
+
+def product_of_halves(x, w):
+    return (x.half() @ w).float()
+
+
+def sorted_columns(x, w):
+    return x.argsort(0) + w[0, 0]
+
+
+def product_of_views(x, w):
+    a = x.reshape(16, 16, 16, 16)
+    return tn.einsum("abcd,dbef->acef", a, w.float().reshape(16, 16, 16, 16))
+
+
+def convolved(x, w):
+    return F.conv2d(x.reshape(1, 16, 64, 64).double(), w[:, :144].double().reshape(256, 16, 3, 3))
+
+
+@pytest.mark.parametrize("work", [product_of_halves, sorted_columns, product_of_views, convolved])
+def test_want_of_memory_in_a_library_changes_nothing(work):
+    """An update in place stands before a step whose library takes memory."""
+    w = tn.ones(256, 256).half() / 256
+    tn.eval(w)
+
+    def turn(budget):
+        x = tn.ones(256, 256)
+        tn.eval(x)
+        if budget is not None:
+            tn.set_memory_budget(tn.jit.memory_stats()["allocated"] + budget)
+        x.mul_(3)
+        result = work(x, w)
+        try:
+            tn.eval(result)
+            failed = False
+        except tn.OutOfMemoryError:
+            failed = True
+        tn.set_memory_budget(None)
+        assert x.tolist() == [[3.0] * 256] * 256
+        return failed, result
+
+    expected = turn(None)[1]
+    failures = 0
+    for budget in range(0, 20 * MIB, 256 * KIB):
+        failed, result = turn(budget)
+        failures += failed
+        assert tn.equal(result, expected)
+    assert 0 < failures < 80
+
+
+@pytest.mark.parametrize("work", [product_of_halves, sorted_columns, product_of_views, convolved])
+def test_what_libraries_take_is_told(work):
+    x, w = tn.ones(256, 256), tn.ones(256, 256).half()
+    tn.eval(x, w, work(x, w))
+    text = tn.explain(work)(x, w)
+    told = int(text.split(" bytes of memory")[0].split()[-1].replace(",", ""))
+    before = tn.jit.memory_stats()["allocated"]
+    tn.jit.reset_peak_memory_stats()
+    tn.eval(work(x, w))
+    taken = tn.jit.memory_stats()["peak"] - before
+    assert 0.85 * told <= taken <= 1.15 * told

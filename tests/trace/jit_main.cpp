@@ -19,9 +19,10 @@ CountingExecutor& executor_under_test() {
 
 int main(int argc, char** argv) {
   tenon::set_executor(&tenon::testing::executor_under_test());
+  tenon::jit::set_early_work(0);
   const int result = doctest::Context(argc, argv).run();
   const tenon::jit::Counters made = tenon::jit::counters();
-  fmt::print("plans made: {}, kernels: {} ({} compiled)\n", made.plans, made.kernels,
-             made.compiled);
+  fmt::print("plans made: {}, kernels: {} ({} compiled), steps run early: {}\n", made.plans,
+             made.kernels, made.compiled, made.early_steps);
   return result;
 }
