@@ -95,6 +95,7 @@ from ._checks import (
 from ._dlpack import from_dlpack
 from ._exchange import asarray, frombuffer
 from ._functions import (
+    _shape_as_tensor,
     allclose,
     broadcast_shapes,
     equal,
