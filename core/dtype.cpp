@@ -11,8 +11,9 @@ namespace {
 
 constexpr std::uint8_t kNone = 255;
 
-// torch.promote_types of PyTorch 2.13; rows and columns in the order of DType.
-constexpr std::uint8_t kPromotion[kDTypeCount][kDTypeCount] = {
+// torch.promote_types of PyTorch 2.13; rows and columns in the order of DType, without float8.
+constexpr int kOthers = static_cast<int>(DType::Float8_e4m3fn);
+constexpr std::uint8_t kPromotion[kOthers][kOthers] = {
     {0, 1, 2, 3, 4, 5, kNone, kNone, kNone, 9, 10, 11, 12, 13, 14},
     {1, 1, 3, 3, 4, 5, kNone, kNone, kNone, 9, 10, 11, 12, 13, 14},
     {2, 3, 2, 3, 4, 5, kNone, kNone, kNone, 9, 10, 11, 12, 13, 14},
@@ -29,6 +30,12 @@ constexpr std::uint8_t kPromotion[kDTypeCount][kDTypeCount] = {
     {13, 13, 13, 13, 13, 13, kNone, kNone, kNone, 13, 13, 13, 14, 13, 14},
     {14, 14, 14, 14, 14, 14, kNone, kNone, kNone, 14, 14, 14, 14, 14, 14},
 };
+
+// float8 goes with itself alone.
+std::uint8_t promotion_of(DType a, DType b) {
+  if (is_float8(a) || is_float8(b)) return a == b ? static_cast<std::uint8_t>(a) : kNone;
+  return kPromotion[static_cast<int>(a)][static_cast<int>(b)];
+}
 
 std::atomic<DType> g_default_dtype{DType::Float32};
 
@@ -75,12 +82,14 @@ DType complex_dtype(DType d) {
   }
 }
 
-bool can_promote(DType a, DType b) {
-  return kPromotion[static_cast<int>(a)][static_cast<int>(b)] != kNone;
-}
+bool can_promote(DType a, DType b) { return promotion_of(a, b) != kNone; }
 
 DType promote(DType a, DType b) {
-  const std::uint8_t result = kPromotion[static_cast<int>(a)][static_cast<int>(b)];
+  const std::uint8_t result = promotion_of(a, b);
+  check(result != kNone || !(is_float8(a) || is_float8(b)), ErrorKind::Runtime,
+        "Promotion for Float8 Types is not supported, attempted to promote {} and {}: cast one of "
+        "them first",
+        name_of(a), name_of(b));
   check(result != kNone, ErrorKind::Runtime,
         "Promotion for uint16, uint32, uint64 types is not supported, attempted to promote {} and "
         "{}: cast one of them first",
@@ -93,7 +102,7 @@ bool can_cast(DType from, DType to) { return category(from) <= category(to); }
 DType default_dtype() { return g_default_dtype.load(std::memory_order_relaxed); }
 
 void set_default_dtype(DType d) {
-  check(is_floating(d), ErrorKind::Type,
+  check(is_floating(d) && !is_float8(d), ErrorKind::Type,
         "only floating-point types are supported as the default type, got {}", name_of(d));
   g_default_dtype.store(d, std::memory_order_relaxed);
 }

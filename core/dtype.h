@@ -7,6 +7,7 @@
 #include <optional>
 #include <string_view>
 
+#include "core/float8.h"
 #include "core/half.h"
 
 namespace tenon {
@@ -27,9 +28,14 @@ enum class DType : std::uint8_t {
   Float64,
   Complex64,
   Complex128,
+  Float8_e4m3fn,
+  Float8_e5m2,
+  Float8_e4m3fnuz,
+  Float8_e5m2fnuz,
+  Float8_e8m0fnu,
 };
 
-inline constexpr int kDTypeCount = 15;
+inline constexpr int kDTypeCount = 20;
 
 namespace detail {
 struct DTypeInfo {
@@ -38,14 +44,26 @@ struct DTypeInfo {
   bool is_floating, is_complex, is_integral, is_signed;  // is_integral: without bool
 };
 inline constexpr DTypeInfo kDTypes[kDTypeCount] = {
-    {"bool", 1, false, false, false, false},      {"uint8", 1, false, false, true, false},
-    {"int8", 1, false, false, true, true},        {"int16", 2, false, false, true, true},
-    {"int32", 4, false, false, true, true},       {"int64", 8, false, false, true, true},
-    {"uint16", 2, false, false, true, false},     {"uint32", 4, false, false, true, false},
-    {"uint64", 8, false, false, true, false},     {"float16", 2, true, false, false, true},
-    {"bfloat16", 2, true, false, false, true},    {"float32", 4, true, false, false, true},
-    {"float64", 8, true, false, false, true},     {"complex64", 8, false, true, false, true},
+    {"bool", 1, false, false, false, false},
+    {"uint8", 1, false, false, true, false},
+    {"int8", 1, false, false, true, true},
+    {"int16", 2, false, false, true, true},
+    {"int32", 4, false, false, true, true},
+    {"int64", 8, false, false, true, true},
+    {"uint16", 2, false, false, true, false},
+    {"uint32", 4, false, false, true, false},
+    {"uint64", 8, false, false, true, false},
+    {"float16", 2, true, false, false, true},
+    {"bfloat16", 2, true, false, false, true},
+    {"float32", 4, true, false, false, true},
+    {"float64", 8, true, false, false, true},
+    {"complex64", 8, false, true, false, true},
     {"complex128", 16, false, true, false, true},
+    {"float8_e4m3fn", 1, true, false, false, true},
+    {"float8_e5m2", 1, true, false, false, true},
+    {"float8_e4m3fnuz", 1, true, false, false, true},
+    {"float8_e5m2fnuz", 1, true, false, false, true},
+    {"float8_e8m0fnu", 1, true, false, false, false},
 };
 constexpr const DTypeInfo& info(DType d) { return kDTypes[static_cast<int>(d)]; }
 }  // namespace detail
@@ -63,13 +81,15 @@ constexpr bool is_integral(DType d, bool include_bool) {
 constexpr bool is_signed(DType d) { return detail::info(d).is_signed; }
 // float16 and bfloat16: computed in float32 and rounded after each public operation.
 constexpr bool is_half(DType d) { return d == DType::Float16 || d == DType::BFloat16; }
+// One byte, for storage and conversion: little arithmetic is defined on them (trace/float8.h).
+constexpr bool is_float8(DType d) { return d >= DType::Float8_e4m3fn; }
 
 // The real dtype of a complex dtype's parts, and the complex dtype whose parts are `d`.
 DType real_dtype(DType d);
 DType complex_dtype(DType d);
 
 // torch.promote_types. Runtime error for the pairs PyTorch does not support (uint16, uint32 and
-// uint64 with another integer).
+// uint64 with another integer, float8 with anything else).
 DType promote(DType a, DType b);
 bool can_promote(DType a, DType b);
 // torch.can_cast: false from complex to real, floating to integral, and anything but bool to bool.
@@ -121,8 +141,25 @@ template <>
 struct DTypeOf<std::complex<float>> : DTypeConstant<DType::Complex64> {};
 template <>
 struct DTypeOf<std::complex<double>> : DTypeConstant<DType::Complex128> {};
+template <>
+struct DTypeOf<float8_e4m3fn> : DTypeConstant<DType::Float8_e4m3fn> {};
+template <>
+struct DTypeOf<float8_e5m2> : DTypeConstant<DType::Float8_e5m2> {};
+template <>
+struct DTypeOf<float8_e4m3fnuz> : DTypeConstant<DType::Float8_e4m3fnuz> {};
+template <>
+struct DTypeOf<float8_e5m2fnuz> : DTypeConstant<DType::Float8_e5m2fnuz> {};
+template <>
+struct DTypeOf<float8_e8m0fnu> : DTypeConstant<DType::Float8_e8m0fnu> {};
 template <class T>
 inline constexpr DType dtype_of = DTypeOf<T>::value;
+
+// The format of a float8 dtype.
+constexpr const Float8Format& float8_format(DType d) {
+  constexpr const Float8Format* kFormats[] = {&kFloat8_e4m3fn, &kFloat8_e5m2, &kFloat8_e4m3fnuz,
+                                              &kFloat8_e5m2fnuz, &kFloat8_e8m0fnu};
+  return *kFormats[static_cast<int>(d) - static_cast<int>(DType::Float8_e4m3fn)];
+}
 
 // Calls fn(DTypeTag<T>{}) with the host type T of `d`: visit_dtype(d, [&](auto tag) {
 // using T = typename decltype(tag)::type; ... }).
@@ -159,6 +196,16 @@ decltype(auto) visit_dtype(DType d, F&& fn) {
       return fn(DTypeTag<std::complex<float>>{});
     case DType::Complex128:
       return fn(DTypeTag<std::complex<double>>{});
+    case DType::Float8_e4m3fn:
+      return fn(DTypeTag<float8_e4m3fn>{});
+    case DType::Float8_e5m2:
+      return fn(DTypeTag<float8_e5m2>{});
+    case DType::Float8_e4m3fnuz:
+      return fn(DTypeTag<float8_e4m3fnuz>{});
+    case DType::Float8_e5m2fnuz:
+      return fn(DTypeTag<float8_e5m2fnuz>{});
+    case DType::Float8_e8m0fnu:
+      return fn(DTypeTag<float8_e8m0fnu>{});
   }
   __builtin_unreachable();
 }

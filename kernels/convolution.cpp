@@ -336,7 +336,8 @@ void convolve(ConvolutionRole role, DType dtype, const Shape& shape, Convolution
     const T* y = static_cast<const T*>(b);
     if constexpr (dtype_of<T> == DType::Float16 || dtype_of<T> == DType::BFloat16) {
       run_half(role, shape, layout, x, y, static_cast<T*>(result));
-    } else if constexpr (is_complex(dtype_of<T>) || dtype_of<T> == DType::Bool) {
+    } else if constexpr (is_complex(dtype_of<T>) || is_float8(dtype_of<T>) ||
+                         dtype_of<T> == DType::Bool) {
       fail(ErrorKind::NotImplemented, "no convolution of {}: cast to a real dtype", name_of(dtype));
     } else {
       run(role, shape, layout, x, y, static_cast<T*>(result));

@@ -261,7 +261,8 @@ void gemm(const GemmArgs& args) {
   visit_dtype(args.dtype, [&]<class T>(DTypeTag<T>) {
     if constexpr (dtype_of<T> == DType::Float16 || dtype_of<T> == DType::BFloat16) {
       if (const Problem<T> problem(args); !run_native(problem)) run_half(problem);
-    } else if constexpr (is_complex(dtype_of<T>) || dtype_of<T> == DType::Bool) {
+    } else if constexpr (is_complex(dtype_of<T>) || is_float8(dtype_of<T>) ||
+                         dtype_of<T> == DType::Bool) {
       fail(ErrorKind::NotImplemented, "no matrix product of {}: cast to a real dtype",
            name_of(args.dtype));
     } else {

@@ -69,13 +69,15 @@ void argsort_rows(const T* values, std::int64_t* indices, std::int64_t rows, std
 
 void argsort(DType dtype, const void* values, std::int64_t* indices, std::int64_t rows,
              std::int64_t n, bool descending) {
+  check(!is_float8(dtype), ErrorKind::NotImplemented, "sort: not implemented for {}",
+        name_of(dtype));
   check(!is_complex(dtype), ErrorKind::Type, "sort: complex numbers have no order (got {})",
         name_of(dtype));
   if (rows == 0 || n == 0) return;
   // About 20 us of work a task, at some 50 ns an element.
   const std::int64_t grain = std::max<std::int64_t>(1, 400 / n);
   visit_dtype(dtype, [&]<class T>(DTypeTag<T>) {
-    if constexpr (!is_complex(dtype_of<T>)) {
+    if constexpr (!is_complex(dtype_of<T>) && !is_float8(dtype_of<T>)) {
       parallel_for(rows, grain, [&](std::int64_t begin, std::int64_t end) {
         const T* from = static_cast<const T*>(values) + begin * n;
         std::int64_t* to = indices + begin * n;

@@ -23,7 +23,7 @@ struct DTypeName {
   DType dtype;
   std::string_view name;
 };
-constexpr std::array<DTypeName, 14> kDTypeNames{{
+constexpr std::array<DTypeName, 19> kDTypeNames{{
     {DType::Bool, "BOOL"},
     {DType::UInt8, "U8"},
     {DType::Int8, "I8"},
@@ -38,6 +38,11 @@ constexpr std::array<DTypeName, 14> kDTypeNames{{
     {DType::Float32, "F32"},
     {DType::Float64, "F64"},
     {DType::Complex64, "C64"},
+    {DType::Float8_e4m3fn, "F8_E4M3"},
+    {DType::Float8_e5m2, "F8_E5M2"},
+    {DType::Float8_e4m3fnuz, "F8_E4M3FNUZ"},
+    {DType::Float8_e5m2fnuz, "F8_E5M2FNUZ"},
+    {DType::Float8_e8m0fnu, "F8_E8M0"},
 }};
 
 constexpr std::uint64_t kMaxNumber = std::numeric_limits<std::int64_t>::max();

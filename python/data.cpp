@@ -297,7 +297,8 @@ PyObject* expose(PyObject*, PyObject* object) {
   return guarded([&]() -> PyObject* {
     if (!is_tensor(object)) raise_type_error("expected a Tensor");
     const Tensor& x = to_tensor(object);
-    check(x.dtype() != DType::BFloat16, ErrorKind::Type, "Got unsupported ScalarType BFloat16");
+    check(x.dtype() != DType::BFloat16 && !is_float8(x.dtype()), ErrorKind::Type,
+          "Got unsupported ScalarType {}", name_of(x.dtype()));
     check(x.device().is_cpu(), ErrorKind::Type,
           "can't convert {} device type tensor to numpy. Use Tensor.cpu() to copy the tensor to "
           "host memory first.",

@@ -51,7 +51,19 @@ struct DLManagedTensorVersioned {
 };
 
 enum DeviceType : int32_t { kCpu = 1, kCudaHost = 3 };
-enum TypeCode : uint8_t { kInt = 0, kUInt = 1, kFloat = 2, kBfloat = 4, kComplex = 5, kBool = 6 };
+enum TypeCode : uint8_t {
+  kInt = 0,
+  kUInt = 1,
+  kFloat = 2,
+  kBfloat = 4,
+  kComplex = 5,
+  kBool = 6,
+  kFloat8_e4m3fn = 10,  // since DLPack 1.1
+  kFloat8_e4m3fnuz = 11,
+  kFloat8_e5m2 = 12,
+  kFloat8_e5m2fnuz = 13,
+  kFloat8_e8m0fnu = 14,
+};
 constexpr uint64_t kReadOnly = 1, kIsCopied = 2;
 
 [[noreturn]] void raise_buffer_error(const std::string& text) {
@@ -59,14 +71,32 @@ constexpr uint64_t kReadOnly = 1, kIsCopied = 2;
   throw PythonError{};
 }
 
+TypeCode code_of(DType dtype) {
+  switch (dtype) {
+    case DType::Bool:
+      return kBool;
+    case DType::BFloat16:
+      return kBfloat;
+    case DType::Float8_e4m3fn:
+      return kFloat8_e4m3fn;
+    case DType::Float8_e5m2:
+      return kFloat8_e5m2;
+    case DType::Float8_e4m3fnuz:
+      return kFloat8_e4m3fnuz;
+    case DType::Float8_e5m2fnuz:
+      return kFloat8_e5m2fnuz;
+    case DType::Float8_e8m0fnu:
+      return kFloat8_e8m0fnu;
+    default:
+      return is_complex(dtype)    ? kComplex
+             : is_floating(dtype) ? kFloat
+             : is_signed(dtype)   ? kInt
+                                  : kUInt;
+  }
+}
+
 DLDataType type_to_dlpack(DType dtype) {
-  const uint8_t code = dtype == DType::Bool       ? kBool
-                       : dtype == DType::BFloat16 ? kBfloat
-                       : is_complex(dtype)        ? kComplex
-                       : is_floating(dtype)       ? kFloat
-                       : is_signed(dtype)         ? kInt
-                                                  : kUInt;
-  return {code, static_cast<uint8_t>(8 * size_of(dtype)), 1};
+  return {code_of(dtype), static_cast<uint8_t>(8 * size_of(dtype)), 1};
 }
 
 DType type_from_dlpack(DLDataType type) {

@@ -23,6 +23,7 @@
 #include "python/origins.h"
 #include "python/packages.h"
 #include "python/tensor_type.h"
+#include "trace/shared_memory.h"
 #include "trace/vmap.h"
 
 namespace nb = nanobind;
@@ -238,6 +239,12 @@ void add_modules(nb::module_& m) {
     if (requires_grad) parameter.set_requires_grad(true);
     return nb::steal(wrap_as(reinterpret_cast<PyTypeObject*>(type.ptr()), Tensor(parameter)));
   });
+  m.def("_as_subclass", [](nb::handle type, const Tensor& x) {
+    Tensor view = make_view(x, Op::Alias, {}, {}, x.dims());
+    return nb::steal(wrap_as(reinterpret_cast<PyTypeObject*>(type.ptr()), std::move(view)));
+  });
+  m.def("_share_memory", &share_memory);
+  m.def("_is_in_shared_memory", &is_in_shared_memory);
   m.def("_install_origins", [](const std::string& folder) { install_origins(folder.c_str()); });
 }
 

@@ -42,6 +42,15 @@ double finfo_max(DType dtype) {
       return 0x1.FEp127;
     case DType::Float32:
       return std::numeric_limits<float>::max();
+    case DType::Float8_e4m3fn:
+      return 448.0;
+    case DType::Float8_e4m3fnuz:
+      return 240.0;
+    case DType::Float8_e5m2:
+    case DType::Float8_e5m2fnuz:
+      return 57344.0;
+    case DType::Float8_e8m0fnu:
+      return 0x1p127;
     default:
       return std::numeric_limits<double>::max();
   }

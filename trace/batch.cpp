@@ -49,6 +49,7 @@ Dims with_front(int64_t front, std::span<const int64_t> list) { return batched_d
 
 Value batch_Elementwise(const BatchContext& c) {
   if (c.op == Op::Cast) return ops::cast(c.operands[0], type_of(c.type).dtype);
+  if (c.op == Op::Bitcast) return ops::bitcast(c.operands[0], type_of(c.type).dtype);
   Value operands[3];
   for (size_t k = 0; k < c.operands.size(); ++k) {
     operands[k] = aligned_operand(c, static_cast<int>(k));

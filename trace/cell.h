@@ -20,7 +20,8 @@ struct View {
   static void operator delete(void* memory);
 
   Ref<Cell> base;
-  Op op;  // Slice, Permute, Reshape, Expand, Gather (see strided_sizes), or Alias (detach)
+  Op op;  // Slice, Permute, Reshape, Expand, Gather (see strided_sizes), Bitcast (axes: dtype),
+          // parts of complex numbers, or Alias (detach)
   Dims axes;
   Dims sizes;
   int64_t offset = 0;    // of its first element in the root's storage, in elements

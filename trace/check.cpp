@@ -280,7 +280,10 @@ class Checker {
     const TypeId inferred = infer(node.op, types_, axes, sizes);
     const Type& type = type_of(node.type);
     expect(std::ranges::equal(type.dims(), type_of(inferred).dims()), "sizes");
-    expect(node.op == Op::Cast || type.dtype == type_of(inferred).dtype, "dtype");
+    const bool is_cast = info(node.op).group == PrimitiveClass::Cast;
+    expect(is_cast || type.dtype == type_of(inferred).dtype, "dtype");
+    expect(node.op != Op::Bitcast || size_of(type.dtype) == size_of(operand(0).dtype),
+           "a size of elements");
   }
 
   const Program& program_;

@@ -499,7 +499,10 @@ Buffer evaluate(Cell& cell) {
   note_read(recorder());
   if (!cell.view) return evaluate_root(cell);
   const Buffer root = evaluate_root(cell.root());
-  return {root.storage, root.offset + cell.view->offset, cell.type};
+  const size_t width = size_of(type_of(cell.type).dtype);  // a view may have another dtype
+  const int64_t start = root.offset * static_cast<int64_t>(size_of(type_of(root.type).dtype)) /
+                        static_cast<int64_t>(width);
+  return {root.storage, start + cell.view->offset, cell.type};
 }
 
 }  // namespace tenon

@@ -103,9 +103,14 @@ bool is_view_current(const Recorder& r, const Cell& cell, NodeId root) {
          cell.cached_version == cell.view->root->version && cell.leaf_depth == r.depth;
 }
 
-// A view's movement; a strided one is a gather of the base's elements, made in the view's mode.
+// A view's movement; a strided one is a gather of the base's elements, made in the view's mode,
+// and one of another dtype reads their bits.
 Value append_movement(Recorder& r, const Cell& cell, Value base, DerivativeMask mask) {
   const View& view = *cell.view;
+  if (view.op == Op::Bitcast) {
+    const Value bits = ops::bitcast(base, static_cast<DType>(view.axes[0]));
+    return append_masked(Op::Alias, cell.type, {&bits, 1}, {}, {}, mask);
+  }
   if (view.op != Op::Gather) {
     return append_masked(view.op, cell.type, {&base, 1}, view.axes, view.sizes, mask);
   }

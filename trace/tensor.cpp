@@ -131,8 +131,9 @@ void Tensor::set_requires_grad(bool on) const {
         "you can only change requires_grad flags of leaf variables. If you want to use a computed "
         "variable in a subgraph that doesn't require differentiation use var_no_grad = "
         "var.detach()");
-  if (on && !cell.requires_grad && requires_grad()) return;  // already part of a graph
-  if (cell.view) {                                           // a leaf of its own: a view no more
+  if (on && !cell.requires_grad && requires_grad()) return;    // already part of a graph
+  if (!on && !cell.requires_grad && !requires_grad()) return;  // a view stays one
+  if (cell.view) {                                             // a leaf of its own: a view no more
     const Value value = resolve(cell);
     auto own = make_cell(ops::alias(value));
     cell.view = nullptr;

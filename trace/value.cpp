@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "trace/complex.h"
+#include "trace/float8.h"
 #include "trace/recorder.h"
 #include "trace/rules.h"
 
@@ -29,17 +30,27 @@ int64_t payload(int64_t number, DType dtype) {
 }
 
 Value constant(DType dtype, bool is_literal, int64_t bits) {
+  if (is_float8(dtype)) return cast(constant(DType::Float32, is_literal, bits), dtype);
   const TypeId type = intern_contiguous(dtype, recorder().device, {});
   const int64_t axes[] = {is_literal, bits};
   return append(Op::Constant, type, {}, std::span(axes, is_literal ? 2 : 1),
                 is_literal ? Ints{} : Ints{&bits, 1});
 }
 
-// Whether it is recorded as arithmetic on the parts of complex operands.
-bool needs_parts(Op op, std::span<const TypeId> operands) {
-  if (operands.empty() || !is_complex(type_of(operands[0]).dtype)) return false;
+// Whether it is recorded as something else: of complex operands as arithmetic on their parts, of
+// float8 in float32.
+bool is_expressed(Op op, std::span<const TypeId> operands) {
+  if (operands.empty()) return false;
+  const DType dtype = type_of(operands[0]).dtype;
+  if (dtype < DType::Complex64) return false;
+  if (is_float8(dtype)) return !moves_float8(op);
   return !acts_on_parts(op) && info(op).group != PrimitiveClass::Complex &&
          info(op).group != PrimitiveClass::Region;
+}
+
+Value express(Op op, std::span<const Value> operands, Ints axes, Ints sizes) {
+  return is_float8(dtype(operands[0])) ? float8_primitive(op, operands, axes, sizes)
+                                       : complex_primitive(op, operands, axes, sizes);
 }
 
 bool is_identity(Ints perm) {
@@ -93,9 +104,8 @@ Value primitive(Op op, std::span<const Value> given, Ints axes, Ints sizes) {
   const auto& nodes = recorder().segment->nodes;
   for (size_t i = 0; i < operands.size(); ++i) types[i] = nodes[operands[i].id].type;
   const std::span<const TypeId> operand_types{types, operands.size()};
-  if (needs_parts(op, operand_types)) [[unlikely]] {
-    return complex_primitive(op, operands, axes, sizes);
-  }
+  if (is_expressed(op, operand_types)) [[unlikely]]
+    return express(op, operands, axes, sizes);
   const TypeId type = info(op).elementwise ? infer_Elementwise(op, operand_types)
                                            : infer_rule(op)(op, operand_types, axes, sizes);
   return append(op, type, operands, axes, sizes);
@@ -103,8 +113,8 @@ Value primitive(Op op, std::span<const Value> given, Ints axes, Ints sizes) {
 
 Value unary(Op op, Value a) {
   const TypeId operand = type_id_of(a);
-  if (needs_parts(op, {&operand, 1})) [[unlikely]]
-    return complex_primitive(op, {&a, 1}, {}, {});
+  if (is_expressed(op, {&operand, 1})) [[unlikely]]
+    return express(op, {&a, 1}, {}, {});
   return append(op, infer_Elementwise(op, {&operand, 1}), {&a, 1}, {}, {});
 }
 
@@ -116,8 +126,8 @@ Value binary(Op op, Value a, Value b) {
   }
   const Value operands[] = {a, b};
   const TypeId types[] = {type_id_of(a), type_id_of(b)};
-  if (needs_parts(op, types)) [[unlikely]]
-    return complex_primitive(op, operands, {}, {});
+  if (is_expressed(op, types)) [[unlikely]]
+    return express(op, operands, {}, {});
   return append(op, infer_Elementwise(op, types), operands, {}, {});
 }
 
@@ -258,6 +268,7 @@ Value argsort(Value x, int64_t axis, bool descending) {
 }
 
 Value iota(Ints dims, int64_t axis, DType dtype) {
+  if (is_float8(dtype)) return cast(iota(dims, axis, DType::Float32), dtype);
   return append(Op::Iota, intern_contiguous(dtype, recorder().device, dims), {}, {&axis, 1}, dims);
 }
 

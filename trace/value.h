@@ -48,6 +48,9 @@ Value scalar(double number, DType dtype);
 Value scalar(int64_t number, DType dtype);
 
 Value cast(Value x, DType dtype);  // x itself when it has that dtype
+// The bits as another dtype, without derivative. Between sizes of elements the last dimension
+// counts more or fewer of them (which the extents must allow); little-endian, as memory is.
+Value bitcast(Value x, DType dtype);
 Value expand(Value x, Ints dims);  // NumPy's broadcast_to
 Value reshape(Value x, Ints dims);
 Value permute(Value x, Ints perm);

@@ -50,6 +50,24 @@ struct ViewShape {
   int64_t offset = 0;
 };
 
+DType dtype_of_view(DType base, Op op, Ints axes) {
+  switch (op) {
+    case Op::ViewAsReal:
+      return real_dtype(base);
+    case Op::ViewAsComplex:
+      return complex_dtype(base);
+    case Op::Bitcast:
+      return static_cast<DType>(axes[0]);
+    default:
+      return base;
+  }
+}
+
+// Elements of one dtype, counted in elements of another.
+int64_t recount(int64_t elements, DType from, DType to) {
+  return elements * static_cast<int64_t>(size_of(from)) / static_cast<int64_t>(size_of(to));
+}
+
 ViewShape view_shape(const Type& type, Op op, Ints axes, Ints sizes, Ints dims) {
   ViewShape shape;
   shape.strides = Dims(dims.size(), 0);
@@ -87,6 +105,14 @@ ViewShape view_shape(const Type& type, Op op, Ints axes, Ints sizes, Ints dims) 
       shape.strides = *strides;
       break;
     }
+    case Op::Bitcast: {
+      const auto to = static_cast<DType>(axes[0]);
+      std::ranges::copy(type.strides(), shape.strides.begin());
+      if (size_of(to) == size_of(type.dtype)) break;
+      for (int64_t& stride : shape.strides) stride = recount(stride, type.dtype, to);
+      shape.strides.back() = 1;
+      break;
+    }
     case Op::Gather: {  // see strided_sizes
       const size_t rank = dims.size();
       shape.offset = sizes[rank + 1];
@@ -97,12 +123,6 @@ ViewShape view_shape(const Type& type, Op op, Ints axes, Ints sizes, Ints dims) 
       std::ranges::copy(type.strides(), shape.strides.begin());
   }
   return shape;
-}
-
-DType dtype_of_view(DType base, Op op) {
-  return op == Op::ViewAsReal      ? real_dtype(base)
-         : op == Op::ViewAsComplex ? complex_dtype(base)
-                                   : base;
 }
 
 // The place in the base of what the view shows at `at`.
@@ -127,6 +147,10 @@ Dims place_in_base(const View& view, Ints view_dims, Ints base_dims, const Dims&
       break;
     case Op::ViewAsComplex:
       std::ranges::copy(at, place.begin());
+      break;
+    case Op::Bitcast:
+      place = at;
+      if (!at.empty()) place.back() = at.back() * base_dims.back() / view_dims.back();
       break;
     case Op::Reshape:
     case Op::Gather: {
@@ -184,6 +208,8 @@ Value put(const View& view, Value base, Value value, const Dims& at) {
           ops::strided_places(dims, view.sizes[0], Ints(view.sizes).subspan(1, dims.size()));
       return ops::reshape(ops::scatter_set(ops::reshape(base, flat), at, value, 0), type.dims());
     }
+    case Op::Bitcast:
+      return ops::bitcast(value, dtype(base));
     case Op::ViewAsReal:
       return ops::view_as_complex(value);
     case Op::ViewAsComplex:
@@ -241,7 +267,8 @@ Tensor make_view(const Tensor& base, Op op, Ints axes, Ints sizes, Ints dims) {
   const Type& type = base.type();
   const ViewShape shape = view_shape(type, op, axes, sizes, dims);
   auto cell = make_ref<Cell>();
-  cell->type = intern(dtype_of_view(type.dtype, op), type.device, dims, shape.strides);
+  const DType dtype = dtype_of_view(type.dtype, op, axes);
+  cell->type = intern(dtype, type.device, dims, shape.strides);
   cell->level = base.cell()->level;
   cell->view = std::make_unique<View>();
   View& view = *cell->view;
@@ -250,10 +277,9 @@ Tensor make_view(const Tensor& base, Op op, Ints axes, Ints sizes, Ints dims) {
   view.op = op;
   view.axes = Dims(axes);
   view.sizes = Dims(sizes);
-  view.offset = base.storage_offset() + shape.offset;
-  if (op == Op::ViewAsReal) view.offset *= 2;
-  if (op == Op::ViewAsComplex) view.offset /= 2;
+  view.offset = recount(base.storage_offset() + shape.offset, type.dtype, dtype);
   view.blocked = recorder().blocked;
+  view.detached = op == Op::Bitcast;
   return Tensor(std::move(cell));
 }
 
@@ -273,9 +299,15 @@ Tensor as_strided(const Tensor& x, const IntList& size, const IntList& stride,
   }
   check(offset >= 0, ErrorKind::Runtime, "as_strided: storage_offset must be non-negative, not {}",
         offset);
-  // The root as it lies in memory, its dimensions from the largest stride to the smallest.
-  const bool is_view = x.is_view();
-  Tensor memory(is_view ? x.cell()->view->root : x.cell());
+  // What lies in memory as elements of this dtype: the root, or a view of it with another dtype.
+  const Cell* home = x.cell().get();
+  while (home->view && type_of(home->view->base->type).dtype == x.dtype()) {
+    home = home->view->base.get();
+  }
+  Tensor memory(Ref<Cell>(const_cast<Cell*>(home)));
+  check(memory.storage_offset() == 0, ErrorKind::Runtime,
+        "as_strided: a view of another dtype that starts inside of its storage; clone() it first");
+  // Its dimensions from the largest stride to the smallest.
   const Type& type = memory.type();
   Dims order(type.rank, 0), inner(type.dims());
   std::iota(order.begin(), order.end(), 0);
@@ -304,6 +336,38 @@ Tensor as_strided(const Tensor& x, const IntList& size, const IntList& stride,
     own.detached |= at->view->detached;
   }
   return view;
+}
+
+Tensor view(const Tensor& x, DType dtype) {
+  const Type& type = x.type();
+  if (dtype == type.dtype) return detach(x);  // as in PyTorch, no derivative either
+  Dims dims(type.dims());
+  const auto from = static_cast<int64_t>(size_of(type.dtype));
+  const auto to = static_cast<int64_t>(size_of(dtype));
+  if (from != to) {
+    const auto expect = [&](bool holds, const std::string& what) {
+      check(holds, ErrorKind::Runtime, "self.{} to view {} as {} (different element sizes)", what,
+            name_of(type.dtype), name_of(dtype));
+    };
+    expect(!dims.empty(), "dim() cannot be 0");
+    const auto strides = type.strides();
+    expect(strides.back() == 1, fmt::format("stride(-1) must be 1 but is {}", strides.back()));
+    if (to > from) {
+      const int64_t ratio = to / from;
+      const auto divides = [&](int64_t number, const std::string& what) {
+        expect(number % ratio == 0,
+               fmt::format("{} must be divisible by {} but is {}", what, ratio, number));
+      };
+      divides(dims.back(), "size(-1)");
+      divides(x.storage_offset(), "storage_offset()");
+      for (size_t i = 0; i + 1 < dims.size(); ++i) {
+        divides(strides[i], fmt::format("stride({})", i));
+      }
+    }
+    dims.back() = recount(dims.back(), type.dtype, dtype);
+  }
+  const int64_t axes[] = {static_cast<int64_t>(dtype)};
+  return make_view(x, Op::Bitcast, axes, {}, dims);
 }
 
 Tensor detach(const Tensor& x) {

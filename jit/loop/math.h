@@ -11,6 +11,7 @@
 #include <optional>
 #include <string_view>
 
+#include "core/float8.h"
 #include "jit/loop/builder.h"
 
 namespace tenon::loop {
@@ -98,6 +99,11 @@ struct CheckSite {
 // maximum and minimum, comparisons, add (or) and mul (and).
 Pack emit_unary(Builder&, ScalarFn, Pack x);
 Pack emit_binary(Builder&, ScalarFn, Pack x, Pack y, const CheckSite* site = nullptr);
+
+// A float8's code (u8) as f32, and f32 rounded to a code: to nearest even, in integer arithmetic, as
+// core/float8.h does.
+Pack decode_float8(Builder&, const Float8Format& format, Pack code);
+Pack encode_float8(Builder&, const Float8Format& format, Pack x);
 
 // Philox4x32-10: 32 random bits (u32) for element numbers `element` (i64, any lanes): counter
 // (element / 4, call), key seed, word element % 4. seed and call are scalar i64.

@@ -12,6 +12,11 @@ loop::Scalar scalar_of(DType dtype) {
     case DType::Bool:
       return Scalar::I1;
     case DType::UInt8:
+    case DType::Float8_e4m3fn:  // bits; see convert()
+    case DType::Float8_e5m2:
+    case DType::Float8_e4m3fnuz:
+    case DType::Float8_e5m2fnuz:
+    case DType::Float8_e8m0fnu:
       return Scalar::U8;
     case DType::Int8:
       return Scalar::I8;
@@ -51,6 +56,7 @@ uint32_t cost_of(Op op) {
     case Op::Abs:
     case Op::Select:
     case Op::Cast:
+    case Op::Bitcast:
     case Op::Maximum:
     case Op::Minimum:
     case Op::Eq:

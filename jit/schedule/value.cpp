@@ -150,13 +150,34 @@ Emitter::Pack Emitter::constant(const GraphNode& node) {
   return b.scalar_param(it->second);
 }
 
+namespace {
+
+loop::Pack convert(loop::Builder& b, loop::Pack x, DType from, DType to) {
+  if (is_float8(from)) x = loop::decode_float8(b, float8_format(from), x);
+  if (is_float8(to)) return loop::encode_float8(b, float8_format(to), b.cast(Scalar::F32, x));
+  return b.cast(scalar_of(to), x);
+}
+
+// A bool is no bits of the loop IR but a truth.
+loop::Pack reinterpret(loop::Builder& b, loop::Pack x, DType to) {
+  if (b.type_of(x).scalar == Scalar::I1) x = b.cast(Scalar::U8, x);
+  return to == DType::Bool ? b.ne(b.bitcast(Scalar::U8, x), b.constant_int(Scalar::U8, 0))
+                           : b.bitcast(scalar_of(to), x);
+}
+
+}  // namespace
+
 Emitter::Pack Emitter::elementwise(NodeIndex n, Access at) {
   const GraphNode& node = graph[n];
   std::array<Pack, 3> x;
   for (int k = 0; k < operand_count(n); ++k) {
     x[k] = value(node.operands[k], operand_access(graph, algebra, n, k, at));
   }
-  if (node.op == Op::Cast) return b.cast(scalar_of(node.dtype), x[0]);
+  if (info(node.op).group == PrimitiveClass::Cast) {
+    const DType from = graph[node.operands[0]].dtype;
+    return node.op == Op::Cast ? convert(b, x[0], from, node.dtype)
+                               : reinterpret(b, x[0], node.dtype);
+  }
   if (node.op == Op::Select) return b.select(x[0], x[1], x[2]);
   const auto fn = scalar_fn(node.op);
   check(fn.has_value(), ErrorKind::NotImplemented, "{} has no kernel", name_of(node.op));

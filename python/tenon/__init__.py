@@ -30,6 +30,11 @@ from ._C import (
     double,
     dtype,
     float,
+    float8_e4m3fn,
+    float8_e4m3fnuz,
+    float8_e5m2,
+    float8_e5m2fnuz,
+    float8_e8m0fnu,
     float16,
     float32,
     float64,
@@ -90,6 +95,7 @@ from ._checks import (
 from ._dlpack import from_dlpack
 from ._exchange import asarray, frombuffer
 from ._functions import (
+    _shape_as_tensor,
     allclose,
     broadcast_shapes,
     equal,
@@ -130,7 +136,14 @@ from ._several import (
     tensordot,
 )
 from ._storage import TypedStorage, UntypedStorage, is_storage
-from .grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled, sync_errors
+from .grad_mode import (
+    enable_grad,
+    inference_mode,
+    is_inference_mode_enabled,
+    no_grad,
+    set_grad_enabled,
+    sync_errors,
+)
 
 __version__ = "0.1.0"
 globals().update(_copies.FUNCTIONS)

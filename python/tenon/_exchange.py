@@ -22,8 +22,7 @@ def frombuffer(
 
     It has count elements (all, if negative) from a byte offset.
 
-    Errors: ValueError for a buffer that is too small or no multiple of the element's size;
-    TypeError for bfloat16, which NumPy does not have.
+    Errors: ValueError for a buffer that is too small or no multiple of the element's size.
 
     Example::
 
@@ -32,12 +31,13 @@ def frombuffer(
     """
     import numpy
 
-    if dtype == _C.bfloat16:
-        raise TypeError("frombuffer: bfloat16 memory can't be shared: NumPy has no such dtype")
     if count == 0 or memoryview(buffer).nbytes == 0:
         raise ValueError("both buffer length and count must not be 0")
-    array = numpy.frombuffer(buffer, dtype.name, count, offset)
-    return _C.from_numpy(array).requires_grad_(requires_grad)
+    # NumPy sees integers where it has no such dtype.
+    is_foreign = dtype == _C.bfloat16 or dtype.name.startswith("float8")
+    name = f"uint{8 * dtype.itemsize}" if is_foreign else dtype.name
+    array = numpy.frombuffer(buffer, name, count, offset)
+    return _C.from_numpy(array).view(dtype).requires_grad_(requires_grad)
 
 
 def asarray(

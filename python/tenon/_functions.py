@@ -252,6 +252,17 @@ def set_rng_state(new_state: Any) -> None:
     _C.default_generator.set_state(new_state)
 
 
+def _shape_as_tensor(input: Tensor) -> Tensor:
+    """The tensor's extents as an int64 vector.
+
+    Example::
+
+        >>> tn._shape_as_tensor(tn.ones(2, 3))
+        tensor([2, 3])
+    """
+    return _C.tensor(list(input.shape), dtype=_C.int64)
+
+
 # ---- limits of dtypes ----------------------------------------------------------------------------
 
 _FLOATS: dict[str, tuple[builtins.int, builtins.float, builtins.float, builtins.float]] = {
@@ -260,6 +271,11 @@ _FLOATS: dict[str, tuple[builtins.int, builtins.float, builtins.float, builtins.
     "bfloat16": (16, 2.0**-7, 2.0**-126, 2.0**-133),
     "float32": (32, 2.0**-23, 2.0**-126, 2.0**-149),
     "float64": (64, 2.0**-52, 2.0**-1022, 2.0**-1074),
+    "float8_e4m3fn": (8, 2.0**-3, 2.0**-6, 2.0**-9),
+    "float8_e5m2": (8, 2.0**-2, 2.0**-14, 2.0**-16),
+    "float8_e4m3fnuz": (8, 2.0**-3, 2.0**-7, 2.0**-10),
+    "float8_e5m2fnuz": (8, 2.0**-3, 2.0**-15, 2.0**-17),  # PyTorch's epsilon; the step at 1 is 1/4
+    "float8_e8m0fnu": (8, 1.0, 2.0**-127, 2.0**-127),
 }
 _DIGITS = {"float16": 1e-3, "bfloat16": 1e-2, "float32": 1e-6, "float64": 1e-15}
 
@@ -284,8 +300,8 @@ class finfo:
         self.bits, self.eps, self.tiny, self.smallest_subnormal = _FLOATS[name]
         self.smallest_normal = self.tiny
         self.max = getattr(_C, name)._max
-        self.min = -self.max
-        self.resolution = _DIGITS[name]
+        self.min = self.tiny if name == "float8_e8m0fnu" else -self.max
+        self.resolution = _DIGITS.get(name, 1.0)
 
     def __repr__(self) -> str:
         return (

@@ -16,6 +16,7 @@ from . import (
     _low_rank,
     _numeric,
     _sets,
+    _shared_memory,
     _storage,
 )
 from ._C import Tensor
@@ -103,6 +104,11 @@ TYPE_NAMES = {
     "float64": "DoubleTensor",
     "complex64": "ComplexFloatTensor",
     "complex128": "ComplexDoubleTensor",
+    "float8_e4m3fn": "Float8_e4m3fnTensor",
+    "float8_e5m2": "Float8_e5m2Tensor",
+    "float8_e4m3fnuz": "Float8_e4m3fnuzTensor",
+    "float8_e5m2fnuz": "Float8_e5m2fnuzTensor",
+    "float8_e8m0fnu": "Float8_e8m0fnuTensor",
 }
 
 
@@ -140,10 +146,11 @@ def _array_interface(self: Tensor) -> dict[str, Any]:
     import sys
 
     dtype, mark = self.dtype, "<" if sys.byteorder == "little" else ">"
-    if dtype == _C.bfloat16 or self.requires_grad:
+    unknown = dtype == _C.bfloat16 or dtype.name.startswith("float8")
+    if unknown or self.requires_grad:
         raise AttributeError(
             "__array_interface__: "
-            + ("NumPy has no bfloat16" if dtype == _C.bfloat16 else "the tensor requires grad")
+            + (f"NumPy has no {dtype.name}" if unknown else "the tensor requires grad")
         )
     kind = "c" if dtype.is_complex else "f" if dtype.is_floating_point else "i"
     kind = "b" if dtype == _C.bool else kind if dtype.is_signed else "u"
@@ -275,14 +282,54 @@ def _new_tensor(self: Tensor, data: Any, **options: Any) -> Tensor:
 
 
 def _is_never(self: Tensor) -> builtins.bool:
-    """False: no tensor is pinned, shared between processes or made by a stricter mode.
+    """False: no tensor is pinned, or made by a stricter mode.
 
     Example::
 
-        >>> tn.ones(2).is_shared()
+        >>> tn.ones(2).is_pinned()
         False
     """
     return False
+
+
+def _as_subclass(self: Tensor, cls: builtins.type[Any]) -> Any:
+    """A view of the tensor as an object of a subclass of Tensor.
+
+    Errors: TypeError for a class that is none.
+
+    Example::
+
+        >>> class Weight(tn.Tensor):
+        ...     pass
+        >>> type(tn.ones(2).as_subclass(Weight)).__name__
+        'Weight'
+    """
+    _check_subclass("as_subclass", cls)
+    return _C._as_subclass(cls, self)
+
+
+def _check_subclass(name: str, cls: Any) -> None:
+    if not (isinstance(cls, type) and issubclass(cls, Tensor)):
+        raise TypeError(f"{name}: cls must be a type that is a subclass of Tensor, not {cls!r}")
+
+
+def _make_subclass(
+    cls: builtins.type[Any], data: Tensor, require_grad: builtins.bool = False
+) -> Any:
+    """The memory of data as a leaf of a subclass of Tensor.
+
+    Errors: TypeError for a class that is none.
+
+    Example::
+
+        >>> class Weight(tn.Tensor):
+        ...     pass
+        >>> x = tn.Tensor._make_subclass(Weight, tn.ones(2), True)
+        >>> type(x).__name__, x.requires_grad
+        ('Weight', True)
+    """
+    _check_subclass("_make_subclass", cls)
+    return _C._as_subclass(cls, data.detach()).requires_grad_(require_grad)
 
 
 def _get_device(self: Tensor) -> builtins.int:
@@ -486,12 +533,14 @@ _METHODS = {
     "random_": _random_,
     "is_inference": _is_never,
     "is_pinned": _is_never,
-    "is_shared": _is_never,
+    **_shared_memory.METHODS,
+    "as_subclass": _as_subclass,
     "get_device": _get_device,
 }
 
 for _name, _method in _METHODS.items():
     setattr(Tensor, _name, _method)
+setattr(Tensor, "_make_subclass", staticmethod(_make_subclass))  # noqa: B010
 setattr(Tensor, "grad_fn", property(_grad_fn))  # noqa: B010
 setattr(Tensor, "__array_interface__", property(_array_interface))  # noqa: B010
 setattr(Tensor, "layout", "strided")  # noqa: B010

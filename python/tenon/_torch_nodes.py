@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from tenon._C import Tensor
+from tenon._C import Tensor, uint8
 
 _SAME = (
     ("neg abs sign exp exp2 expm1 log log2 log10 log1p sin cos tan asin acos atan sinh cosh tanh")
@@ -102,6 +102,8 @@ def _to_torch(x: Tensor) -> Any:
     dtype = getattr(torch, x.dtype.name)
     if dtype in (torch.bfloat16, torch.float16):
         return torch.from_numpy(x.detach().float().numpy()).to(dtype)
+    if x.dtype.name.startswith("float8"):
+        return torch.from_numpy(x.detach().contiguous().view(uint8).numpy().copy()).view(dtype)
     return torch.from_numpy(x.detach().contiguous().numpy().copy())
 
 
@@ -128,6 +130,8 @@ def compute(node: dict[str, Any], operands: list[Tensor]) -> Any:
         values = [_to_torch(operand) for operand in operands]
         if op == "cast":
             return values[0].to(dtype)
+        if op == "bitcast":
+            return values[0].view(dtype)
         if op in _STRUCTURAL:
             return _STRUCTURAL[op](node, *values).to(dtype)
         function = _RENAMED.get(op) or (getattr(torch, op) if op in _SAME else None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -128,9 +129,34 @@ class inference_mode(_Mode):
     def __init__(self, mode: bool = True) -> None:
         super().__init__()
         self._enabled = not mode
+        self._outer: list[bool] = []
+
+    def __enter__(self) -> None:
+        super().__enter__()
+        self._outer.append(is_inference_mode_enabled())
+        _inference.enabled = not self._enabled
+
+    def __exit__(self, *exception: object) -> None:
+        _inference.enabled = self._outer.pop()
+        super().__exit__(*exception)
 
     def _fresh(self) -> _Mode:
         return inference_mode(not self._enabled)
+
+
+_inference = threading.local()
+
+
+def is_inference_mode_enabled() -> bool:
+    """Whether the code runs inside of `inference_mode`.
+
+    Example::
+
+        >>> with tn.inference_mode():
+        ...     tn.is_inference_mode_enabled()
+        True
+    """
+    return getattr(_inference, "enabled", False)
 
 
 class set_grad_enabled(_Mode):

@@ -209,7 +209,17 @@ class BodyCompiler:
             return self.names[name]
         if name == "inf":
             return Code("std::numeric_limits<double>::infinity()", FLOAT, literal=float("inf"))
-        if name in ("float32", "float64", "int64", "int32", "bool", "float16", "bfloat16", "uint8"):
+        if name in (
+            "float32",
+            "float64",
+            "int64",
+            "int32",
+            "bool",
+            "float16",
+            "bfloat16",
+            "int8",
+            "uint8",
+        ):
             special = {"bfloat16": "BFloat16", "uint8": "UInt8"}
             return Code(f"DType::{special.get(name, name.capitalize())}", DTYPE)
         raise BodyError(f"unknown name '{name}'")

@@ -87,7 +87,7 @@ def _read(entry: Entry, functions: dict[str, str]) -> Primitive:
     slots = 1 if operands == VARIADIC else operands
 
     partials: list[Partial] = []
-    if kind == "elementwise" and group != "cast":
+    if kind == "elementwise" and (group != "cast" or "partials" in entry.values):
         texts = entry.require("partials", list)
         if len(texts) != operands:
             raise entry.error(f"{len(texts)} expressions for {operands} operands", "partials")

@@ -15,21 +15,27 @@ DType nth(int i) { return static_cast<DType>(i); }
 
 // Printed by PyTorch 2.13:
 //   for a in dtypes: print(*[try_promote(a, b) for b in dtypes]), "-" where it raises.
-constexpr const char* kTorch[kDTypeCount] = {"0 1 2 3 4 5 - - - 9 10 11 12 13 14",
-                                             "1 1 3 3 4 5 - - - 9 10 11 12 13 14",
-                                             "2 3 2 3 4 5 - - - 9 10 11 12 13 14",
-                                             "3 3 3 3 4 5 - - - 9 10 11 12 13 14",
-                                             "4 4 4 4 4 5 - - - 9 10 11 12 13 14",
-                                             "5 5 5 5 5 5 - - - 9 10 11 12 13 14",
-                                             "- - - - - - 6 - - 9 10 11 12 - -",
-                                             "- - - - - - - 7 - 9 10 11 12 - -",
-                                             "- - - - - - - - 8 9 10 11 12 - -",
-                                             "9 9 9 9 9 9 9 9 9 9 11 11 12 13 14",
-                                             "10 10 10 10 10 10 10 10 10 11 10 11 12 13 14",
-                                             "11 11 11 11 11 11 11 11 11 11 11 11 12 13 14",
-                                             "12 12 12 12 12 12 12 12 12 12 12 12 12 14 14",
-                                             "13 13 13 13 13 13 - - - 13 13 13 14 13 14",
-                                             "14 14 14 14 14 14 - - - 14 14 14 14 14 14"};
+constexpr const char* kTorch[kDTypeCount] = {
+    "0 1 2 3 4 5 - - - 9 10 11 12 13 14 - - - - -",
+    "1 1 3 3 4 5 - - - 9 10 11 12 13 14 - - - - -",
+    "2 3 2 3 4 5 - - - 9 10 11 12 13 14 - - - - -",
+    "3 3 3 3 4 5 - - - 9 10 11 12 13 14 - - - - -",
+    "4 4 4 4 4 5 - - - 9 10 11 12 13 14 - - - - -",
+    "5 5 5 5 5 5 - - - 9 10 11 12 13 14 - - - - -",
+    "- - - - - - 6 - - 9 10 11 12 - - - - - - -",
+    "- - - - - - - 7 - 9 10 11 12 - - - - - - -",
+    "- - - - - - - - 8 9 10 11 12 - - - - - - -",
+    "9 9 9 9 9 9 9 9 9 9 11 11 12 13 14 - - - - -",
+    "10 10 10 10 10 10 10 10 10 11 10 11 12 13 14 - - - - -",
+    "11 11 11 11 11 11 11 11 11 11 11 11 12 13 14 - - - - -",
+    "12 12 12 12 12 12 12 12 12 12 12 12 12 14 14 - - - - -",
+    "13 13 13 13 13 13 - - - 13 13 13 14 13 14 - - - - -",
+    "14 14 14 14 14 14 - - - 14 14 14 14 14 14 - - - - -",
+    "- - - - - - - - - - - - - - - 15 - - - -",
+    "- - - - - - - - - - - - - - - - 16 - - -",
+    "- - - - - - - - - - - - - - - - - 17 - -",
+    "- - - - - - - - - - - - - - - - - - 18 -",
+    "- - - - - - - - - - - - - - - - - - - 19"};
 
 TEST_CASE("promotion is torch.promote_types") {
   for (int a = 0; a < kDTypeCount; ++a) {
@@ -46,6 +52,8 @@ TEST_CASE("promotion is torch.promote_types") {
 TEST_CASE("promotion that PyTorch does not support names both dtypes") {
   testing::expect_error(ErrorKind::Runtime, {"uint16", "int8"},
                         [] { promote(DType::UInt16, DType::Int8); });
+  testing::expect_error(ErrorKind::Runtime, {"Float8", "float8_e5m2", "float32"},
+                        [] { promote(DType::Float8_e5m2, DType::Float32); });
 }
 
 TEST_CASE("promotion is a commutative, idempotent upper bound") {

@@ -44,7 +44,13 @@ TEST_CASE("NaN is the greatest, equals keep their order, zeros are equal") {
 TEST_CASE("every ordered dtype") {
   for (int i = 0; i < kDTypeCount; ++i) {
     visit_dtype(static_cast<DType>(i), [&]<class T>(DTypeTag<T>) {
-      if constexpr (!is_complex(dtype_of<T>)) {
+      if constexpr (is_float8(dtype_of<T>)) {
+        testing::expect_error(ErrorKind::NotImplemented, {"float8"}, [] {
+          T value{};
+          std::int64_t order = 0;
+          kernels::argsort(dtype_of<T>, &value, &order, 1, 1, false);
+        });
+      } else if constexpr (!is_complex(dtype_of<T>)) {
         const std::size_t n = 6;
         const int raw[n] = {3, 1, 2, 0, 1, 3};
         T values[n];

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import tenon as tn
+import tenon.autograd.functional
 import tenon.nn.attention.flex_attention
 import tenon.nn.functional as F
 import tenon.reference
@@ -18,6 +19,7 @@ from tenon import nn
 NAMESPACES = {
     "tn": tn,
     "tn.autograd": tn.autograd,
+    "tn.autograd.functional": tn.autograd.functional,
     "tn.distributions": tn.distributions,
     "tn.func": tn.func,
     "tn.bisect": tn.bisect,

@@ -129,3 +129,14 @@ def test_numpy_of_an_empty_part_past_the_end():
     late = x[1::2]
     for empty in (late[:0], late[1:], late[:, 3:], x[2:], x[2:, 1:]):
         assert empty.numpy().shape == tuple(empty.shape)
+
+
+def test_a_window_that_is_nan_leaves_no_place_out():
+    torch = pytest.importorskip("torch")
+    found = []
+    for t in (tn, torch):
+        window = t.full((16,), float("nan"))
+        found.append(t.istft(t.ones(9, 4, dtype=t.complex64), 16, window=window).tolist())
+        with pytest.raises(RuntimeError, match="window overlap"):
+            t.istft(t.ones(9, 4, dtype=t.complex64), 16, window=t.zeros(16))
+    np.testing.assert_array_equal(*found)

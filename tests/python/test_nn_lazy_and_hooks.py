@@ -38,6 +38,45 @@ def test_lazy_layers_take_their_sizes_from_the_first_input(name, arguments, shap
     assert all(p.requires_grad and p.abs().sum().item() > 0 for p in layer.parameters())
 
 
+NORMS = [
+    ("LazyBatchNorm1d", {}, (4, 3)),
+    ("LazyBatchNorm1d", {"affine": False}, (4, 3, 5)),
+    ("LazyBatchNorm2d", {"track_running_stats": False}, (4, 3, 5, 2)),
+    ("LazyBatchNorm3d", {"momentum": None}, (4, 3, 5, 2, 2)),
+    ("LazyInstanceNorm1d", {}, (4, 3, 5)),
+    ("LazyInstanceNorm2d", {"affine": True}, (4, 3, 5, 2)),
+    ("LazyInstanceNorm3d", {"affine": True, "track_running_stats": True}, (4, 3, 5, 2, 2)),
+]
+
+
+@pytest.mark.parametrize(("name", "options", "shape"), NORMS)
+def test_lazy_norms(name, options, shape):
+    x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    results = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for package in (tn, torch):
+            layer = getattr(package.nn, name)(**options)
+            output = layer(package.tensor(x))
+            assert type(layer) is getattr(package.nn, name.removeprefix("Lazy"))
+            state = {k: v.tolist() for k, v in layer.state_dict().items()}
+            results.append((output.detach().numpy(), state, repr(layer)))
+    np.testing.assert_allclose(results[0][0], results[1][0], rtol=1e-4, atol=1e-5)
+    assert results[0][1].keys() == results[1][1].keys() and results[0][2] == results[1][2]
+    for key, value in results[0][1].items():
+        np.testing.assert_allclose(value, results[1][1][key], rtol=1e-4, atol=1e-6)
+
+
+def test_lazy_norms_take_their_sizes_from_a_state():
+    layer, given = nn.LazyBatchNorm1d(), nn.BatchNorm1d(3)
+    given(tn.randn(8, 3))
+    layer.load_state_dict(given.state_dict())
+    x = tn.randn(2, 3)
+    assert tn.equal(layer.eval()(x), given.eval()(x))
+    with pytest.raises(RuntimeError, match="uninitialized"):
+        _ = nn.LazyBatchNorm2d().running_mean.shape
+
+
 def test_lazy_layers_take_their_sizes_from_a_state():
     layer, given = nn.LazyLinear(3), nn.Linear(5, 3)
     layer.load_state_dict(given.state_dict())

@@ -88,6 +88,7 @@ std::vector<Case> cases() {
   add("lt", {m, v}, [](auto x) { return x[0] < x[1]; });
   add("select", {booleans({3, 4}, 5), m, s}, [](auto x) { return ops::select(x[0], x[1], x[2]); });
   add("cast", {m}, [](auto x) { return ops::cast(x[0], DType::Int32); });
+  add("bitcast", {m}, [](auto x) { return ops::bitcast(x[0], DType::Int32); });
   add("alias", {m}, [](auto x) { return ops::alias(x[0]); });
   add("redirect", {m, n}, [](auto x) { return ops::redirect(x[0], x[1]); });
   add("expand", {v}, [](auto x) { return ops::expand(x[0], {{5, 2, 4}}); });

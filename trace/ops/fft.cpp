@@ -334,7 +334,7 @@ Tensor istft(const Tensor& input, int64_t n_fft, std::optional<int64_t> hop_leng
     const int64_t axes[] = {0, 1};
     least = scope.result(ops::reduce(Op::ReduceMin, ops::magnitude(envelope), axes));
   }
-  check(least.item_double() > 1e-11, ErrorKind::Runtime,
+  check(!(least.item_double() < 1e-11), ErrorKind::Runtime,  // NaN leaves nothing out
         "istft: window overlap add min: 1 (a window that leaves places of the signal out)");
   OpScope scope("istft");
   Value x = scope.use(input);

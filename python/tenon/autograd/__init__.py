@@ -9,10 +9,14 @@ from .. import _C
 from .._C import Tensor
 from ..grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled
 from . import function as function
+from . import functional as functional
+from . import variable as variable
 from .function import Function
+from .variable import Variable
 
 __all__ = [
     "Function",
+    "Variable",
     "backward",
     "enable_grad",
     "grad",

@@ -402,6 +402,20 @@ class Module(_ModuleBase, Members, State):
     def bfloat16(self: M) -> M:
         return self._to_floating(_tn.bfloat16)
 
+    def share_memory(self: M) -> M:
+        """Moves parameters and buffers into memory that processes forked later share.
+
+        See `Tensor.share_memory_`.
+
+        Example::
+
+            >>> nn.Linear(2, 2).share_memory().weight.is_shared()
+            True
+        """
+        for tensor in (*self.parameters(), *self.buffers()):
+            tensor.share_memory_()
+        return self
+
     def to_empty(self: M, *, device: Any, recurse: bool = True) -> M:
         """Parameters and buffers on a device, with no particular values."""
         return self._apply(lambda t: _tn.empty_like(t, device=device), recurse)

@@ -4,7 +4,9 @@ import importlib as _importlib
 from typing import Any as _Any
 
 from . import lr_scheduler
+from .adafactor import Adafactor
 from .lbfgs import LBFGS
+from .muon import Muon
 from .optimizer import Optimizer
 from .rules import ASGD, SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, NAdam, RAdam, RMSprop, Rprop
 from .sparse_adam import SparseAdam
@@ -14,10 +16,12 @@ __all__ = [
     "LBFGS",
     "SGD",
     "Adadelta",
+    "Adafactor",
     "Adagrad",
     "Adam",
     "AdamW",
     "Adamax",
+    "Muon",
     "NAdam",
     "Optimizer",
     "RAdam",

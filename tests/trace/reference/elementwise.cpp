@@ -1,5 +1,7 @@
 // Elementwise primitives of the reference executor, in double and int64 through the C++ library.
+#include <array>
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <numbers>
 
@@ -309,10 +311,38 @@ void cast_element(const Array& from, int64_t i, Array& into, int64_t at) {
   }
 }
 
+// The bits of one element in the place of another of its size.
+void bitcast_element(const Array& from, int64_t i, Array& into, int64_t at) {
+  std::array<std::byte, 8> bits{};
+  visit_dtype(from.dtype, [&]<class T>(DTypeTag<T>) {
+    if constexpr (std::is_integral_v<T>) {
+      const T value = static_cast<T>(from.whole[i]);
+      std::memcpy(bits.data(), &value, sizeof value);
+    } else if constexpr (!is_complex(dtype_of<T>)) {
+      using Number = std::conditional_t<std::is_same_v<T, double>, double, float>;
+      const T value(static_cast<Number>(from.real[i]));
+      std::memcpy(bits.data(), &value, sizeof value);
+    }
+  });
+  visit_dtype(into.dtype, [&]<class T>(DTypeTag<T>) {
+    if constexpr (std::is_same_v<T, bool>) {
+      into.whole[at] = bits[0] != std::byte{0};
+    } else if constexpr (!is_complex(dtype_of<T>)) {
+      T value;
+      std::memcpy(&value, bits.data(), sizeof value);
+      if constexpr (std::is_integral_v<T>) {
+        into.whole[at] = static_cast<int64_t>(value);
+      } else {
+        into.real[at] = static_cast<double>(value);
+      }
+    }
+  });
+}
+
 void unary_element(const ProgramNode& node, const Array& x, int64_t i, Array& out, int64_t at) {
   switch (info(node.op).group) {
     case PrimitiveClass::Cast:
-      cast_element(x, i, out, at);
+      node.op == Op::Cast ? cast_element(x, i, out, at) : bitcast_element(x, i, out, at);
       return;
     case PrimitiveClass::Predicate:
       out.whole[at] = node.op == Op::IsNan   ? x.is_real() && std::isnan(x.real[i])

@@ -47,6 +47,6 @@ def __getattr__(name: str) -> _Any:
     if name in _LATER:
         module = _importlib.import_module(f"{__name__}.{_LATER[name]}")
         return getattr(module, name)
-    if name in ("fusion", "parametrize", "parametrizations"):
+    if name in ("fusion", "parametrize", "parametrizations", "prune"):
         return _importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
