@@ -70,10 +70,13 @@ PyObject* build(const Template& shape, std::vector<Tensor>& results, std::vector
 }
 
 PyObject* run(const std::shared_ptr<Entry>& entry, const Slots& slots) {
+  const std::span<const Scalar> numbers = slots.numbers.scalars();
   std::vector<Tensor> results = entry->effects.empty()
-                                    ? entry->launch->run(*entry->capture, slots.tensors)
+                                    ? entry->launch->run(*entry->capture, slots.tensors, numbers)
                                     : replay_with_effects(*entry, slots);
-  if (results.empty() && entry->effects.empty()) results = replay(*entry->capture, slots.tensors);
+  if (results.empty() && entry->effects.empty()) {
+    results = replay(*entry->capture, slots.tensors, numbers);
+  }
   std::vector<PyObject*> made(results.size(), nullptr);
   struct Made {
     std::vector<PyObject*>& objects;

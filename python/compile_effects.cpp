@@ -48,12 +48,13 @@ std::vector<Tensor> replay_with_effects(const Entry& entry, const Slots& slots) 
     const Capture::Part& part = last.before[k];
     const Capture& capture = *part.capture;
     if (!capture.nodes.empty()) {
-      std::vector<Tensor> made = replay(capture, std::span(given).first(capture.given.size()));
+      std::vector<Tensor> made =
+          replay(capture, std::span(given).first(capture.given.size()), slots.numbers.scalars());
       for (size_t i = 0; i < made.size(); ++i) given[capture.given.size() + i] = std::move(made[i]);
     }
     perform(entry.effects[k], part.root == Capture::kUnknown ? Tensor{} : given[part.root]);
   }
-  return replay(last, given);
+  return replay(last, given, slots.numbers.scalars());
 }
 
 }  // namespace tenon::python

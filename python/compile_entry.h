@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/dtype.h"
+#include "python/compile_numbers.h"
 #include "trace/capture.h"
 
 namespace tenon::python {
@@ -15,9 +16,10 @@ namespace tenon::python {
 // Strong references of one entry, in one place for the garbage collector.
 using References = std::vector<PyObject*>;
 
-// An argument: its own shape of data, with tensors and values at the leaves.
+// An argument: its own shape of data, with tensors and values at the leaves. Number: see
+// NumberGuard.
 struct ArgumentGuard {
-  enum class Kind : uint8_t { Tensor, Value, Same, List, Tuple, Dict } kind;
+  enum class Kind : uint8_t { Tensor, Number, Value, Same, List, Tuple, Dict } kind;
   PyObject* object = nullptr;  // Tensor: its Python type; Value, Same: what it must be
   TypeId type = 0;
   bool requires_grad = false;
@@ -68,6 +70,7 @@ struct Entry {
   std::vector<ArgumentGuard> positional, keyword;
   std::vector<PyObject*> names;
   std::vector<Guard> guards;
+  NumberGuards numbers;
   std::vector<Captured> captured;
   std::vector<uint32_t> first_alias;  // by slot of an argument: the first slot with its cell
   size_t slots = 0;
@@ -83,7 +86,9 @@ struct Entry {
 
 struct Slots {
   std::vector<Tensor> tensors;
-  std::vector<PyObject*> objects;  // borrowed from the call's arguments
+  std::vector<PyObject*> objects;    // borrowed from the call's arguments
+  std::vector<PyObject*> arguments;  // those that are numbers, borrowed
+  Numbers numbers;
 };
 
 // Whether the entry may stand for a call with these arguments; fills in the tensors.
@@ -96,8 +101,8 @@ std::string why_not(const Entry& entry, PyObject* args, PyObject* kwargs);
 // The results of a call with effects: parts recorded again, effects done again in between.
 std::vector<Tensor> replay_with_effects(const Entry& entry, const Slots& slots);
 
-// An entry from what the proof describes: (capture, arguments, keywords, guards, captured, given,
-// result, effects) of python/tenon/compiler.
+// An entry from what the proof describes: (capture, arguments, keywords, guards, numbers, captured,
+// given, result, effects) of python/tenon/compiler.
 std::shared_ptr<Entry> read_entry(PyObject* described);
 
 }  // namespace tenon::python

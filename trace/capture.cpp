@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "trace/recorder.h"
+#include "trace/region.h"
 
 namespace tenon {
 
@@ -58,6 +59,7 @@ class CaptureBuilder {
     }
     find_live();
     emit();
+    if (unit_.following_) follow();
     for (Capture::Result& result : out_->results) {
       if (result.kind == Capture::Result::Kind::Computed) result.source = value(result.source);
     }
@@ -157,6 +159,42 @@ class CaptureBuilder {
       if (!live_[id - unit_.first_] || node.op == Op::Input) continue;
       for (NodeId operand : segment_.operands_of(node)) mark(operand);
     }
+  }
+
+  void follow() {
+    std::unordered_map<NodeId, uint32_t> place;
+    for (NodeId id = unit_.first_; id < segment_.nodes.size(); ++id) {
+      const Node& node = segment_.nodes[id];
+      if (node.op == Op::Input || node.flags & Node::kLeaf) continue;
+      if (node.op == Op::Constant && segment_.axes_of(node)[0] == 0) {
+        place.emplace(id, static_cast<uint32_t>(out_->stream.size()));
+        if (const auto at = values_.find(id); at != values_.end()) {
+          out_->numbers.emplace_back(static_cast<uint32_t>(out_->stream.size()), at->second);
+        }
+      }
+      out_->stream.push_back(print_of(node));
+      out_->has_regions |= is_region(node.op);
+    }
+    out_->symbols = unit_.symbols_;
+    for (auto& [symbol, node] : out_->symbols.recorded) node = place.at(node);
+  }
+
+  // Of what it is: no two calls that record alike differ in it, draws of random numbers aside.
+  uint64_t print_of(const Node& node) const {
+    uint64_t print = 0xcbf29ce484222325;
+    const auto mix = [&](uint64_t word) {
+      print = (print ^ word) * 0x9e3779b97f4a7c15;
+      print ^= print >> 29;
+    };
+    mix(static_cast<uint64_t>(node.op));
+    mix(node.type);
+    for (NodeId operand : segment_.operands_of(node)) mix(segment_.nodes[operand].type);
+    if (node.flags & Node::kCustom) return print;  // its attributes are no numbers
+    for (int64_t axis : segment_.axes_of(node)) mix(static_cast<uint64_t>(axis));
+    auto sizes = segment_.sizes_of(node);
+    if (node.op == Op::RandomBits) sizes = sizes.first(sizes.size() - 2);  // seed, number of call
+    for (int64_t size : sizes) mix(static_cast<uint64_t>(size));
+    return print;
   }
 
   void emit() {

@@ -9,8 +9,8 @@
 
 namespace tenon {
 
-Unit::Unit(std::vector<Tensor> given, bool proving, bool keeps, bool parting)
-    : proving_(proving), keeps_(keeps), parting_(parting) {
+Unit::Unit(std::vector<Tensor> given, bool proving, bool keeps, bool parting, bool following)
+    : proving_(proving), keeps_(keeps), parting_(parting), following_(following) {
   TraceLock lock;
   Recorder& r = recorder();
   for (const Tensor& tensor : given) give(tensor);

@@ -42,7 +42,8 @@ def _tensors_in(value: Any) -> Iterator[Tensor]:
 
 
 def _signature(value: Any) -> Any:
-    """What of an argument decides which operations are recorded, roughly."""
+    """What of an argument decides which operations are recorded, roughly. (Of numbers that are
+    arguments themselves, see `CompiledFunction._key`.)"""
     if isinstance(value, Tensor):
         return (value.dtype, tuple(value.shape), value.requires_grad)
     if isinstance(value, (list, tuple)):
@@ -73,6 +74,7 @@ class CompiledFunction(_C._CompiledBase):
         self._slow = self._run_tuned if self._runs_at_once else self._run
         self._report = Report(getattr(function, "__qualname__", repr(function)))
         self._signatures: dict[Any, int] = {}
+        self._by_value: set[Any] = set()  # arguments, numbers whose values decided something
         self._proofs = 0
         self._captures = 0
         self._is_plain = False  # nothing is looked at any more
@@ -99,7 +101,7 @@ class CompiledFunction(_C._CompiledBase):
             self._report.calls += 1
             return self._call_in_unit(args, kwargs)
         try:
-            key = (_signature(args), _signature(kwargs), _C.is_grad_enabled())
+            key = self._key(args, kwargs)
         except RecursionError:  # data that holds itself
             return self._function(*args, **kwargs)
         seen = self._signatures.get(key, 0)
@@ -129,6 +131,14 @@ class CompiledFunction(_C._CompiledBase):
             self._report.give_up()
         return self._call_in_unit(args, kwargs)
 
+    def _key(self, args: Any, kwargs: Any) -> Any:
+        """The kind of a call. A number counts by its type, until its value decided something."""
+        parts = []
+        for place, value in (*enumerate(args), *kwargs.items()):
+            is_any = type(value) in (int, float) and place not in self._by_value
+            parts.append((place, type(value) if is_any else _signature(value)))
+        return (*parts, _C.is_grad_enabled())
+
     def _call_in_unit(self, args: Any, kwargs: Any) -> Any:
         unit = _C._Unit([])
         try:
@@ -138,7 +148,8 @@ class CompiledFunction(_C._CompiledBase):
 
     def _capture(self, key: Any, args: Any, kwargs: Any, proof: Proof | None) -> Any:
         given = proof.given if proof else [*_tensors_in(args), *_tensors_in(kwargs)]
-        unit = _C._Unit(given, parting=bool(proof and proof.effects))
+        parting, following = bool(proof and proof.effects), bool(proof and proof.numbers.sources)
+        unit = _C._Unit(given, parting=parting, following=following)
         try:
             result = self._function(*args, **kwargs)
             results: list[Tensor] = []
@@ -165,12 +176,17 @@ class CompiledFunction(_C._CompiledBase):
                 Unprovable(f"returns a {type(result).__name__}, or holds of one", "")
             )
         else:
+            if following and not capture.bind_symbols(proof.walked):
+                proof.numbers.fix_all()
+            numbers = proof.numbers.guards(proof.walked.symbols)
+            self._by_value.update(proof.numbers.arguments_fixed())
             try:
                 self._add(
                     capture,
                     proof.arguments,
                     proof.keywords,
                     proof.guards,
+                    numbers,
                     proof.captured,
                     given,
                     template,
