@@ -10,6 +10,7 @@
 #include "python/caster.h"
 #include "python/compile.h"
 #include "python/packages.h"
+#include "python/tensor_type.h"
 #include "trace/capture.h"
 #include "trace/origin.h"
 #include "trace/parse.h"
@@ -118,6 +119,22 @@ std::vector<Tensor> run_program(const ProgramRef& self,
   return results;
 }
 
+// Of a boolean that a unit has recorded, without a trace of it: none where it isn't computed, or of
+// values that are pending.
+std::optional<bool> truth_so_far(Unit& unit, const Tensor& x) {
+  const Unit::Pause pause(unit);
+  const CaptureRef recorded{unit.so_far({&x, 1})};
+  if (x.numel() != 1 || recorded.capture->results.empty() ||
+      recorded.capture->results[0].kind != Capture::Result::Kind::Computed) {
+    return std::nullopt;
+  }
+  const ProgramRef program = program_of_capture(recorded, {});
+  for (const Tensor& input : program.inputs) {
+    if (!input.defined()) return std::nullopt;
+  }
+  return truth_of(run_program(program, std::nullopt)[0]);
+}
+
 nb::list nodes_of(const Program& program) {
   nb::list result;
   for (uint32_t i = 0; i < program.nodes.size(); ++i) {
@@ -148,14 +165,18 @@ void add_compile(nb::module_& m) {
       .def_prop_ro(
           "obstacle_line",
           [](const CaptureRef& self) { return describe_origin(self.capture->obstacle_origin); })
-      .def_prop_ro("parts",
-                   [](const CaptureRef& self) {
-                     nb::list parts;  // (capture, the effect after it)
-                     for (const Capture::Part& part : self.capture->before) {
-                       parts.append(nb::make_tuple(CaptureRef{part.capture}, name_of(part.effect)));
-                     }
-                     return parts;
-                   })
+      .def_prop_ro(
+          "parts",
+          [](const CaptureRef& self) {
+            nb::list parts;  // (capture, the effect after it)
+            for (const Capture::Part& part : self.capture->before) {
+              const bool reads = part.effect == Effect::Read;
+              parts.append(nb::make_tuple(
+                  CaptureRef{part.capture},
+                  reads ? (part.answer ? "read true" : "read false") : name_of(part.effect)));
+            }
+            return parts;
+          })
       .def_prop_ro("symbols",
                    [](const CaptureRef& self) {  // read; compared; recorded
                      const Symbols& symbols = self.capture->symbols;
@@ -194,6 +215,7 @@ void add_compile(nb::module_& m) {
   nb::class_<Unit>(m, "_Unit")
       .def(nb::init<std::vector<Tensor>, bool, bool, bool, bool>(), "given"_a, "proving"_a = false,
            "keeps"_a = false, "parting"_a = false, "following"_a = false)
+      .def("truth_of", &truth_so_far)
       .def("finish",
            [](Unit& self, std::vector<Tensor> results) { return CaptureRef{self.finish(results)}; })
       .def("close", &Unit::close);

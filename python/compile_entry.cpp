@@ -276,6 +276,10 @@ EffectCall read_effect(Entry& entry, nb::handle described) {
     call.function = entry.keep(nb::handle(parts[1]).ptr());
     call.groups.push_back(entry.keep(nb::handle(parts[2]).ptr()));
     call.state = entry.keep(nb::handle(parts[3]).ptr());
+  } else if (kind.starts_with("read")) {
+    call.effect = Effect::Read;
+    call.answer = nb::cast<bool>(parts[1]);
+    entry.answers.push_back(call.answer);
   } else {
     call.effect = Effect::ZeroGrad;
     for (nb::handle groups : parts[1]) call.groups.push_back(entry.keep(groups.ptr()));
@@ -326,7 +330,7 @@ static bool fits_arguments(const Entry& entry, PyObject* args, PyObject* kwargs,
     slots.tensors.push_back(tensor);
     slots.objects.push_back(captured.object);
   }
-  if (!entry.effects.empty()) {
+  if (entry.effects.size() > entry.answers.size()) {
     // No code of the user's may run in a backward pass, since nothing is checked after it.
     const auto has_code = [](const Tensor& x) { return x.requires_grad() && !x.is_leaf(); };
     if (autograd::hooks_asked_for() != entry.hooks || std::ranges::any_of(slots.tensors, has_code))

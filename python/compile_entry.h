@@ -3,7 +3,9 @@
 
 #include <Python.h>
 
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -59,11 +61,17 @@ struct EffectCall {
   PyObject* function = nullptr;   // Step: the rule's, of groups and state
   std::vector<PyObject*> groups;  // ZeroGrad: lists of parameter groups; Step: its own
   PyObject* state = nullptr;
+  bool answer = false;  // Read: what the capture goes on from
 };
+
+// The answers of booleans that a call has read so far. Entries that fit the call compute the same
+// ones, in the same order, as Python would.
+using Answers = std::vector<bool>;
 
 struct Entry {
   Ref<Capture> capture;
   std::vector<EffectCall> effects;  // by part before the last
+  Answers answers;                  // of those that are Reads, which come first
   uint64_t hooks = 0;               // autograd::hooks_asked_for() when effects were proven
   std::unique_ptr<Launch> launch;
   DType default_dtype;
@@ -98,8 +106,14 @@ bool matches(const Entry& entry, PyObject* args, PyObject* kwargs, Slots& slots)
 // empty otherwise.
 std::string why_not(const Entry& entry, PyObject* args, PyObject* kwargs);
 
-// The results of a call with effects: parts recorded again, effects done again in between.
-std::vector<Tensor> replay_with_effects(const Entry& entry, const Slots& slots);
+// Whether a call with these answers may go on as the entry does.
+bool agrees(const Entry& entry, const Answers& known);
+// The results of a call with effects: parts recorded again, effects done again in between. Nothing
+// where a boolean that isn't known yet has another answer than the entry's, or `still_holds` is
+// false after it was read: nothing has happened by then but recording.
+std::optional<std::vector<Tensor>> replay_with_effects(const Entry& entry, const Slots& slots,
+                                                       Answers& known,
+                                                       const std::function<bool()>& still_holds);
 
 // An entry from what the proof describes: (capture, arguments, keywords, guards, numbers, captured,
 // given, result, effects) of python/tenon/compiler.

@@ -9,7 +9,7 @@
 //
 // What a training step does besides recording (a backward pass, an optimizer's step, gradients set
 // to None) is an effect: it is no part of a capture, but parts it, and is done again between the
-// replays of its parts.
+// replays of its parts. So does reading a boolean: what follows is of that answer alone.
 //
 // A proof gives the function symbolic numbers (see Scalar) for those that later calls give others
 // of. Where one becomes a constant of the trace, and nothing else is made of it, the capture's
@@ -25,7 +25,7 @@
 
 namespace tenon {
 
-enum class Effect : uint8_t { Backward, Step, ZeroGrad };
+enum class Effect : uint8_t { Backward, Step, ZeroGrad, Read };
 const char* name_of(Effect effect);
 
 // What became of symbolic numbers.
@@ -70,7 +70,8 @@ struct Capture : RefCounted {
   struct Part {
     Ref<Capture> capture;
     Effect effect;
-    uint32_t root;  // slot of what Backward starts from
+    uint32_t root;        // slot of what Backward starts from, or Read reads
+    bool answer = false;  // Read
   };
   std::vector<Part> before;
 
@@ -120,7 +121,9 @@ class Unit {
   ~Unit();
   Unit(const Unit&) = delete;
 
-  // Ends the unit. A capture of what it recorded that `results` need.
+  // A capture of what it has recorded that `results` need.
+  Ref<Capture> so_far(std::span<const Tensor> results) const { return capture(results); }
+  // Ends the unit. As so_far.
   Ref<Capture> finish(std::span<const Tensor> results);
   // Ends it without one: the function raised, or nobody asks.
   void close();
@@ -132,8 +135,19 @@ class Unit {
   Symbols* symbols() { return proving_ && following_ ? &symbols_ : nullptr; }
   void begin_effect(Effect effect, const Tensor& root);
   void end_effect();
+  void note_answer(bool answer);  // of the Read under way
   bool is_inside_effect() const { return effects_ > 0; }
   Unit* outer() const { return outer_; }
+  // While it lives, the unit watches nothing: a proof looks at what has been recorded.
+  class Pause {
+   public:
+    explicit Pause(Unit& unit) : unit_(unit) { ++unit_.effects_; }
+    ~Pause() { --unit_.effects_; }
+    Pause(const Pause&) = delete;
+
+   private:
+    Unit& unit_;
+  };
 
  private:
   struct Given {
@@ -186,6 +200,7 @@ class EffectScope {
   explicit EffectScope(Effect effect, const Tensor& root = {});
   ~EffectScope();
   EffectScope(const EffectScope&) = delete;
+  void note_answer(bool answer);  // Read: what it read
 
  private:
   Unit* unit_;

@@ -26,6 +26,7 @@ _MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagra
 _BACKENDS = (None, "tenon", "inductor")
 _MOST_SIGNATURES = 64
 _MOST_PROOFS = 24
+_MOST_MISSES = 16  # calls that read a boolean whose answer no proof knew
 _MOST_UNPROVEN = 64  # calls after which nothing is tried any more
 _MOST_CAPTURES = 64  # of calls of another kind than before; they cost more than the call
 
@@ -119,7 +120,9 @@ class CompiledFunction(_C._CompiledBase):
             if self._proofs == _MOST_PROOFS:
                 self._report.give_up()
             try:
-                proof = prove(self._function, args, kwargs)
+                # Where ever other booleans are read, what ran before the last was in vain.
+                may_read = not self._fullgraph and self._misses < _MOST_MISSES
+                proof = prove(self._function, args, kwargs, may_read)
             except Unprovable as why:
                 self._report.note_unproven(why)
             else:
@@ -303,8 +306,9 @@ def compile(
     Python runs on every call, so nothing that it means changes. It is skipped only where a walk
     over the bytecode proves that the call does nothing but record the same operations: all that it
     reads (arguments, globals, closures, attributes, modes) is checked on each call, by identity or
-    value, tensors by dtype, sizes, strides and requires_grad. With CPython 3.11;
-    others run Python always.
+    value, tensors by dtype, sizes, strides and requires_grad. Numbers that only meet tensors in
+    arithmetic may be others on each call. A boolean that is read (``if (x > 0).any()``) leads on
+    to what followed that answer before. With CPython 3.11; others run Python always.
 
     Sizes are always arguments of what is compiled, so `dynamic` changes nothing. `fullgraph` raises
     where the function reads a tensor's value. `disable` returns the function as it is.

@@ -50,6 +50,10 @@ class Unprovable(Exception):
         self.why, self.line = why, line
 
 
+class Pending(Unprovable):
+    """A boolean depends on what was recorded before the call: a walk can't tell it."""
+
+
 @dataclass
 class Proof:
     """What must be the same for a recorded call to stand for another."""
@@ -402,8 +406,21 @@ def is_known_version() -> bool:
     return sys.version_info[:2] == (3, 11) and sys.implementation.name == "cpython"
 
 
-def prove(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Proof:
-    """Walks the function with these arguments; `Unprovable` where it may do more than record."""
+def prove(
+    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], may_read: bool
+) -> Proof:
+    """Walks the function with these arguments; `Unprovable` where it may do more than record, and,
+    unless it may do that, read booleans."""
+    try:
+        return _prove(function, args, kwargs, may_read)
+    except Pending:  # Python, too, runs what is pending when it reads
+        _C.flush()
+        return _prove(function, args, kwargs, may_read)
+
+
+def _prove(
+    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], may_read: bool
+) -> Proof:
     from ._walk import Walk
 
     if not is_known_version():
@@ -421,10 +438,10 @@ def prove(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str,
         (name, ("number",) if named[name] is not value else reader.argument(value))
         for name, value in kwargs.items()
     ]
-    walk = Walk(reader)
     mode = _C.is_grad_enabled()
     generator = _C._generator_state()
-    unit = _C._Unit([], proving=True, following=True)
+    unit = _C._Unit([], proving=True, keeps=may_read, following=True)
+    walk = Walk(reader, unit if may_read else None)
     try:
         reader.check_result(plain(walk.call(function, tuple(values), named)), set())
         # A value that was read decides what comes next, and isn't guarded.
@@ -432,7 +449,7 @@ def prove(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str,
         if capture.obstacle:
             raise Unprovable(capture.obstacle, capture.obstacle_line or walk.line)
     except Unprovable as why:
-        raise Unprovable(why.why, why.line or walk.line) from None
+        raise type(why)(why.why, why.line or walk.line) from None
     except RecursionError:
         raise Unprovable("calls itself too deeply", walk.line) from None
     except Exception as error:

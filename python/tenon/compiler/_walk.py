@@ -34,12 +34,15 @@ from ._prove import (
     TENSOR_METHODS,
     Bound,
     Leave,
+    Pending,
     Reader,
     Unprovable,
 )
 from ._transforms import call_transform, is_transform
 
 _DEEPEST = 60
+_MOST_READS = 64
+_READS = ("read false", "read true")  # as captures name them
 _LONGEST = 200_000  # instructions
 
 _BINARY = {
@@ -148,8 +151,10 @@ def _bind(function: types.FunctionType, args: Any, kwargs: dict[str, Any]) -> di
 class Walk:
     """One walk; `line` is where it is, or where it ended."""
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: Reader, unit: Any) -> None:
         self.reader = reader
+        self.unit = unit  # that can tell booleans; none where they may not be read
+        self.mode = _C.is_grad_enabled()
         self.line = ""
         self.depth = 0
         self.count = 0
@@ -198,8 +203,8 @@ class Walk:
         numbers = self.reader.numbers
         if id(function) in NUMBER_FUNCTIONS and not kwargs and numbers.is_arithmetic(*args):
             return numbers.apply(function, *args)
-        if function is bool and len(args) == 1 and type(args[0]) is Number:
-            return numbers.truth(args[0])
+        if function is bool and len(args) == 1 and isinstance(args[0], (Number, Tensor)):
+            return self._truth(args[0])
         if function is isinstance and len(args) == 2 and type(args[0]) is Number:
             args = (args[0].value, plain(args[1]))  # its type tells
         if function is sum and args:
@@ -385,7 +390,7 @@ class Walk:
         if type(value) is Number:
             return self.reader.numbers.truth(value)
         if isinstance(value, Tensor):
-            raise Unprovable("reads a tensor's value, to decide what to do")
+            return self._read_truth(value)
         if type(value) in (list, dict):
             self.reader.contents(value)
             return bool(value)
@@ -397,6 +402,26 @@ class Walk:
             raise Unprovable(f"asks for the truth of a {type(value).__name__}")
         self.reader.note("class", value, type(value))
         return True
+
+    def _read_truth(self, value: Tensor) -> bool:
+        """Of a boolean that the function computed: what follows holds for this answer alone.
+        Nothing may have been done before, since another answer makes Python run from the start."""
+        effects = self.reader.effects
+        if not self.unit or not self.reader.is_fresh(value) or not _C._is_plain():
+            raise Unprovable("reads a tensor's value, to decide what to do")
+        if _C.is_grad_enabled() != self.mode:
+            raise Unprovable("reads a tensor's value under another grad mode")
+        if any(effect[0] not in _READS for effect in effects):
+            raise Unprovable("reads a tensor's value after a step or backward pass")
+        if len(effects) == _MOST_READS:
+            raise Unprovable("reads too many values")
+        if value.numel() != 1:
+            raise Unprovable("reads the truth of a tensor that has not one element")
+        answer = self.unit.truth_of(value)
+        if answer is None:
+            raise Pending("reads a tensor's value that is a view, or was pending")
+        effects.append((_READS[answer], answer))
+        return bool(answer)
 
     def _binary(self, symbol: str, left: Any, right: Any, in_place: bool) -> Any:
         if self.reader.numbers.is_arithmetic(left, right):
