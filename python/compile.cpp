@@ -99,6 +99,12 @@ PyObject* run(const std::shared_ptr<Entry>& entry, const Slots& slots, PyObject*
   return build(entry->result, results, made, slots);
 }
 
+bool draws(const Entry& entry) {
+  return entry.capture->draws ||
+         std::ranges::any_of(entry.capture->before,
+                             [](const Capture::Part& part) { return part.capture->draws; });
+}
+
 // Too many calls went back to Python after some of it had run: a loop that takes ever other turns.
 void drop_readers(CompiledObject* compiled) {
   std::erase_if(compiled->entries, [](const auto& entry) { return !entry->answers.empty(); });
@@ -108,14 +114,20 @@ void drop_readers(CompiledObject* compiled) {
 PyObject* skip_python(CompiledObject* compiled, PyObject* args, PyObject* kwargs) {
   Slots slots;
   Answers known;
-  const Generator generator = default_generator();
+  const Generator generator = [] {
+    TraceLock lock;
+    return default_generator();
+  }();
   for (size_t i = 0; i < compiled->entries.size(); ++i) {
     const std::shared_ptr<Entry> entry = compiled->entries[i];
     if (!agrees(*entry, known) || !matches(*entry, args, kwargs, slots)) continue;
     if (compiled->runs_at_once) flush();
     PyObject* result = run(entry, slots, args, kwargs, known);
     if (result == nullptr) {  // as if nothing had been drawn
-      default_generator() = generator;
+      if (draws(*entry)) {
+        TraceLock lock;
+        default_generator() = generator;
+      }
       continue;
     }
     if (compiled->runs_at_once) flush();
