@@ -281,6 +281,7 @@ def test_globals_closures_and_attributes(monkeypatch):
     module.rate = 0.5
     layer = nn.Linear(3, 3)
     layer.rate = 0.5
+    options = {"rate": 0.5, "name": "a", 3: None}
     rate = 0.5
 
     def set_cell(value):
@@ -294,6 +295,8 @@ def test_globals_closures_and_attributes(monkeypatch):
         (lambda x: x * Config.rate + 1, lambda v: setattr(Config, "rate", v)),
         (lambda x: x * config.half + 1, lambda v: setattr(config, "rate", v)),
         (lambda x: x * module.rate + 1, lambda v: setattr(module, "rate", v)),
+        (lambda x: x * options["rate"] + 1, lambda v: options.__setitem__("rate", v)),
+        (lambda x: x * options["rate"] + len(options), lambda v: options.__setitem__("rate", v)),
         (lambda x: layer(x) * layer.rate, lambda v: setattr(layer, "rate", v)),
         (lambda x: x * getattr(layer, "rate"), lambda v: setattr(layer, "rate", v)),  # noqa: B009
     ]
@@ -302,8 +305,8 @@ def test_globals_closures_and_attributes(monkeypatch):
         for value in CHANGING:
             change(value)
             same(outcome(f, X), outcome(function, X))
-        if number == 3:
-            continue  # a class is guarded as a whole
+        if number in (3, 7):
+            continue  # a class is guarded as a whole, and a dictionary whose length is asked for
         for value in FLOATS:
             change(value)
             same(f(X), function(X))
@@ -326,6 +329,23 @@ def test_an_attribute_goes_and_comes_back():
         else:
             config.rate = rate
         same(f(X), function(X))
+
+
+def test_a_scheduled_learning_rate():
+    weight = tn.ones(3, requires_grad=True)
+    optimizer = tn.optim.SGD([weight], lr=0.1)
+
+    def scaled(x):
+        return x * optimizer.param_groups[0]["lr"]
+
+    f = tn.compile(scaled)
+    for i in range(10):
+        optimizer.param_groups[0]["lr"] = 0.1 / (i + 1)
+        same(f(X), scaled(X))
+    assert skips(f) == 8, f.explain()
+    del optimizer.param_groups[0]["lr"]
+    with pytest.raises(KeyError):
+        f(X)
 
 
 def test_containers_count_by_value():

@@ -234,6 +234,15 @@ class Reader:
         self.note("item", items, name, value)
         return self.load(value)
 
+    def number_in(self, items: dict[Any, Any], name: str) -> Any:
+        """Of a dictionary from outside, such as a configuration's; None: no number, or not to be
+        told apart from the others (an argument's, one that all was read of, or an effect's)."""
+        if self.is_fresh(items) or id(items) in self._checked or self.effects:
+            return None
+        value = items.get(name)
+        number = self.numbers.read("item", items, value, name)
+        return number if number is not value else None
+
     def cell(self, cell: types.CellType) -> Any:
         if self.is_fresh(cell):
             return cell.cell_contents

@@ -467,6 +467,10 @@ class Walk:
             self.reader.checked_operand(key)
             return self.reader.result(value[key])
         if type(value) in (list, tuple, dict, str, range, _C.Size) or self.reader.is_fresh(value):
+            if type(value) is dict and type(key) is str:
+                number = self.reader.number_in(value, key)
+                if number is not None:
+                    return number
             if type(value) in (list, dict):
                 self.reader.contents(value)
             if isinstance(key, (int, str, slice, tuple)):
