@@ -119,22 +119,6 @@ std::vector<Tensor> run_program(const ProgramRef& self,
   return results;
 }
 
-// Of a boolean that a unit has recorded, without a trace of it: none where it isn't computed, or of
-// values that are pending.
-std::optional<bool> truth_so_far(Unit& unit, const Tensor& x) {
-  const Unit::Pause pause(unit);
-  const CaptureRef recorded{unit.so_far({&x, 1})};
-  if (x.numel() != 1 || recorded.capture->results.empty() ||
-      recorded.capture->results[0].kind != Capture::Result::Kind::Computed) {
-    return std::nullopt;
-  }
-  const ProgramRef program = program_of_capture(recorded, {});
-  for (const Tensor& input : program.inputs) {
-    if (!input.defined()) return std::nullopt;
-  }
-  return truth_of(run_program(program, std::nullopt)[0]);
-}
-
 nb::list nodes_of(const Program& program) {
   nb::list result;
   for (uint32_t i = 0; i < program.nodes.size(); ++i) {
@@ -215,7 +199,7 @@ void add_compile(nb::module_& m) {
   nb::class_<Unit>(m, "_Unit")
       .def(nb::init<std::vector<Tensor>, bool, bool, bool, bool>(), "given"_a, "proving"_a = false,
            "keeps"_a = false, "parting"_a = false, "following"_a = false)
-      .def("truth_of", &truth_so_far)
+      .def("truth_of", &Unit::truth_of)
       .def("finish",
            [](Unit& self, std::vector<Tensor> results) { return CaptureRef{self.finish(results)}; })
       .def("close", &Unit::close);

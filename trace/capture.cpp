@@ -34,6 +34,7 @@ class CaptureBuilder {
     out_->obstacle_origin = unit_.obstacle_origin_;
     out_->blocked = recorder().blocked;
     for (const Unit::Given& given : unit_.given_) out_->given.push_back(given.type);
+    for (const auto& [node, buffer] : unit_.known_) know(node, buffer);
     check_given();
     if (segment_.sequence != unit_.sequence_) {
       block("what it records is run in pieces", 0);
@@ -67,6 +68,11 @@ class CaptureBuilder {
   }
 
  private:
+  void know(NodeId node, const Buffer& buffer) {
+    slot_of_node_.emplace(node, Capture::kFirstKept + static_cast<uint32_t>(out_->kept.size()));
+    out_->kept.push_back(buffer);
+  }
+
   void block(const std::string& why, uint32_t origin) {
     if (!out_->obstacle.empty()) return;
     out_->obstacle = why;
@@ -215,7 +221,10 @@ class CaptureBuilder {
   uint32_t read_slot(uint32_t slot) {
     const auto [at, is_new] =
         node_of_slot_.emplace(slot, static_cast<uint32_t>(out_->nodes.size()));
-    if (is_new) add_input(out_->given[slot], slot);
+    if (is_new) {
+      const bool is_kept = slot >= Capture::kFirstKept;
+      add_input(is_kept ? out_->kept[slot - Capture::kFirstKept].type : out_->given[slot], slot);
+    }
     return at->second;
   }
   void add_input(TypeId type, uint32_t slot) {

@@ -16,7 +16,9 @@
 // constant may be another one in each replay (`bind_symbols`).
 #pragma once
 
+#include <optional>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "core/small_vector.h"
@@ -121,8 +123,10 @@ class Unit {
   ~Unit();
   Unit(const Unit&) = delete;
 
-  // A capture of what it has recorded that `results` need.
-  Ref<Capture> so_far(std::span<const Tensor> results) const { return capture(results); }
+  // Of a proof: a boolean that it has recorded, computed beside the trace, as a flush would: with
+  // all that is alive, which later ones go on from. None where it isn't computed here, or depends
+  // on what was pending before.
+  std::optional<bool> truth_of(const Tensor& x);
   // Ends the unit. As so_far.
   Ref<Capture> finish(std::span<const Tensor> results);
   // Ends it without one: the function raised, or nobody asks.
@@ -138,16 +142,6 @@ class Unit {
   void note_answer(bool answer);  // of the Read under way
   bool is_inside_effect() const { return effects_ > 0; }
   Unit* outer() const { return outer_; }
-  // While it lives, the unit watches nothing: a proof looks at what has been recorded.
-  class Pause {
-   public:
-    explicit Pause(Unit& unit) : unit_(unit) { ++unit_.effects_; }
-    ~Pause() { --unit_.effects_; }
-    Pause(const Pause&) = delete;
-
-   private:
-    Unit& unit_;
-  };
 
  private:
   struct Given {
@@ -187,7 +181,8 @@ class Unit {
   Unit* outer_;
   const bool proving_, keeps_, parting_, following_;
   Symbols symbols_;
-  int effects_ = 0;  // nesting of effects under way
+  std::unordered_map<NodeId, Buffer> known_;  // values that truth_of has computed
+  int effects_ = 0;                           // nesting of effects under way
   uint16_t blocked_;
   bool open_ = true;
   std::string obstacle_;

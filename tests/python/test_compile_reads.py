@@ -92,6 +92,45 @@ def test_loops():
     compare(newton, calls, least=15)
 
 
+def test_loops_that_write_and_keep():
+    def halved(x, most):
+        y, kept = x * 4, []
+        above = y.abs().sum() > most
+        while above:
+            if above and y.sum() < 0:
+                y = -y
+            kept.append(y[:1] * 2)
+            y = y * 0.5
+            y[0] += 0.125
+            above = y.abs().sum() > most
+        return y, tn.cat([x[:1], *kept]), y + tn.rand(2)
+
+    compare(halved, [(MIXED[i % 3], 1.0 + i % 2) for i in range(40)], least=25)
+
+    def in_place(x):  # what was made before the read is written to after it: Python runs
+        y = x * 4
+        while y.sum() > 1:
+            y *= 0.5
+        return y
+
+    compare(in_place, [(MIXED[i % 3],) for i in range(12)])
+
+    def solve(a, b):  # conjugate gradients
+        x, r = tn.zeros_like(b), b
+        p, rs = r, (r * r).sum()
+        while rs > 1e-9:
+            ap = a @ p
+            step = rs / (p * ap).sum()
+            x, r = x + step * p, r - step * ap
+            before, rs = rs, (r * r).sum()
+            p = r + rs / before * p
+        return x
+
+    m = tn.randn(12, 12)
+    a = m @ m.T + 12 * tn.eye(12)
+    compare(solve, [(a, v) for v in (tn.ones(12), tn.ones(12), tn.ones(12), tn.arange(12.0))], 1)
+
+
 def test_loops_of_ever_other_lengths_are_given_up():
     def halved(x, most):
         while x.sum() > most:
