@@ -8,7 +8,6 @@ real call. It runs nothing but operations that only record, and reads nothing bu
 from __future__ import annotations
 
 import dis
-import operator
 import types
 from typing import Any
 
@@ -19,6 +18,7 @@ from tenon.nn.parameter import Parameter
 
 from ._effects import is_effect, note_effect
 from ._numbers import NUMBER_FUNCTIONS, Number, plain, plain_all
+from ._operators import BINARY, COMPARE, IN_PLACE
 from ._prove import (
     CONSTANTS,
     CONSTRUCTORS,
@@ -45,44 +45,6 @@ _MOST_READS = 64
 _READS = ("read false", "read true")  # as captures name them
 _LONGEST = 200_000  # instructions
 
-_BINARY = {
-    "+": operator.add,
-    "-": operator.sub,
-    "*": operator.mul,
-    "/": operator.truediv,
-    "//": operator.floordiv,
-    "%": operator.mod,
-    "**": operator.pow,
-    "@": operator.matmul,
-    "&": operator.and_,
-    "|": operator.or_,
-    "^": operator.xor,
-    "<<": operator.lshift,
-    ">>": operator.rshift,
-}
-_IN_PLACE = {
-    "+": operator.iadd,
-    "-": operator.isub,
-    "*": operator.imul,
-    "/": operator.itruediv,
-    "//": operator.ifloordiv,
-    "%": operator.imod,
-    "**": operator.ipow,
-    "@": operator.imatmul,
-    "&": operator.iand,
-    "|": operator.ior,
-    "^": operator.ixor,
-    "<<": operator.ilshift,
-    ">>": operator.irshift,
-}
-_COMPARE = {
-    "<": operator.lt,
-    "<=": operator.le,
-    "==": operator.eq,
-    "!=": operator.ne,
-    ">": operator.gt,
-    ">=": operator.ge,
-}
 _FUNCTION_FLAGS = 0x20 | 0x80 | 0x200  # generators and coroutines
 
 _decoded: dict[types.CodeType, tuple[list[dis.Instruction], dict[int, int]]] = {}
@@ -425,7 +387,7 @@ class Walk:
 
     def _binary(self, symbol: str, left: Any, right: Any, in_place: bool) -> Any:
         if self.reader.numbers.is_arithmetic(left, right):
-            return self.reader.numbers.apply(_BINARY[symbol], left, right)
+            return self.reader.numbers.apply(BINARY[symbol], left, right)
         if not isinstance(left, Tensor) and not isinstance(right, Tensor):
             left, right = plain(left), plain(right)
         for value in (left, right):
@@ -438,7 +400,7 @@ class Walk:
                 self._check_write(left)
             elif type(left) in (list, dict) and not self.reader.is_fresh(left):
                 raise Unprovable(f"changes a {type(left).__name__} that it didn't make")
-        function = (_IN_PLACE if in_place else _BINARY)[symbol]
+        function = (IN_PLACE if in_place else BINARY)[symbol]
         result = self._with_numbers(function, (left, right), {})
         if isinstance(result, Tensor):
             return self.reader.result(result)
@@ -446,7 +408,7 @@ class Walk:
 
     def _compare(self, symbol: str, left: Any, right: Any) -> Any:
         if self.reader.numbers.is_arithmetic(left, right):
-            return self.reader.numbers.apply(_COMPARE[symbol], left, right)
+            return self.reader.numbers.apply(COMPARE[symbol], left, right)
         if not isinstance(left, Tensor) and not isinstance(right, Tensor):
             left, right = plain(left), plain(right)
         for value in (left, right):
@@ -459,7 +421,7 @@ class Walk:
                 self._check_plain(value.values() if type(value) is dict else value)
             elif type(value) not in PLAIN and type(value) is not type:
                 raise Unprovable(f"compares a {type(value).__name__}")
-        return self.reader.result(self._with_numbers(_COMPARE[symbol], (left, right), {}))
+        return self.reader.result(self._with_numbers(COMPARE[symbol], (left, right), {}))
 
     def _subscript(self, value: Any, key: Any) -> Any:
         if isinstance(value, Tensor):
