@@ -30,19 +30,20 @@ def weights(model) -> dict[str, np.ndarray]:
     return values
 
 
-def twin(framework: str) -> Runner:
+def twin(framework: str, *, compiles: bool = False) -> Runner:
     gpt = load(framework)
     t = gpt.tn
     config = Config(vocabulary=VOCABULARY, context=CONTEXT, layers=LAYERS, heads=HEADS, width=WIDTH)
     model = gpt.GPT(config)
     model.load_state_dict({name: t.from_numpy(w) for name, w in weights(model).items()})
+    call = t.compile(model) if compiles else model
 
     @t.no_grad()
     def run():
         caches = model.new_caches()
         token, tokens = t.tensor([[3]]), []
         for i in range(TOKENS):
-            token = model(token, caches, i)[:, -1].argmax(-1, keepdim=True)
+            token = call(token, caches, i)[:, -1].argmax(-1, keepdim=True)
             tokens.append(token.item())
         return np.array(tokens)
 
@@ -101,6 +102,7 @@ def jax_jit(case: str) -> Runner:
 PEERS: dict[str, Peer] = {
     "tenon": lambda case: twin("tenon"),
     "torch": lambda case: twin("torch"),
+    "torch.compile": lambda case: twin("torch", compiles=True),
     "jax.jit": jax_jit,
 }
 

@@ -67,6 +67,14 @@ def jax_program(case: str):
     return black_scholes(jnp.log, jnp.sqrt, jnp.exp, jax.scipy.special.erf)
 
 
+def drjit_program(case: str):
+    import drjit as dr
+
+    if case == "mandelbrot":
+        return mandelbrot(dr.select)
+    return black_scholes(dr.log, dr.sqrt, dr.exp, dr.erf)
+
+
 def compared(case: str, values: np.ndarray) -> np.ndarray:
     """Steps of a point on the set's edge depend on roundings: means of squares of 64 points."""
     if case != "mandelbrot":
@@ -74,7 +82,7 @@ def compared(case: str, values: np.ndarray) -> np.ndarray:
     return values.reshape(SIDE // 8, 8, SIDE // 8, 8).mean((1, 3))
 
 
-PEERS = peers(arrays, program, jax_program, compared=compared)
+PEERS = peers(arrays, program, jax_program, compared=compared, drjit_program=drjit_program)
 
 if __name__ == "__main__":
     main(__doc__, PEERS, CASES, Options(tolerance=1e-2, rounds=5, unit="ms"))

@@ -61,6 +61,8 @@ class Options:
     # How much results may differ, relative to the largest value.
     tolerance: float = 1e-5
     unit: str = "us"
+    # Whether a peer takes a case.
+    takes: Callable[[str, str], bool] = lambda peer, case: True
 
 
 SCALE = {"ns": 1e9, "us": 1e6, "ms": 1e3, "s": 1.0}
@@ -164,15 +166,20 @@ def serve(peer: Peer, case: str) -> None:
 class Process:
     """A running peer."""
 
-    def __init__(self, peer: str, case: str) -> None:
+    def __init__(self, peer: str, case: str, cores: Sequence[int]) -> None:
         self.peer = peer
-        self.process = subprocess.Popen(
-            [sys.executable, sys.argv[0], "--peer", peer, "--case", case],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=environment(peer),
-        )
+        mine = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, cores)  # the process has them: frameworks start a thread a core
+        try:
+            self.process = subprocess.Popen(
+                [sys.executable, sys.argv[0], "--peer", peer, "--case", case],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                env=environment(peer),
+            )
+        finally:
+            os.sched_setaffinity(0, mine)
 
     def ask(self, command: str) -> Any:
         assert self.process.stdin is not None and self.process.stdout is not None
@@ -201,8 +208,9 @@ def check(results: dict[str, np.ndarray], tolerance: float) -> None:
             raise SystemExit(f"{name} differs from {first} by {error:.2e}; nothing is timed")
 
 
-def compare(case: str, peers: Sequence[str], options: Options) -> None:
-    processes = [Process(peer, case) for peer in peers]
+def compare(case: str, peers: Sequence[str], options: Options, cores: Sequence[int]) -> None:
+    chosen = [peer for peer in peers if options.takes(peer, case)]
+    processes = [Process(peer, case, cores) for peer in chosen]
     with tempfile.TemporaryDirectory() as folder:
         results: dict[str, np.ndarray] = {}
         for p in processes:
@@ -220,7 +228,8 @@ def compare(case: str, peers: Sequence[str], options: Options) -> None:
 
 
 def report(case: str, times: dict[str, list[float]], unit: str) -> None:
-    """A line a peer: median, smallest and largest, and the ratio to the first peer."""
+    """A line a peer: median, smallest and largest, and the ratio to the first peer; then which
+    other framework is the fastest."""
     first = times[next(iter(times))]
     print(
         f"\n{case}{'median':>{30 - len(case)}}{'min':>12}{'max':>12}{'ratio':>10}  spread of ratio"
@@ -233,6 +242,16 @@ def report(case: str, times: dict[str, list[float]], unit: str) -> None:
             f"{max(scaled):>12.4g}{statistics.median(ratios):>10.2f}"
             f"  {min(ratios):.2f}-{max(ratios):.2f}"
         )
+    ours = package_of(next(iter(times)))
+    others = {name: values for name, values in times.items() if package_of(name) != ours}
+    if others:
+        fastest = min(others, key=lambda name: statistics.median(others[name]))
+        own = [values for name, values in times.items() if name not in others]
+        ratios = [o / min(mine) for o, *mine in zip(others[fastest], *own, strict=True)]
+        print(
+            f"  fastest peer: {fastest}, {statistics.median(ratios):.2f}"
+            f" ({min(ratios):.2f}-{max(ratios):.2f}) of {ours}'s faster one"
+        )
 
 
 def main(
@@ -243,6 +262,10 @@ def main(
     parser.add_argument("--case", help="one of " + ", ".join(cases))
     parser.add_argument("--peers", nargs="+", default=list(peers), choices=list(peers))
     parser.add_argument("--rounds", type=int, default=options.rounds)
+    cores = sorted(os.sched_getaffinity(0))
+    parser.add_argument(
+        "--threads", type=int, nargs="+", default=[len(cores)], help="cores that peers have"
+    )
     args = parser.parse_args()
     if args.peer:
         serve(peers[args.peer], args.case)
@@ -250,5 +273,9 @@ def main(
     options.rounds = args.rounds
     chosen = installed(args.peers)
     print(f"{machine()}\n" + ", ".join(f"{p} {version_of(p)}" for p in chosen))
-    for case in [args.case] if args.case else cases:
-        compare(case, chosen, options)
+    if any(not 0 < threads <= len(cores) for threads in args.threads):
+        parser.error(f"--threads wants numbers from 1 to {len(cores)}")
+    for threads in args.threads:
+        print(f"\n{threads} thread{'s' * (threads > 1)}")
+        for case in [args.case] if args.case else cases:
+            compare(case, chosen, options, cores[:threads])

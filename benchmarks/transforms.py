@@ -68,7 +68,32 @@ def jax_program(case: str):
     }[case]
 
 
-PEERS = peers(arrays, program, jax_program)
+def drjit_program(case: str):
+    """The N-body gradient: Dr.Jit maps and differentiates no functions."""
+    import drjit as dr
+
+    def gradient(position, mass):
+        position = type(position)(position)
+        dr.enable_grad(position)
+        apart = position[:, None] - position[None]
+        near = dr.sum(apart * apart, axis=2) + 0.01
+        dr.backward(dr.sum(mass[:, None] * mass[None] * dr.rsqrt(near), axis=None))
+        return dr.grad(position)
+
+    return gradient
+
+
+PEERS = peers(arrays, program, jax_program, drjit_program=drjit_program)
+
+
+def takes(peer: str, case: str) -> bool:
+    return peer != "drjit" or case == "nbody"
+
 
 if __name__ == "__main__":
-    main(__doc__, PEERS, CASES, Options(tolerance=2e-4, rounds=5, unit="us"))
+    main(
+        __doc__,
+        PEERS,
+        CASES,
+        Options(tolerance=2e-4, rounds=5, unit="us", takes=takes),
+    )

@@ -57,10 +57,13 @@ def peers(
     jax_program: Callable[[str], Callable[..., Any]],
     gradients: Callable[[str], bool] = lambda case: False,
     compared: Callable[[str, np.ndarray], np.ndarray] = lambda case, values: values,
+    drjit_program: Callable[[str], Callable[..., Any]] | None = None,
 ) -> dict[str, Peer]:
-    """Tenon, tn.compile, torch, torch.compile and jax.jit running these programs.
+    """Tenon, tn.compile, torch, torch.compile, jax.jit and, where it has a program, Dr.Jit running
+    these programs.
 
-    `compared` makes of a result what has to agree, where single numbers can't.
+    `compared` makes of a result what has to agree, where single numbers can't. Dr.Jit's program is
+    a function of tensors of `drjit.llvm.ad`.
     """
 
     def tenon(case: str, *, compiles: bool = False) -> Runner:
@@ -130,10 +133,28 @@ def peers(
 
         return Runner(run, lambda: compared(case, flat(run(), np.asarray)))
 
-    return {
+    def drjit(case: str) -> Runner:
+        import drjit as dr
+        from drjit.llvm.ad import TensorXf
+
+        assert drjit_program is not None
+        tensors = [TensorXf(a) for a in arrays(case)]
+        dr.eval(tensors)
+        frozen = dr.freeze(drjit_program(case))
+
+        def run():
+            results = frozen(*tensors)
+            dr.eval(results)
+            dr.sync_thread()
+            return results
+
+        return Runner(run, lambda: compared(case, flat(run(), lambda x: x.numpy())))
+
+    table: dict[str, Peer] = {
         "tenon": tenon,
         "tenon.compile": tenon_compile,
         "torch": torch,
         "torch.compile": torch_compile,
         "jax.jit": jax_jit,
     }
+    return table | ({"drjit": drjit} if drjit_program else {})

@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "python/errors.h"
+#include "python/symbolic_number.h"
 #include "python/tensor_type.h"
 
 namespace tenon::python {
@@ -15,6 +16,7 @@ bool is_sequence(PyObject* object) { return PyTuple_Check(object) || PyList_Chec
 
 // Whether `object` may stand for a number: `lenient` takes one-element tensors too.
 bool is_int(PyObject* object, bool lenient) {
+  object = plain(object);
   if (PyBool_Check(object)) return lenient;
   if (PyLong_Check(object)) return true;
   if (is_tensor(object)) return lenient && to_tensor(object).numel() == 1;
@@ -56,6 +58,7 @@ bool accepts(Kind kind, PyObject* object, bool lenient) {
       return is_tensor(object) || is_number(object);
     case Kind::Scalar:
     case Kind::Float:
+      object = plain(object);
       if (is_tensor(object)) return lenient && to_tensor(object).numel() == 1;
       return is_number(object) && !(kind == Kind::Float && PyComplex_Check(object));
     case Kind::Int:
@@ -252,6 +255,7 @@ bool is_tensor(PyObject* object) {
 }
 
 bool is_number(PyObject* object) {
+  object = plain(object);
   if (PyFloat_Check(object) || PyLong_Check(object) || PyComplex_Check(object)) return true;
   if (is_tensor(object)) return false;
   const PyTypeObject* type = Py_TYPE(object);
@@ -282,6 +286,9 @@ Scalar to_scalar(PyObject* object) {
   if (PyComplex_Check(object)) {
     const Py_complex number = PyComplex_AsCComplex(object);
     return Scalar(std::complex<double>(number.real, number.imag));
+  }
+  if (is_symbolic_number(object)) {
+    return to_scalar(plain(object)).with_symbol(symbol_of(object));
   }
   if (is_tensor(object)) {
     const Tensor& tensor = to_tensor(object);

@@ -21,11 +21,13 @@ struct CompiledObject {
   PyObject* weak_references;
   PyObject* slow;
   Py_ssize_t skipped;
+  Py_ssize_t misses;  // calls that read a boolean whose answer wasn't known, less those that did
   char runs_at_once;  // a call is a program of its own: nothing stays pending around it
   std::vector<std::shared_ptr<Entry>> entries;
 };
 
 constexpr size_t kMostEntries = 8;
+constexpr Py_ssize_t kMostMisses = 16;
 
 bool is_watched() {  // by a debugger or a profiler, which must see the lines
 #if PY_VERSION_HEX < 0x030c0000
@@ -69,11 +71,24 @@ PyObject* build(const Template& shape, std::vector<Tensor>& results, std::vector
   return whole;
 }
 
-PyObject* run(const std::shared_ptr<Entry>& entry, const Slots& slots) {
-  std::vector<Tensor> results = entry->effects.empty()
-                                    ? entry->launch->run(*entry->capture, slots.tensors)
-                                    : replay_with_effects(*entry, slots);
-  if (results.empty() && entry->effects.empty()) results = replay(*entry->capture, slots.tensors);
+// Null without an error: a boolean has another answer than the entry's, or what was read no longer
+// holds.
+PyObject* run(const std::shared_ptr<Entry>& entry, const Slots& slots, PyObject* args,
+              PyObject* kwargs, Answers& known) {
+  const std::span<const Scalar> numbers = slots.numbers.scalars();
+  std::vector<Tensor> results;
+  if (entry->effects.empty()) {
+    results = entry->launch->run(*entry->capture, slots.tensors, numbers);
+    if (results.empty()) results = replay(*entry->capture, slots.tensors, numbers);
+  } else {
+    const auto still_holds = [&] {  // other threads may have run
+      Slots again;
+      return matches(*entry, args, kwargs, again) && again.objects == slots.objects;
+    };
+    auto done = replay_with_effects(*entry, slots, known, still_holds);
+    if (!done) return nullptr;
+    results = std::move(*done);
+  }
   std::vector<PyObject*> made(results.size(), nullptr);
   struct Made {
     std::vector<PyObject*>& objects;
@@ -84,23 +99,54 @@ PyObject* run(const std::shared_ptr<Entry>& entry, const Slots& slots) {
   return build(entry->result, results, made, slots);
 }
 
+bool draws(const Entry& entry) {
+  return entry.capture->draws ||
+         std::ranges::any_of(entry.capture->before,
+                             [](const Capture::Part& part) { return part.capture->draws; });
+}
+
+// Too many calls went back to Python after some of it had run: a loop that takes ever other turns.
+void drop_readers(CompiledObject* compiled) {
+  std::erase_if(compiled->entries, [](const auto& entry) { return !entry->answers.empty(); });
+}
+
+// The first entry that fits; null without an error where none does.
+PyObject* skip_python(CompiledObject* compiled, PyObject* args, PyObject* kwargs) {
+  Slots slots;
+  Answers known;
+  const Generator generator = [] {
+    TraceLock lock;
+    return default_generator();
+  }();
+  for (size_t i = 0; i < compiled->entries.size(); ++i) {
+    const std::shared_ptr<Entry> entry = compiled->entries[i];
+    if (!agrees(*entry, known) || !matches(*entry, args, kwargs, slots)) continue;
+    if (compiled->runs_at_once) flush();
+    PyObject* result = run(entry, slots, args, kwargs, known);
+    if (result == nullptr) {  // as if nothing had been drawn
+      if (draws(*entry)) {
+        TraceLock lock;
+        default_generator() = generator;
+      }
+      continue;
+    }
+    if (compiled->runs_at_once) flush();
+    ++compiled->skipped;
+    if (!known.empty() && compiled->misses > 0) --compiled->misses;
+    if (i > 0 && i < compiled->entries.size() && compiled->entries[i] == entry) {
+      std::swap(compiled->entries[i], compiled->entries[i - 1]);  // the likeliest first
+    }
+    return result;
+  }
+  if (!known.empty() && ++compiled->misses >= kMostMisses) drop_readers(compiled);
+  return nullptr;
+}
+
 PyObject* call(PyObject* self, PyObject* args, PyObject* kwargs) {
   auto* compiled = reinterpret_cast<CompiledObject*>(self);
   if (!compiled->entries.empty() && !is_watched() && is_enabled(Optimization::SkipPython)) {
-    Slots slots;
-    for (size_t i = 0; i < compiled->entries.size(); ++i) {
-      const std::shared_ptr<Entry> entry = compiled->entries[i];
-      if (!matches(*entry, args, kwargs, slots)) continue;
-      ++compiled->skipped;
-      if (i > 0) std::swap(compiled->entries[i], compiled->entries[i - 1]);  // the likeliest first
-      return guarded([&] {
-        if (!compiled->runs_at_once) return run(entry, slots);
-        flush();
-        PyObject* result = run(entry, slots);
-        flush();
-        return result;
-      });
-    }
+    PyObject* result = guarded([&] { return skip_python(compiled, args, kwargs); });
+    if (result != nullptr || PyErr_Occurred()) return result;
   }
   if (compiled->slow == nullptr) {
     PyErr_SetString(PyExc_RuntimeError, "a compiled function without a function");
@@ -201,6 +247,7 @@ PyMemberDef members[] = {
      nullptr},
     {"_slow", T_OBJECT, offsetof(CompiledObject, slow), 0, nullptr},
     {"_skipped", T_PYSSIZET, offsetof(CompiledObject, skipped), 0, nullptr},
+    {"_misses", T_PYSSIZET, offsetof(CompiledObject, misses), READONLY, nullptr},
     {"_runs_at_once", T_BOOL, offsetof(CompiledObject, runs_at_once), 0, nullptr},
     {nullptr, 0, 0, 0, nullptr},
 };

@@ -10,6 +10,7 @@
 #include "python/caster.h"
 #include "python/compile.h"
 #include "python/packages.h"
+#include "python/tensor_type.h"
 #include "trace/capture.h"
 #include "trace/origin.h"
 #include "trace/parse.h"
@@ -148,14 +149,32 @@ void add_compile(nb::module_& m) {
       .def_prop_ro(
           "obstacle_line",
           [](const CaptureRef& self) { return describe_origin(self.capture->obstacle_origin); })
-      .def_prop_ro("parts",
-                   [](const CaptureRef& self) {
-                     nb::list parts;  // (capture, the effect after it)
-                     for (const Capture::Part& part : self.capture->before) {
-                       parts.append(nb::make_tuple(CaptureRef{part.capture}, name_of(part.effect)));
+      .def_prop_ro(
+          "parts",
+          [](const CaptureRef& self) {
+            nb::list parts;  // (capture, the effect after it)
+            for (const Capture::Part& part : self.capture->before) {
+              const bool reads = part.effect == Effect::Read;
+              parts.append(nb::make_tuple(
+                  CaptureRef{part.capture},
+                  reads ? (part.answer ? "read true" : "read false") : name_of(part.effect)));
+            }
+            return parts;
+          })
+      .def_prop_ro("symbols",
+                   [](const CaptureRef& self) {  // read; compared; recorded
+                     const Symbols& symbols = self.capture->symbols;
+                     nb::list compared, recorded;
+                     for (const Symbols::Comparison& at : symbols.compared) {
+                       compared.append(nb::make_tuple(at.symbol, at.with, at.equal));
                      }
-                     return parts;
+                     for (const auto& at : symbols.recorded) recorded.append(at.first);
+                     return nb::make_tuple(symbols.read, compared, recorded);
                    })
+      .def("bind_symbols",
+           [](CaptureRef& self, const CaptureRef& proof) {
+             return bind_symbols(*self.capture, *proof.capture);
+           })
       .def_prop_ro("recorded", [](const CaptureRef& self) { return self.capture->recorded; })
       .def("__str__", [](const CaptureRef& self) { return print(program_of(*self.capture)); })
       .def("program", &program_of_capture, "given"_a)
@@ -178,8 +197,9 @@ void add_compile(nb::module_& m) {
     return ProgramRef{parse_program(text), std::move(inputs)};
   });
   nb::class_<Unit>(m, "_Unit")
-      .def(nb::init<std::vector<Tensor>, bool, bool, bool>(), "given"_a, "proving"_a = false,
-           "keeps"_a = false, "parting"_a = false)
+      .def(nb::init<std::vector<Tensor>, bool, bool, bool, bool>(), "given"_a, "proving"_a = false,
+           "keeps"_a = false, "parting"_a = false, "following"_a = false)
+      .def("truth_of", &Unit::truth_of)
       .def("finish",
            [](Unit& self, std::vector<Tensor> results) { return CaptureRef{self.finish(results)}; })
       .def("close", &Unit::close);

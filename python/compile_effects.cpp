@@ -1,4 +1,6 @@
 // Calls that do more than record: what they do is done again.
+#include <algorithm>
+
 #include "autograd/autograd.h"
 #include "core/error.h"
 #include "python/arguments.h"
@@ -34,12 +36,21 @@ void perform(const EffectCall& call, const Tensor& root) {
     case Effect::ZeroGrad:
       for (PyObject* groups : call.groups) zero_grad(groups);
       break;
+    case Effect::Read:
+      break;
   }
 }
 
 }  // namespace
 
-std::vector<Tensor> replay_with_effects(const Entry& entry, const Slots& slots) {
+bool agrees(const Entry& entry, const Answers& known) {
+  return known.size() <= entry.answers.size() &&
+         std::equal(known.begin(), known.end(), entry.answers.begin());
+}
+
+std::optional<std::vector<Tensor>> replay_with_effects(const Entry& entry, const Slots& slots,
+                                                       Answers& known,
+                                                       const std::function<bool()>& still_holds) {
   const Capture& last = *entry.capture;
   Unit unit({});  // cut as what Python records
   std::vector<Tensor> given = slots.tensors;
@@ -48,12 +59,19 @@ std::vector<Tensor> replay_with_effects(const Entry& entry, const Slots& slots) 
     const Capture::Part& part = last.before[k];
     const Capture& capture = *part.capture;
     if (!capture.nodes.empty()) {
-      std::vector<Tensor> made = replay(capture, std::span(given).first(capture.given.size()));
+      std::vector<Tensor> made =
+          replay(capture, std::span(given).first(capture.given.size()), slots.numbers.scalars());
       for (size_t i = 0; i < made.size(); ++i) given[capture.given.size() + i] = std::move(made[i]);
     }
-    perform(entry.effects[k], part.root == Capture::kUnknown ? Tensor{} : given[part.root]);
+    const EffectCall& effect = entry.effects[k];
+    if (effect.effect != Effect::Read) {
+      perform(effect, part.root == Capture::kUnknown ? Tensor{} : given[part.root]);
+    } else if (k >= known.size()) {
+      known.push_back(truth_of(given[part.root]));
+      if (known.back() != effect.answer || !still_holds()) return std::nullopt;
+    }
   }
-  return replay(last, given);
+  return replay(last, given, slots.numbers.scalars());
 }
 
 }  // namespace tenon::python

@@ -1,7 +1,6 @@
 #include "python/compile_entry.h"
 
 #include <algorithm>
-#include <cstring>
 #include <string>
 
 #include "autograd/autograd.h"
@@ -27,19 +26,6 @@ bool has_attributes(PyObject* tensor) {
   return dict != nullptr && PyDict_GET_SIZE(dict) > 0;
 }
 
-bool is_same_value(PyObject* was, PyObject* is) {
-  if (was == is) return true;
-  if (Py_TYPE(was) != Py_TYPE(is)) return false;
-  if (PyFloat_CheckExact(was)) {  // by bits: zeros differ, not-a-numbers don't
-    const double a = PyFloat_AS_DOUBLE(was), b = PyFloat_AS_DOUBLE(is);
-    return std::memcmp(&a, &b, sizeof a) == 0;
-  }
-  if (PyLong_CheckExact(was) || PyUnicode_CheckExact(was)) {
-    return PyObject_RichCompareBool(was, is, Py_EQ) == 1;
-  }
-  return false;
-}
-
 bool fits(const ArgumentGuard& guard, PyObject* object, Slots& slots) {
   switch (guard.kind) {
     case ArgumentGuard::Kind::Tensor: {
@@ -53,6 +39,9 @@ bool fits(const ArgumentGuard& guard, PyObject* object, Slots& slots) {
       slots.objects.push_back(object);
       return true;
     }
+    case ArgumentGuard::Kind::Number:
+      slots.arguments.push_back(object);
+      return true;
     case ArgumentGuard::Kind::Value:
       return is_same_value(guard.object, object);
     case ArgumentGuard::Kind::Same:
@@ -146,6 +135,10 @@ ArgumentGuard read_argument(Entry& entry, nb::handle described, size_t& slot) {
     ++slot;
     return guard;
   }
+  if (kind == "number") {
+    guard.kind = ArgumentGuard::Kind::Number;
+    return guard;
+  }
   if (kind == "value" || kind == "same") {
     guard.kind = kind == "value" ? ArgumentGuard::Kind::Value : ArgumentGuard::Kind::Same;
     guard.object = entry.keep(nb::handle(parts[1]).ptr());
@@ -206,6 +199,50 @@ Guard read_guard(Entry& entry, nb::handle described) {
   return guard;
 }
 
+// ((type, value or None, is scalar, kind, parts...), ...), ((number, with, equal), ...)
+NumberGuards read_numbers(Entry& entry, nb::handle described) {
+  const nb::tuple lists = nb::borrow<nb::tuple>(described);
+  NumberGuards guards;
+  for (nb::handle handle : lists[0]) {
+    const nb::tuple parts = nb::borrow<nb::tuple>(handle);
+    const auto at = [&](size_t i) { return entry.keep(nb::handle(parts[i]).ptr()); };
+    NumberGuard guard{};
+    guard.type = reinterpret_cast<PyTypeObject*>(at(0));
+    if (!parts[1].is_none()) guard.value = at(1);
+    guard.is_scalar = nb::cast<bool>(parts[2]);
+    const std::string kind = nb::cast<std::string>(parts[3]);
+    if (kind == "argument") {
+      guard.kind = NumberGuard::Kind::Argument;
+      guard.argument = nb::cast<uint32_t>(parts[4]);
+    } else if (kind == "item") {
+      guard.kind = NumberGuard::Kind::Item;
+      guard.object = at(4);
+      guard.key = at(5);
+    } else if (kind == "cell") {
+      guard.kind = NumberGuard::Kind::Cell;
+      guard.object = at(4);
+    } else {
+      guard.kind = NumberGuard::Kind::Result;
+      guard.object = at(4);
+      for (nb::handle operand : nb::borrow<nb::tuple>(parts[5])) {  // (number,) or (None, constant)
+        const nb::tuple pair = nb::borrow<nb::tuple>(operand);
+        if (pair.size() == 1) {
+          guard.operands.push_back({nb::cast<uint32_t>(pair[0]), nullptr});
+        } else {
+          guard.operands.push_back({0, entry.keep(nb::handle(pair[1]).ptr())});
+        }
+      }
+    }
+    guards.numbers.push_back(std::move(guard));
+  }
+  for (nb::handle handle : lists[1]) {
+    const nb::tuple parts = nb::borrow<nb::tuple>(handle);
+    guards.comparisons.push_back(
+        {nb::cast<uint32_t>(parts[0]), nb::cast<double>(parts[1]), nb::cast<bool>(parts[2])});
+  }
+  return guards;
+}
+
 Template read_template(Entry& entry, nb::handle described) {
   const nb::tuple parts = nb::borrow<nb::tuple>(described);
   const std::string kind = nb::cast<std::string>(parts[0]);
@@ -239,6 +276,10 @@ EffectCall read_effect(Entry& entry, nb::handle described) {
     call.function = entry.keep(nb::handle(parts[1]).ptr());
     call.groups.push_back(entry.keep(nb::handle(parts[2]).ptr()));
     call.state = entry.keep(nb::handle(parts[3]).ptr());
+  } else if (kind.starts_with("read")) {
+    call.effect = Effect::Read;
+    call.answer = nb::cast<bool>(parts[1]);
+    entry.answers.push_back(call.answer);
   } else {
     call.effect = Effect::ZeroGrad;
     for (nb::handle groups : parts[1]) call.groups.push_back(entry.keep(groups.ptr()));
@@ -246,11 +287,21 @@ EffectCall read_effect(Entry& entry, nb::handle described) {
   return call;
 }
 
+std::string text_of(PyObject* object) {
+  PyObject* text = PyObject_Repr(object);
+  const char* bytes = text ? PyUnicode_AsUTF8(text) : nullptr;
+  std::string copy = bytes ? bytes : "?";
+  Py_XDECREF(text);
+  PyErr_Clear();
+  return copy.size() > 60 ? copy.substr(0, 57) + "..." : copy;
+}
+
 }  // namespace
 
 static bool fits_arguments(const Entry& entry, PyObject* args, PyObject* kwargs, Slots& slots) {
   slots.tensors.clear();
   slots.objects.clear();
+  slots.arguments.clear();
   if (!can_replay(*entry.capture) || default_dtype() != entry.default_dtype) return false;
   if (static_cast<size_t>(PyTuple_GET_SIZE(args)) != entry.positional.size()) return false;
   if (static_cast<size_t>(kwargs ? PyDict_GET_SIZE(kwargs) : 0) != entry.names.size()) return false;
@@ -279,7 +330,7 @@ static bool fits_arguments(const Entry& entry, PyObject* args, PyObject* kwargs,
     slots.tensors.push_back(tensor);
     slots.objects.push_back(captured.object);
   }
-  if (!entry.effects.empty()) {
+  if (entry.effects.size() > entry.answers.size()) {
     // No code of the user's may run in a backward pass, since nothing is checked after it.
     const auto has_code = [](const Tensor& x) { return x.requires_grad() && !x.is_leaf(); };
     if (autograd::hooks_asked_for() != entry.hooks || std::ranges::any_of(slots.tensors, has_code))
@@ -298,22 +349,33 @@ static bool fits_arguments(const Entry& entry, PyObject* args, PyObject* kwargs,
 }
 
 bool matches(const Entry& entry, PyObject* args, PyObject* kwargs, Slots& slots) {
-  return fits_arguments(entry, args, kwargs, slots) && std::ranges::all_of(entry.guards, holds);
+  return fits_arguments(entry, args, kwargs, slots) && std::ranges::all_of(entry.guards, holds) &&
+         slots.numbers.compute(entry.numbers, slots.arguments);
+}
+
+// Which number is not what it was.
+static std::string why_not(const NumberGuard& guard) {
+  switch (guard.kind) {
+    case NumberGuard::Kind::Argument:  // a call of another kind
+      return {};
+    case NumberGuard::Kind::Item:
+      return text_of(guard.key) + " is another number";
+    case NumberGuard::Kind::Cell:
+      return "a variable of an outer function is another number";
+    case NumberGuard::Kind::Result:
+      return "what numbers decide is another";
+  }
+  return {};
 }
 
 std::string why_not(const Entry& entry, PyObject* args, PyObject* kwargs) {
   Slots slots;
   if (!fits_arguments(entry, args, kwargs, slots)) return {};  // a call of another kind
   const auto broken = std::ranges::find_if_not(entry.guards, holds);
-  if (broken == entry.guards.end()) return {};
-  const auto text_of = [](PyObject* object) -> std::string {
-    PyObject* text = PyObject_Repr(object);
-    const char* bytes = text ? PyUnicode_AsUTF8(text) : nullptr;
-    std::string copy = bytes ? bytes : "?";
-    Py_XDECREF(text);
-    PyErr_Clear();
-    return copy.size() > 60 ? copy.substr(0, 57) + "..." : copy;
-  };
+  if (broken == entry.guards.end()) {
+    if (slots.numbers.compute(entry.numbers, slots.arguments)) return {};
+    return why_not(entry.numbers.numbers[slots.numbers.failed()]);
+  }
   switch (broken->kind) {
     case Guard::Kind::Item:
       return text_of(broken->key) + " is another object, or gone, or new";
@@ -335,9 +397,9 @@ std::string why_not(const Entry& entry, PyObject* args, PyObject* kwargs) {
 }
 
 std::shared_ptr<Entry> read_entry(PyObject* described) {
-  PyObject *capture, *arguments, *keywords, *guards, *captured, *given, *result, *effects;
-  if (!PyArg_ParseTuple(described, "OOOOOOOO", &capture, &arguments, &keywords, &guards, &captured,
-                        &given, &result, &effects)) {
+  PyObject *capture, *arguments, *keywords, *guards, *numbers, *captured, *given, *result, *effects;
+  if (!PyArg_ParseTuple(described, "OOOOOOOOO", &capture, &arguments, &keywords, &guards, &numbers,
+                        &captured, &given, &result, &effects)) {
     throw PythonError{};
   }
   auto entry = std::make_shared<Entry>();
@@ -353,6 +415,7 @@ std::shared_ptr<Entry> read_entry(PyObject* described) {
     entry->keyword.push_back(read_argument(*entry, nb::object(pair[1]), entry->slots));
   }
   for (nb::handle part : nb::handle(guards)) entry->guards.push_back(read_guard(*entry, part));
+  entry->numbers = read_numbers(*entry, nb::handle(numbers));
   for (nb::handle object : nb::handle(captured)) {
     const Tensor& tensor = to_tensor(object.ptr());
     entry->captured.push_back(

@@ -22,6 +22,7 @@
 #include "python/nn_module.h"
 #include "python/origins.h"
 #include "python/packages.h"
+#include "python/symbolic_number.h"
 #include "python/tensor_type.h"
 #include "trace/shared_memory.h"
 #include "trace/vmap.h"
@@ -267,7 +268,8 @@ NB_MODULE(_C, m) {
   add_errors(m.ptr());
   add_types(m.ptr());
   if (make_tensor_type(m.ptr()) == nullptr) throw nb::python_error();
-  if (!make_size_type(m.ptr()) || !make_module_base(m.ptr()) || !make_compiled_type(m.ptr()))
+  if (!make_size_type(m.ptr()) || !make_module_base(m.ptr()) || !make_compiled_type(m.ptr()) ||
+      !make_symbolic_number_type(m.ptr()))
     throw nb::python_error();
   m.attr("_all") = nb::dict();
   m.attr("_functions") = nb::dict();

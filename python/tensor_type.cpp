@@ -13,8 +13,24 @@
 #include "python/deferred_release.h"
 #include "python/docstrings.h"
 #include "python/errors.h"
+#include "trace/capture.h"
 
 namespace tenon::python {
+
+bool truth_of(const Tensor& x) {
+  check(x.numel() != 0, ErrorKind::Runtime, "Boolean value of Tensor with no values is ambiguous");
+  check(x.numel() == 1, ErrorKind::Runtime,
+        "Boolean value of Tensor with more than one value is ambiguous");
+  EffectScope scope(Effect::Read, x);
+  bool answer;
+  if (is_complex(x.dtype())) {
+    answer = x.item<bool>();
+  } else {
+    answer = is_integral(x.dtype(), true) ? x.item_int() != 0 : x.item_double() != 0;
+  }
+  scope.note_answer(answer);
+  return answer;
+}
 
 PyTypeObject* tensor_type = nullptr;
 PyTypeObject* parameter_type = nullptr;
@@ -149,13 +165,7 @@ PyObject* compare(PyObject* a, PyObject* b, int operation) {
 
 int truth(PyObject* self) {
   try {
-    const Tensor& x = to_tensor(self);
-    check(x.numel() != 0, ErrorKind::Runtime,
-          "Boolean value of Tensor with no values is ambiguous");
-    check(x.numel() == 1, ErrorKind::Runtime,
-          "Boolean value of Tensor with more than one value is ambiguous");
-    if (is_complex(x.dtype())) return x.item<bool>();
-    return is_integral(x.dtype(), true) ? x.item_int() != 0 : x.item_double() != 0;
+    return truth_of(to_tensor(self));
   } catch (...) {
     translate_exception();
     return -1;

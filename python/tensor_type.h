@@ -37,6 +37,7 @@ int set_item(PyObject* self, PyObject* index, PyObject* value);
 void put_items(const Tensor& x, PyObject* items, PyObject* value, bool accumulate);
 PyObject* to_list(const Tensor& tensor);
 PyObject* to_python_number(const Tensor& tensor);
+bool truth_of(const Tensor& tensor);  // Python's bool
 extern PyMethodDef tensor_methods[];
 extern PyMethodDef conversion_functions[];
 extern PyMethodDef dlpack_functions[];

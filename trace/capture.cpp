@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "trace/recorder.h"
+#include "trace/region.h"
 
 namespace tenon {
 
@@ -33,6 +34,7 @@ class CaptureBuilder {
     out_->obstacle_origin = unit_.obstacle_origin_;
     out_->blocked = recorder().blocked;
     for (const Unit::Given& given : unit_.given_) out_->given.push_back(given.type);
+    for (const auto& [node, buffer] : unit_.known_) know(node, buffer);
     check_given();
     if (segment_.sequence != unit_.sequence_) {
       block("what it records is run in pieces", 0);
@@ -58,6 +60,7 @@ class CaptureBuilder {
     }
     find_live();
     emit();
+    if (unit_.following_) follow();
     for (Capture::Result& result : out_->results) {
       if (result.kind == Capture::Result::Kind::Computed) result.source = value(result.source);
     }
@@ -65,6 +68,11 @@ class CaptureBuilder {
   }
 
  private:
+  void know(NodeId node, const Buffer& buffer) {
+    slot_of_node_.emplace(node, Capture::kFirstKept + static_cast<uint32_t>(out_->kept.size()));
+    out_->kept.push_back(buffer);
+  }
+
   void block(const std::string& why, uint32_t origin) {
     if (!out_->obstacle.empty()) return;
     out_->obstacle = why;
@@ -159,6 +167,42 @@ class CaptureBuilder {
     }
   }
 
+  void follow() {
+    std::unordered_map<NodeId, uint32_t> place;
+    for (NodeId id = unit_.first_; id < segment_.nodes.size(); ++id) {
+      const Node& node = segment_.nodes[id];
+      if (node.op == Op::Input || node.flags & Node::kLeaf) continue;
+      if (node.op == Op::Constant && segment_.axes_of(node)[0] == 0) {
+        place.emplace(id, static_cast<uint32_t>(out_->stream.size()));
+        if (const auto at = values_.find(id); at != values_.end()) {
+          out_->numbers.emplace_back(static_cast<uint32_t>(out_->stream.size()), at->second);
+        }
+      }
+      out_->stream.push_back(print_of(node));
+      out_->has_regions |= is_region(node.op);
+    }
+    out_->symbols = unit_.symbols_;
+    for (auto& [symbol, node] : out_->symbols.recorded) node = place.at(node);
+  }
+
+  // Of what it is: no two calls that record alike differ in it, draws of random numbers aside.
+  uint64_t print_of(const Node& node) const {
+    uint64_t print = 0xcbf29ce484222325;
+    const auto mix = [&](uint64_t word) {
+      print = (print ^ word) * 0x9e3779b97f4a7c15;
+      print ^= print >> 29;
+    };
+    mix(static_cast<uint64_t>(node.op));
+    mix(node.type);
+    for (NodeId operand : segment_.operands_of(node)) mix(segment_.nodes[operand].type);
+    if (node.flags & Node::kCustom) return print;  // its attributes are no numbers
+    for (int64_t axis : segment_.axes_of(node)) mix(static_cast<uint64_t>(axis));
+    auto sizes = segment_.sizes_of(node);
+    if (node.op == Op::RandomBits) sizes = sizes.first(sizes.size() - 2);  // seed, number of call
+    for (int64_t size : sizes) mix(static_cast<uint64_t>(size));
+    return print;
+  }
+
   void emit() {
     size_t next = 0;
     const auto catch_up = [&](NodeId id) {
@@ -177,7 +221,10 @@ class CaptureBuilder {
   uint32_t read_slot(uint32_t slot) {
     const auto [at, is_new] =
         node_of_slot_.emplace(slot, static_cast<uint32_t>(out_->nodes.size()));
-    if (is_new) add_input(out_->given[slot], slot);
+    if (is_new) {
+      const bool is_kept = slot >= Capture::kFirstKept;
+      add_input(is_kept ? out_->kept[slot - Capture::kFirstKept].type : out_->given[slot], slot);
+    }
     return at->second;
   }
   void add_input(TypeId type, uint32_t slot) {

@@ -9,10 +9,16 @@
 //
 // What a training step does besides recording (a backward pass, an optimizer's step, gradients set
 // to None) is an effect: it is no part of a capture, but parts it, and is done again between the
-// replays of its parts.
+// replays of its parts. So does reading a boolean: what follows is of that answer alone.
+//
+// A proof gives the function symbolic numbers (see Scalar) for those that later calls give others
+// of. Where one becomes a constant of the trace, and nothing else is made of it, the capture's
+// constant may be another one in each replay (`bind_symbols`).
 #pragma once
 
+#include <optional>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "core/small_vector.h"
@@ -21,8 +27,20 @@
 
 namespace tenon {
 
-enum class Effect : uint8_t { Backward, Step, ZeroGrad };
+enum class Effect : uint8_t { Backward, Step, ZeroGrad, Read };
 const char* name_of(Effect effect);
+
+// What became of symbolic numbers.
+struct Symbols {
+  struct Comparison {
+    uint32_t symbol;
+    double with;
+    bool equal;
+  };
+  std::vector<uint32_t> read;  // for something else than a constant: the value has to be the same
+  std::vector<Comparison> compared;                     // the outcome has to be the same
+  std::vector<std::pair<uint32_t, uint32_t>> recorded;  // symbol, node of the constant
+};
 
 struct Capture : RefCounted {
   static constexpr uint32_t kUnknown = ~uint32_t{0};
@@ -36,7 +54,8 @@ struct Capture : RefCounted {
     uint32_t operands, operand_count;  // offset into Capture::operands
     uint32_t axes, axes_count;         // offset into Capture::attributes
     uint32_t sizes, sizes_count;
-    uint32_t slot;  // of an Input; kUnknown: neither given nor made here
+    uint32_t slot;    // of an Input; kUnknown: neither given nor made here
+    uint32_t symbol;  // of a Constant: the number to be; 0: it stays as it is
   };
   struct Result {
     enum class Kind : uint8_t { Given, Computed, View, Same, Unused };
@@ -53,7 +72,8 @@ struct Capture : RefCounted {
   struct Part {
     Ref<Capture> capture;
     Effect effect;
-    uint32_t root;  // slot of what Backward starts from
+    uint32_t root;        // slot of what Backward starts from, or Read reads
+    bool answer = false;  // Read
   };
   std::vector<Part> before;
 
@@ -69,6 +89,13 @@ struct Capture : RefCounted {
   uint32_t obstacle_origin = 0;
   bool draws = false;        // random numbers
   std::vector<Buffer> kept;  // what else it read, if the unit keeps that
+
+  // Of a unit that follows numbers: what each recorded node is, dead ones included, but for those
+  // that stand for the values of cells; where in it user's numbers are, and their nodes.
+  std::vector<uint64_t> stream;
+  std::vector<std::pair<uint32_t, uint32_t>> numbers;
+  Symbols symbols;  // recorded: with places in the stream for nodes
+  bool has_regions = false;
 
   std::span<const uint32_t> operands_of(const Node& node) const {
     return {operands.data() + node.operands, node.operand_count};
@@ -90,12 +117,17 @@ class Unit {
   // record, and gradients would be summed in another order.)
   // Keeping: holds the buffers of tensors that are neither given nor computed.
   // Parting: effects part what it captures. Otherwise what they record is part of it.
+  // Following: for a proof, or for a call whose numbers are to be bound to those of a proof.
   explicit Unit(std::vector<Tensor> given, bool proving = false, bool keeps = false,
-                bool parting = false);
+                bool parting = false, bool following = false);
   ~Unit();
   Unit(const Unit&) = delete;
 
-  // Ends the unit. A capture of what it recorded that `results` need.
+  // Of a proof: a boolean that it has recorded, computed beside the trace, as a flush would: with
+  // all that is alive, which later ones go on from. None where it isn't computed here, or depends
+  // on what was pending before.
+  std::optional<bool> truth_of(const Tensor& x);
+  // Ends the unit. As so_far.
   Ref<Capture> finish(std::span<const Tensor> results);
   // Ends it without one: the function raised, or nobody asks.
   void close();
@@ -104,8 +136,10 @@ class Unit {
   void note_resolved(Cell& cell);
   void check_write(const Cell& cell) const;
   void note_obstacle(const std::string& what, uint32_t origin);
+  Symbols* symbols() { return proving_ && following_ ? &symbols_ : nullptr; }
   void begin_effect(Effect effect, const Tensor& root);
   void end_effect();
+  void note_answer(bool answer);  // of the Read under way
   bool is_inside_effect() const { return effects_ > 0; }
   Unit* outer() const { return outer_; }
 
@@ -145,8 +179,10 @@ class Unit {
   size_t operands_, attributes_, sources_, leaves_, customs_;  // the segment's, at the begin
   int64_t pinned_bytes_;
   Unit* outer_;
-  const bool proving_, keeps_, parting_;
-  int effects_ = 0;  // nesting of effects under way
+  const bool proving_, keeps_, parting_, following_;
+  Symbols symbols_;
+  std::unordered_map<NodeId, Buffer> known_;  // values that truth_of has computed
+  int effects_ = 0;                           // nesting of effects under way
   uint16_t blocked_;
   bool open_ = true;
   std::string obstacle_;
@@ -159,6 +195,7 @@ class EffectScope {
   explicit EffectScope(Effect effect, const Tensor& root = {});
   ~EffectScope();
   EffectScope(const EffectScope&) = delete;
+  void note_answer(bool answer);  // Read: what it read
 
  private:
   Unit* unit_;
@@ -169,14 +206,24 @@ bool is_outside_transforms();
 // Whether a capture may stand for a call now: no transform or operation is open.
 bool can_replay(const Capture& capture);
 // Records it again, without its parts before, with these tensors, which have the types of those it
-// was captured with. Returns the results asked for.
-std::vector<Tensor> replay(const Capture& capture, std::span<const Tensor> given);
+// was captured with, and these numbers for symbols 1, 2, ... Returns the results asked for.
+std::vector<Tensor> replay(const Capture& capture, std::span<const Tensor> given,
+                           std::span<const Scalar> numbers = {});
+// Makes the constants that a proof recorded of symbols those of the same call's capture. False, and
+// nothing is done, unless both recorded the same.
+bool bind_symbols(Capture& capture, const Capture& proof);
 // Drops of each part what no later one uses.
 void prune(Capture& capture);
 
+// A symbol's place in a program: the attribute that holds its payload, of that dtype.
+struct SymbolPlace {
+  uint32_t symbol, attribute;
+  DType dtype;
+};
 // The capture as a program for an executor: inputs in the order of its Input nodes that are needed
 // (`slots` names them), outputs in the order of its computed results.
-Program program_of(const Capture& capture, std::vector<uint32_t>* slots = nullptr);
+Program program_of(const Capture& capture, std::vector<uint32_t>* slots = nullptr,
+                   std::vector<SymbolPlace>* symbols = nullptr);
 
 // One that its buffers are complete when it returns; other threads run meanwhile.
 std::vector<Buffer> run_at_once(Program& program);
@@ -187,13 +234,15 @@ class Launch {
  public:
   explicit Launch(const Capture& capture);
   // Empty: not now, replay it.
-  std::vector<Tensor> run(const Capture& capture, std::span<const Tensor> given);
+  std::vector<Tensor> run(const Capture& capture, std::span<const Tensor> given,
+                          std::span<const Scalar> numbers = {});
 
  private:
   bool possible_ = false;
   bool busy_ = false;  // under the interpreter lock: another thread runs the program
   Program program_;
-  std::vector<uint32_t> slots_;    // by input
+  std::vector<uint32_t> slots_;  // by input
+  std::vector<SymbolPlace> symbols_;
   std::vector<uint32_t> outputs_;  // by computed result: the output of the program
 };
 

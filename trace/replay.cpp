@@ -16,7 +16,13 @@ bool can_replay(const Capture& capture) {
   return is_outside_transforms() && recorder().blocked == capture.blocked;
 }
 
-std::vector<Tensor> replay(const Capture& capture, std::span<const Tensor> given) {
+static int64_t payload_of(const Scalar& number, DType dtype) {
+  return number.is_integral() ? ops::payload(number.to_int(), dtype)
+                              : ops::payload(number.to_double(), dtype);
+}
+
+std::vector<Tensor> replay(const Capture& capture, std::span<const Tensor> given,
+                           std::span<const Scalar> numbers) {
   OpScope scope("compile");
   Recorder& r = recorder();
   SmallVector<Value, 32> values, operands;
@@ -34,6 +40,8 @@ std::vector<Tensor> replay(const Capture& capture, std::span<const Tensor> given
       Generator& generator = default_generator();
       sizes[sizes.size() - 2] = static_cast<int64_t>(generator.seed);
       sizes[sizes.size() - 1] = static_cast<int64_t>(generator.calls++);
+    } else if (node.symbol != 0) {
+      sizes[0] = payload_of(numbers[node.symbol - 1], type_of(node.type).dtype);
     }
     values.push_back(
         append_masked(node.op, node.type, operands, capture.axes_of(node), sizes, node.mask));
@@ -92,6 +100,8 @@ static void drop_dead(Capture& capture) {
     capture.nodes[count++] = capture.nodes[i];
   }
   capture.nodes.resize(count);
+  std::erase_if(capture.numbers, [&](const auto& number) { return !live[number.second]; });
+  for (auto& [place, node] : capture.numbers) node = index[node];
   for (Capture::Result& result : capture.results) {
     if (result.kind == Capture::Result::Kind::Computed) result.source = index[result.source];
   }
@@ -120,7 +130,8 @@ void prune(Capture& last) {
   }
 }
 
-Program program_of(const Capture& capture, std::vector<uint32_t>* slots) {
+Program program_of(const Capture& capture, std::vector<uint32_t>* slots,
+                   std::vector<SymbolPlace>* symbols) {
   Program program;
   constexpr uint32_t kDead = ~uint32_t{0}, kLive = kDead - 1;
   std::vector<uint32_t> index(capture.nodes.size(), kDead);
@@ -155,6 +166,9 @@ Program program_of(const Capture& capture, std::vector<uint32_t>* slots) {
     program.attributes.insert(program.attributes.end(), axes.begin(), axes.end());
     out.sizes = static_cast<uint32_t>(program.attributes.size());
     out.sizes_count = node.sizes_count;
+    if (node.symbol != 0 && symbols) {
+      symbols->push_back({node.symbol, out.sizes, type_of(node.type).dtype});
+    }
     program.attributes.insert(program.attributes.end(), sizes.begin(), sizes.end());
     if (node.op == Op::Input) {
       program.inputs.push_back(Buffer{{}, 0, node.type});
@@ -180,7 +194,7 @@ Launch::Launch(const Capture& capture) {
       return;
     }
   }
-  program_ = program_of(capture, &slots_);
+  program_ = program_of(capture, &slots_, &symbols_);
   // A value that is an input, or returned twice, needs the trace's care.
   size_t computed = 0;
   for (const Capture::Result& result : capture.results) {
@@ -191,7 +205,8 @@ Launch::Launch(const Capture& capture) {
   possible_ = computed > 0 && computed == program_.outputs.size();
 }
 
-std::vector<Tensor> Launch::run(const Capture& capture, std::span<const Tensor> given) {
+std::vector<Tensor> Launch::run(const Capture& capture, std::span<const Tensor> given,
+                                std::span<const Scalar> numbers) {
   if (!possible_ || busy_ || recorder().unit) return {};
   {
     TraceLock lock;
@@ -207,6 +222,9 @@ std::vector<Tensor> Launch::run(const Capture& capture, std::span<const Tensor> 
       program_.inputs[i] = cell.buffer;
       program_.inputs[i].type = cell.type;
     }
+  }
+  for (const SymbolPlace& at : symbols_) {
+    program_.attributes[at.attribute] = payload_of(numbers[at.symbol - 1], at.dtype);
   }
   busy_ = true;
   struct Done {

@@ -9,8 +9,8 @@
 
 namespace tenon {
 
-Unit::Unit(std::vector<Tensor> given, bool proving, bool keeps, bool parting)
-    : proving_(proving), keeps_(keeps), parting_(parting) {
+Unit::Unit(std::vector<Tensor> given, bool proving, bool keeps, bool parting, bool following)
+    : proving_(proving), keeps_(keeps), parting_(parting), following_(following) {
   TraceLock lock;
   Recorder& r = recorder();
   for (const Tensor& tensor : given) give(tensor);
@@ -140,6 +140,8 @@ const char* name_of(Effect effect) {
       return "step";
     case Effect::ZeroGrad:
       return "zero_grad";
+    case Effect::Read:
+      return "read";
   }
   return "";
 }
@@ -163,6 +165,7 @@ std::vector<Tensor> Unit::made_since_begin() const {
 
 void Unit::begin_effect(Effect effect, const Tensor& root) {
   if (!parting_) {
+    if (effect == Effect::Read) return;  // noted as any value that is read
     if (proving_) note_obstacle(fmt::format("calls {}", name_of(effect)), current_origin());
     return;
   }
@@ -184,10 +187,15 @@ void Unit::begin_effect(Effect effect, const Tensor& root) {
     if (given_[k].cell.get() == root.cell().get()) part.root = static_cast<uint32_t>(k);
   }
   if (root.defined() && part.root == Capture::kUnknown) {
-    note_obstacle("calls backward of a view, or of what it didn't make", current_origin());
+    note_obstacle(fmt::format("calls {} of a view, or of what it didn't make", name_of(effect)),
+                  current_origin());
   }
   note_obstacle(part.capture->obstacle, part.capture->obstacle_origin);
   parts_.push_back(std::move(part));
+}
+
+void Unit::note_answer(bool answer) {
+  if (parting_ && effects_ == 1 && !parts_.empty()) parts_.back().answer = answer;
 }
 
 void Unit::end_effect() {
@@ -205,11 +213,16 @@ EffectScope::EffectScope(Effect effect, const Tensor& root) {
   TraceLock lock;
   unit_ = recorder().unit;
   if (!unit_) return;
-  for (Unit* unit = unit_->outer(); unit; unit = unit->outer()) {
+  for (Unit* unit = unit_->outer(); unit && effect != Effect::Read; unit = unit->outer()) {
     unit->note_obstacle(fmt::format("calls {} in a unit of its own", name_of(effect)),
                         current_origin());
   }
   unit_->begin_effect(effect, root);
+}
+
+void EffectScope::note_answer(bool answer) {
+  TraceLock lock;
+  if (unit_ && recorder().unit == unit_) unit_->note_answer(answer);
 }
 
 EffectScope::~EffectScope() {

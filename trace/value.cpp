@@ -19,15 +19,15 @@ TypeId type_id_of(Value value) { return recorder().segment->nodes[value.id].type
 const Type& type_of(Value value) { return type_of(type_id_of(value)); }
 
 namespace ops {
-namespace {
 
-// Payload of a 0-d constant: the bits of a double for floating dtypes, an integer otherwise.
 int64_t payload(double number, DType dtype) {
   return is_differentiable(dtype) ? std::bit_cast<int64_t>(number) : static_cast<int64_t>(number);
 }
 int64_t payload(int64_t number, DType dtype) {
   return is_differentiable(dtype) ? std::bit_cast<int64_t>(static_cast<double>(number)) : number;
 }
+
+namespace {
 
 Value constant(DType dtype, bool is_literal, int64_t bits) {
   if (is_float8(dtype)) return cast(constant(DType::Float32, is_literal, bits), dtype);

@@ -46,6 +46,9 @@ Value literal(double number, DType dtype);
 Value literal_like(Value like, double number);  // of like's dtype
 Value scalar(double number, DType dtype);
 Value scalar(int64_t number, DType dtype);
+// Payload of a 0-d constant: the bits of a double for floating dtypes, an integer otherwise.
+int64_t payload(double number, DType dtype);
+int64_t payload(int64_t number, DType dtype);
 
 Value cast(Value x, DType dtype);  // x itself when it has that dtype
 // The bits as another dtype, without derivative. Between sizes of elements the last dimension

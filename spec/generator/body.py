@@ -343,6 +343,10 @@ class BodyCompiler:
         symbol = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}[name]
         whole = symbol in ("==", "!=")  # complex numbers have no order
 
+        if whole and a.kind == SCALAR and b.literal is not None:
+            text = f"{self._unwrap(a)}.equals({b.text})"
+            return Code(text if symbol == "==" else f"!{text}", BOOL)
+
         def number(c: Code) -> str:
             text = self._unwrap(c)
             if c.kind == SCALAR:

@@ -44,3 +44,11 @@ def check(function, *calls, skipped=True):
             same(f(*args), function(*args))
     assert (skips(f) > 0) == skipped, f.explain()
     return f
+
+
+def outcome(function, *args):
+    """Its result, or the name of what it raises."""
+    try:
+        return function(*args)
+    except Exception as error:
+        return type(error).__name__

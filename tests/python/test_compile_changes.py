@@ -11,6 +11,7 @@ import tenon.nn as nn
 import tenon.nn.functional as F
 
 SCALE = 2.0
+SIZE = 2
 TABLE = [1.0, 2.0]
 WEIGHT = None
 
@@ -339,14 +340,18 @@ def test_hooks_on_tensors():
 
 def test_explain_names_what_changed(monkeypatch):
     def uses(x):
-        return x * SCALE
+        return x[:SIZE] * TABLE[0]
 
     x = tn.randn(3)
     f = tn.compile(uses)
     settle(f, x)
-    monkeypatch.setitem(globals(), "SCALE", 3.0)
+    monkeypatch.setitem(globals(), "TABLE", [3.0])
     f(x)
-    assert "a proof no longer held: 'SCALE' is another object" in f.explain()
+    assert "a proof no longer held: 'TABLE' is another object" in f.explain()
+    settle(f, x)
+    monkeypatch.setitem(globals(), "SIZE", 1)
+    f(x)
+    assert "a proof no longer held: 'SIZE' is another number" in f.explain()
 
 
 def test_a_module_that_writes_while_it_trains():

@@ -34,6 +34,9 @@ STATEMENTS = [
     "{r} = model({a})",
     "{r} = {a} * WEIGHT",
     "{r} = {a}.expand(2, *{a}.shape)[0]",
+    "if ({a} > {k}).any():\n    {r} = {a} * {k}\nelse:\n    {r} = {b} - {a}",
+    "{r} = {a} + 0.1 * tn.rand({a}.shape[0], {a}.shape[1])\nif {r}.sum() > 0:\n    {r} += {b}",
+    "{r} = {a}\nwhile {r}.abs().max() > {k} * 2:\n    {r} = {r} * 0.4",
 ]
 RESULTS = ["{a}", "({a}, {b})", "[{a}, {a}.T]", "{{'p': {a}, 'q': ({b}, {k})}}", "{a}[0]"]
 

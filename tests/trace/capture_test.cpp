@@ -131,6 +131,59 @@ TEST_CASE("a proof leaves no node, and refuses to write or to read") {
   CHECK(read(before) == Floats{0, 2, 4, 6});
 }
 
+TEST_CASE("what a proof made of a symbol is another number in each replay") {
+  const auto scaled = [](const Tensor& x, uint32_t symbol, double by = 0.5) {
+    return apply(
+        [&](Value v) {
+          const Value other = ops::scalar(by, DType::Float32);
+          const Value number = ops::scalar(by, DType::Float32);
+          if (symbol != 0) note_symbol_recorded(symbol, number.id);
+          return v * number + other;
+        },
+        x);
+  };
+  const Tensor x = ramp({3}), fives = ramp({3}, 0, 5);
+  const auto record = [&](bool proving, double by) {
+    Unit unit(proving ? std::vector<Tensor>{} : std::vector{x}, proving, false, false, true);
+    const Tensor y = scaled(x, proving ? 1 : 0, by);
+    return unit.finish({&y, 1});
+  };
+  const Ref<Capture> proof = record(true, 0.5), c = record(false, 0.5);
+  CHECK(proof->symbols.recorded.size() == 1);
+  CHECK_FALSE(bind_symbols(*record(false, 0.25), *proof));  // another recording
+  REQUIRE(bind_symbols(*c, *proof));
+  const Scalar numbers[] = {Scalar(3.0)}, whole[] = {Scalar(int64_t{2})};
+  CHECK(read(replay(*c, std::vector{fives}, numbers)[0]) == Floats{15.5, 15.5, 15.5});
+  CHECK(read(replay(*c, std::vector{x}, whole)[0]) == Floats{0.5, 2.5, 4.5});
+  Launch launch(*c);
+  for (const Scalar& number : {Scalar(3.0), Scalar(-1.0)}) {
+    const auto out = launch.run(*c, std::vector{fives}, {&number, 1});
+    REQUIRE(out.size() == 1);
+    CHECK(read(out[0])[0] == 5 * static_cast<float>(number.to_double()) + 0.5f);
+  }
+}
+
+TEST_CASE("a boolean that is read parts a capture") {
+  const Tensor x = ramp({3}, 1, 1);
+  Unit unit({x}, false, false, true);
+  const Tensor y = scale(x, 2), total = sum(y);
+  {
+    EffectScope scope(Effect::Read, total);
+    scope.note_answer(read(total)[0] > 0);
+  }
+  const Tensor z = add(y, x);
+  const Ref<Capture> c = unit.finish({&z, 1});
+  REQUIRE(c->obstacle.empty());
+  REQUIRE(c->before.size() == 1);
+  const Capture::Part& part = c->before[0];
+  CHECK(part.effect == Effect::Read);
+  CHECK(part.answer);
+  std::vector<Tensor> given{ramp({3})};
+  for (Tensor& made : replay(*part.capture, given)) given.push_back(made);
+  CHECK(read(given[part.root]) == Floats{6});
+  CHECK(read(replay(*c, given)[0]) == Floats{0, 3, 6});
+}
+
 TEST_CASE("a unit is not cut at the period of its loop") {
   const auto turns = [](Tensor x) {
     for (int i = 0; i < 1500; ++i) x = apply([](Value v) { return v * 1.0 + 1.0; }, x);

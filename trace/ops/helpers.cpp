@@ -66,6 +66,11 @@ int64_t extent_of(Value x, std::span<const int64_t> axes) {
 }
 
 Value scalar_of(const Scalar& number, DType dtype) {
+  if (number.symbol() != 0 && !is_complex(dtype) && dtype != DType::Bool) [[unlikely]] {
+    const Value value = scalar_of(number.without_symbol(), dtype);
+    note_symbol_recorded(number.symbol(), value.id);
+    return value;
+  }
   if (is_complex(dtype)) {
     const std::complex<double> z = number.to_complex();
     const DType part = real_dtype(dtype);

@@ -401,17 +401,16 @@ Value pow(Value input, const Scalar& exponent) {
     input = ops::cast(input, DType::Int64);
   }
   const DType type = dtype(input);
-  const double power = exponent.to_double();
-  check(!is_integral(type, true) || power >= 0, ErrorKind::Runtime,
+  check(!is_integral(type, true) || exponent.to_double() >= 0, ErrorKind::Runtime,
         "Integers to negative integer powers are not allowed.");
   // The exponents that programs are written with select the program, as literals do.
-  if (power == 1) return ops::alias(input);
-  if (power == 2) return input * input;
-  if (power == 3) return input * input * input;
-  if (power == 0.5) return ops::unary(Op::Sqrt, input);
-  if (power == -1) return 1.0 / input;
-  if (power == -2) return 1.0 / (input * input);
-  if (power == -0.5) return ops::unary(Op::Rsqrt, input);
+  if (exponent.equals(1)) return ops::alias(input);
+  if (exponent.equals(2)) return input * input;
+  if (exponent.equals(3)) return input * input * input;
+  if (exponent.equals(0.5)) return ops::unary(Op::Sqrt, input);
+  if (exponent.equals(-1)) return 1.0 / input;
+  if (exponent.equals(-2)) return 1.0 / (input * input);
+  if (exponent.equals(-0.5)) return ops::unary(Op::Rsqrt, input);
   return ops::binary(Op::Pow, input, scalar_of(exponent, type));
 }
 

@@ -19,7 +19,14 @@ namespace tenon {
 class Tensor;
 struct Generator;
 
+// What is told of a symbolic number (see Symbols in trace/capture.h).
+void note_symbol_read(uint32_t symbol);
+void note_symbol_compared(uint32_t symbol, double with, bool equal);
+void note_symbol_recorded(uint32_t symbol, uint32_t node);
+
 // A number as the user wrote it; its kind takes part in promotion, its value never enters a key.
+// A symbolic one stands for those of later calls, of the same kind: that its value is looked at is
+// noted, whatever it is for.
 class Scalar {
  public:
   enum class Kind : uint8_t { Bool, Int, Float, Complex };
@@ -34,15 +41,46 @@ class Scalar {
 
   Kind kind() const { return kind_; }
   bool is_integral() const { return kind_ == Kind::Bool || kind_ == Kind::Int; }
-  double to_double() const { return is_integral() ? static_cast<double>(integer_) : real_; }
-  int64_t to_int() const { return is_integral() ? integer_ : static_cast<int64_t>(real_); }
-  bool to_bool() const { return is_integral() ? integer_ != 0 : real_ != 0 || imaginary_ != 0; }
+  double to_double() const {
+    note_read();
+    return is_integral() ? static_cast<double>(integer_) : real_;
+  }
+  int64_t to_int() const {
+    note_read();
+    return is_integral() ? integer_ : static_cast<int64_t>(real_);
+  }
+  bool to_bool() const {
+    note_read();
+    return is_integral() ? integer_ != 0 : real_ != 0 || imaginary_ != 0;
+  }
   std::complex<double> to_complex() const { return {to_double(), imaginary_}; }
+  // Of a symbolic number this alone is noted, and not its value.
+  bool equals(double number) const {
+    const bool equal = without_symbol().to_complex() == number;
+    if (symbol_ != 0) [[unlikely]]
+      note_symbol_compared(symbol_, number, equal);
+    return equal;
+  }
+
+  uint32_t symbol() const { return symbol_; }  // 0: it is no symbolic number
+  Scalar with_symbol(uint32_t symbol) const {
+    Scalar number = *this;
+    number.symbol_ = symbol;
+    return number;
+  }
+  Scalar without_symbol() const { return with_symbol(0); }
+
   // The dtype it stands for in promotion: bool, int64, the default dtype or its complex.
   DType dtype() const;
 
  private:
+  void note_read() const {
+    if (symbol_ != 0) [[unlikely]]
+      note_symbol_read(symbol_);
+  }
+
   Kind kind_;
+  uint32_t symbol_ = 0;
   int64_t integer_ = 0;
   double real_ = 0, imaginary_ = 0;
 };

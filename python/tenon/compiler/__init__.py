@@ -26,6 +26,7 @@ _MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagra
 _BACKENDS = (None, "tenon", "inductor")
 _MOST_SIGNATURES = 64
 _MOST_PROOFS = 24
+_MOST_MISSES = 16  # calls that read a boolean whose answer no proof knew
 _MOST_UNPROVEN = 64  # calls after which nothing is tried any more
 _MOST_CAPTURES = 64  # of calls of another kind than before; they cost more than the call
 
@@ -42,7 +43,8 @@ def _tensors_in(value: Any) -> Iterator[Tensor]:
 
 
 def _signature(value: Any) -> Any:
-    """What of an argument decides which operations are recorded, roughly."""
+    """What of an argument decides which operations are recorded, roughly. (Of numbers that are
+    arguments themselves, see `CompiledFunction._key`.)"""
     if isinstance(value, Tensor):
         return (value.dtype, tuple(value.shape), value.requires_grad)
     if isinstance(value, (list, tuple)):
@@ -73,6 +75,7 @@ class CompiledFunction(_C._CompiledBase):
         self._slow = self._run_tuned if self._runs_at_once else self._run
         self._report = Report(getattr(function, "__qualname__", repr(function)))
         self._signatures: dict[Any, int] = {}
+        self._by_value: set[Any] = set()  # arguments, numbers whose values decided something
         self._proofs = 0
         self._captures = 0
         self._is_plain = False  # nothing is looked at any more
@@ -99,7 +102,7 @@ class CompiledFunction(_C._CompiledBase):
             self._report.calls += 1
             return self._call_in_unit(args, kwargs)
         try:
-            key = (_signature(args), _signature(kwargs), _C.is_grad_enabled())
+            key = self._key(args, kwargs)
         except RecursionError:  # data that holds itself
             return self._function(*args, **kwargs)
         seen = self._signatures.get(key, 0)
@@ -117,7 +120,9 @@ class CompiledFunction(_C._CompiledBase):
             if self._proofs == _MOST_PROOFS:
                 self._report.give_up()
             try:
-                proof = prove(self._function, args, kwargs)
+                # Where ever other booleans are read, what ran before the last was in vain.
+                may_read = not self._fullgraph and self._misses < _MOST_MISSES
+                proof = prove(self._function, args, kwargs, may_read)
             except Unprovable as why:
                 self._report.note_unproven(why)
             else:
@@ -129,6 +134,14 @@ class CompiledFunction(_C._CompiledBase):
             self._report.give_up()
         return self._call_in_unit(args, kwargs)
 
+    def _key(self, args: Any, kwargs: Any) -> Any:
+        """The kind of a call. A number counts by its type, until its value decided something."""
+        parts = []
+        for place, value in (*enumerate(args), *kwargs.items()):
+            is_any = type(value) in (int, float) and place not in self._by_value
+            parts.append((place, type(value) if is_any else _signature(value)))
+        return (*parts, _C.is_grad_enabled())
+
     def _call_in_unit(self, args: Any, kwargs: Any) -> Any:
         unit = _C._Unit([])
         try:
@@ -138,7 +151,8 @@ class CompiledFunction(_C._CompiledBase):
 
     def _capture(self, key: Any, args: Any, kwargs: Any, proof: Proof | None) -> Any:
         given = proof.given if proof else [*_tensors_in(args), *_tensors_in(kwargs)]
-        unit = _C._Unit(given, parting=bool(proof and proof.effects))
+        parting, following = bool(proof and proof.effects), bool(proof and proof.numbers.sources)
+        unit = _C._Unit(given, parting=parting, following=following)
         try:
             result = self._function(*args, **kwargs)
             results: list[Tensor] = []
@@ -165,12 +179,17 @@ class CompiledFunction(_C._CompiledBase):
                 Unprovable(f"returns a {type(result).__name__}, or holds of one", "")
             )
         else:
+            if following and not capture.bind_symbols(proof.walked):
+                proof.numbers.fix_all()
+            numbers = proof.numbers.guards(proof.walked.symbols)
+            self._by_value.update(proof.numbers.arguments_fixed())
             try:
                 self._add(
                     capture,
                     proof.arguments,
                     proof.keywords,
                     proof.guards,
+                    numbers,
                     proof.captured,
                     given,
                     template,
@@ -287,8 +306,9 @@ def compile(
     Python runs on every call, so nothing that it means changes. It is skipped only where a walk
     over the bytecode proves that the call does nothing but record the same operations: all that it
     reads (arguments, globals, closures, attributes, modes) is checked on each call, by identity or
-    value, tensors by dtype, sizes, strides and requires_grad. With CPython 3.11;
-    others run Python always.
+    value, tensors by dtype, sizes, strides and requires_grad. Numbers that only meet tensors in
+    arithmetic may be others on each call. A boolean that is read (``if (x > 0).any()``) leads on
+    to what followed that answer before. With CPython 3.11; others run Python always.
 
     Sizes are always arguments of what is compiled, so `dynamic` changes nothing. `fullgraph` raises
     where the function reads a tensor's value. `disable` returns the function as it is.

@@ -4,6 +4,7 @@ to go on at, or None for the next."""
 from __future__ import annotations
 
 import dis
+import operator
 import sys
 import types
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import Any
 
 from tenon._C import Size, Tensor
 
+from ._numbers import Number, plain
 from ._prove import CONSTANTS, MODES, PLAIN, Leave, Unprovable
 
 _Run = Callable[[Any, Any, dis.Instruction], "int | None"]
@@ -29,12 +31,29 @@ def _for(*names: str) -> Callable[[_Run], _Run]:
     return note
 
 
+class Stack(list[Any]):
+    """A frame's values. Those that are taken are plain; `take` and `top` leave numbers symbolic."""
+
+    def pop(self, at: Any = -1) -> Any:
+        return plain(super().pop(at))
+
+    def __getitem__(self, at: Any) -> Any:
+        found = super().__getitem__(at)
+        return [plain(value) for value in found] if isinstance(at, slice) else plain(found)
+
+    def take(self) -> Any:
+        return super().pop()
+
+    def top(self, depth: int = 1) -> Any:
+        return super().__getitem__(-depth)
+
+
+def _take(frame: Any, count: int) -> list[Any]:
+    return [frame.stack.take() for _ in range(count)][::-1]
+
+
 def _pop(frame: Any, count: int) -> list[Any]:
-    if count == 0:
-        return []
-    values = frame.stack[-count:]
-    del frame.stack[-count:]
-    return list(values)
+    return [plain(value) for value in _take(frame, count)]
 
 
 @_for("NOP", "RESUME", "PRECALL", "CACHE")
@@ -49,18 +68,18 @@ def _push_null(walk: Any, frame: Any, i: dis.Instruction) -> None:
 
 @_for("POP_TOP")
 def _pop_top(walk: Any, frame: Any, i: dis.Instruction) -> None:
-    frame.stack.pop()
+    frame.stack.take()
 
 
 @_for("SWAP")
 def _swap(walk: Any, frame: Any, i: dis.Instruction) -> None:
-    stack, at = frame.stack, -i.arg  # type: ignore[operator]
-    stack[-1], stack[at] = stack[at], stack[-1]
+    stack, depth = frame.stack, i.arg
+    stack[-1], stack[-depth] = stack.top(depth), stack.top()  # type: ignore[operator]
 
 
 @_for("COPY")
 def _copy(walk: Any, frame: Any, i: dis.Instruction) -> None:
-    frame.stack.append(frame.stack[-i.arg])  # type: ignore[operator]
+    frame.stack.append(frame.stack.top(i.arg))
 
 
 @_for("LOAD_CONST")
@@ -77,7 +96,7 @@ def _load_fast(walk: Any, frame: Any, i: dis.Instruction) -> None:
 
 @_for("STORE_FAST")
 def _store_fast(walk: Any, frame: Any, i: dis.Instruction) -> None:
-    frame.variables[i.argval] = frame.stack.pop()
+    frame.variables[i.argval] = frame.stack.take()
 
 
 @_for("DELETE_FAST")
@@ -120,7 +139,7 @@ def _store_deref(walk: Any, frame: Any, i: dis.Instruction) -> None:
     cell = frame.cells[i.argval]
     if not walk.reader.is_fresh(cell):
         raise Unprovable(f"sets '{i.argval}' of an outer function")
-    cell.cell_contents = frame.stack.pop()
+    cell.cell_contents = frame.stack.take()
 
 
 @_for("MAKE_FUNCTION")
@@ -155,7 +174,7 @@ def _kw_names(walk: Any, frame: Any, i: dis.Instruction) -> None:
 
 @_for("CALL")
 def _call(walk: Any, frame: Any, i: dis.Instruction) -> None:
-    values = _pop(frame, i.arg)  # type: ignore[arg-type]
+    values = _take(frame, i.arg)  # type: ignore[arg-type]
     subject = frame.stack.pop()
     method = frame.stack.pop()
     if method is not _NULL:
@@ -182,7 +201,7 @@ def _call_function_ex(walk: Any, frame: Any, i: dis.Instruction) -> None:
 
 @_for("BINARY_OP")
 def _binary_op(walk: Any, frame: Any, i: dis.Instruction) -> None:
-    left, right = _pop(frame, 2)
+    left, right = _take(frame, 2)
     symbol = i.argrepr
     in_place = symbol.endswith("=")
     frame.stack.append(walk._binary(symbol.rstrip("="), left, right, in_place))
@@ -190,13 +209,15 @@ def _binary_op(walk: Any, frame: Any, i: dis.Instruction) -> None:
 
 @_for("COMPARE_OP")
 def _compare_op(walk: Any, frame: Any, i: dis.Instruction) -> None:
-    left, right = _pop(frame, 2)
+    left, right = _take(frame, 2)
     frame.stack.append(walk._compare(i.argval, left, right))
 
 
 @_for("IS_OP")
 def _is_op(walk: Any, frame: Any, i: dis.Instruction) -> None:
-    left, right = _pop(frame, 2)
+    left, right = _take(frame, 2)
+    if left is not None and right is not None:  # which a number isn't, by its type
+        left, right = plain(left), plain(right)
     are_singletons = any(type(v) in (bool, type(None), type(Ellipsis)) for v in (left, right))
     is_one_new = walk.reader.is_fresh(left) or walk.reader.is_fresh(right)
     if type(left) is type(right) and type(left) in _BY_VALUE:
@@ -220,19 +241,23 @@ def _contains_op(walk: Any, frame: Any, i: dis.Instruction) -> None:
 
 @_for("UNARY_NOT")
 def _unary_not(walk: Any, frame: Any, i: dis.Instruction) -> None:
-    frame.stack.append(not walk._truth(frame.stack.pop()))
+    frame.stack.append(not walk._truth(frame.stack.take()))
 
 
-@_for("UNARY_NEGATIVE", "UNARY_POSITIVE", "UNARY_INVERT")
+_UNARY: dict[str, Callable[[Any], Any]] = {
+    "UNARY_NEGATIVE": operator.neg,
+    "UNARY_POSITIVE": operator.pos,
+    "UNARY_INVERT": operator.invert,
+}
+
+
+@_for(*_UNARY)
 def _unary(walk: Any, frame: Any, i: dis.Instruction) -> None:
-    value = walk.reader.checked_operand(frame.stack.pop())
-    if i.opname == "UNARY_NEGATIVE":
-        value = -value
-    elif i.opname == "UNARY_POSITIVE":
-        value = +value
+    value, function = frame.stack.take(), _UNARY[i.opname]
+    if type(value) is Number:
+        frame.stack.append(walk.reader.numbers.apply(function, value))
     else:
-        value = ~value
-    frame.stack.append(walk.reader.result(value))
+        frame.stack.append(walk.reader.result(function(walk.reader.checked_operand(value))))
 
 
 @_for("BINARY_SUBSCR")
@@ -384,7 +409,7 @@ def _jump(walk: Any, frame: Any, i: dis.Instruction) -> int:
     )
 )
 def _pop_jump(walk: Any, frame: Any, i: dis.Instruction) -> int | None:
-    value = frame.stack.pop()
+    value = frame.stack.take()
     what = i.opname.partition("_IF_")[2]
     if what in ("NONE", "NOT_NONE"):
         jumps = (value is None) == (what == "NONE")
@@ -395,7 +420,7 @@ def _pop_jump(walk: Any, frame: Any, i: dis.Instruction) -> int | None:
 
 @_for("JUMP_IF_TRUE_OR_POP", "JUMP_IF_FALSE_OR_POP")
 def _jump_or_pop(walk: Any, frame: Any, i: dis.Instruction) -> int | None:
-    if walk._truth(frame.stack[-1]) == ("TRUE" in i.opname):
+    if walk._truth(frame.stack.top()) == ("TRUE" in i.opname):
         return int(i.argval)
     frame.stack.pop()
     return None

@@ -21,6 +21,8 @@ from tenon.grad_mode import enable_grad, no_grad
 from tenon.nn.module import Module
 from tenon.nn.parameter import Parameter
 
+from ._numbers import Numbers, plain
+
 CONSTANTS = (bool, int, float, complex, str, bytes, type(None), type(Ellipsis))
 NUMBERS = (bool, int, float, complex)
 # Values that can't change, and whose methods and attributes only read them.
@@ -35,6 +37,8 @@ TENSOR_METHODS = frozenset(
     + ("is_contiguous", "is_floating_point", "is_complex", "_to_dtype")
 )
 MODES = (no_grad, enable_grad)
+# Both are the same function of C.
+_GENERIC_LOOKUPS = (object.__getattribute__, types.SimpleNamespace.__getattribute__)
 _FIELDS = frozenset(("values", "indices"))
 
 
@@ -44,6 +48,10 @@ class Unprovable(Exception):
     def __init__(self, why: str, line: str = "") -> None:
         super().__init__(f"{why} ({line})" if line else why)
         self.why, self.line = why, line
+
+
+class Pending(Unprovable):
+    """A boolean depends on what was recorded before the call: a walk can't tell it."""
 
 
 @dataclass
@@ -56,6 +64,8 @@ class Proof:
     guards: list[tuple[Any, ...]]
     captured: list[Tensor]
     effects: list[tuple[Any, ...]]  # what it does besides recording, in order
+    numbers: Numbers
+    walked: Any  # what the walk recorded
 
 
 class Reader:
@@ -69,6 +79,7 @@ class Reader:
         self._known: set[int] = set()  # tensors, guarded or made inside
         self._roots: set[int] = set()  # of tensors from outside
         self.effects: list[tuple[Any, ...]] = []
+        self.numbers = Numbers()
         self._lent: list[Tensor] = []  # kept, so that ids stay theirs
         self._fresh: dict[int, Any] = {}  # what the function made itself
         self._checked: dict[int, Any] = {}  # containers whose contents are guarded
@@ -207,13 +218,30 @@ class Reader:
 
     def global_(self, names: dict[str, Any], builtins: dict[str, Any], name: str) -> Any:
         if name in names:
-            self.note("item", names, name, names[name])
-            return self.load(names[name])
+            return self.item(names, name)
         self.note("item", names, name)
         if name not in builtins:
             raise Unprovable(f"name '{name}' is not defined")
         self.note("item", builtins, name, builtins[name])
         return builtins[name]
+
+    def item(self, items: dict[str, Any], name: str) -> Any:
+        """Of a dictionary that has it."""
+        value = items[name]
+        number = self.numbers.read("item", items, value, name)
+        if number is not value:
+            return number
+        self.note("item", items, name, value)
+        return self.load(value)
+
+    def number_in(self, items: dict[Any, Any], name: str) -> Any:
+        """Of a dictionary from outside, such as a configuration's; None: no number, or not to be
+        told apart from the others (an argument's, one that all was read of, or an effect's)."""
+        if self.is_fresh(items) or id(items) in self._checked or self.effects:
+            return None
+        value = items.get(name)
+        number = self.numbers.read("item", items, value, name)
+        return number if number is not value else None
 
     def cell(self, cell: types.CellType) -> Any:
         if self.is_fresh(cell):
@@ -222,6 +250,9 @@ class Reader:
             value = cell.cell_contents
         except ValueError:
             raise Unprovable("reads an empty closure cell") from None
+        number = self.numbers.read("cell", cell, value)
+        if number is not value:
+            return number
         self.note("cell", cell, value)
         return self.load(value)
 
@@ -241,8 +272,7 @@ class Reader:
                 getattr(value, name)  # packages load parts when they are first asked for
             if name not in vars(value):
                 raise Unprovable(f"reads {value.__name__}.{name}, which is made when it is read")
-            self.note("item", vars(value), name, vars(value)[name])
-            return self.load(vars(value)[name])
+            return self.item(vars(value), name)
         if type(value) in PLAIN or type(value) in (list, dict):
             self.contents(value)
             found = getattr(value, name)
@@ -289,7 +319,7 @@ class Reader:
         _, reads = self.of_class(cls, "__getattribute__")
         has_own, own = self.of_class(cls, "__getattr__")
         is_module = isinstance(value, Module)
-        if reads is not object.__getattribute__ or (
+        if not any(reads is own for own in _GENERIC_LOOKUPS) or (
             has_own and not (is_module and own is vars(Module.__mro__[1])["__getattr__"])
         ):
             raise Unprovable(f"reads an attribute of a {cls.__name__}, which looks them up itself")
@@ -306,8 +336,7 @@ class Reader:
             raise Unprovable(f"reads an attribute of a {cls.__name__}, which has no dictionary")
         self.note("fields", value, fields)
         if name in fields:
-            self.note("item", fields, name, fields[name])
-            return self.load(fields[name])
+            return self.item(fields, name)
         self.note("item", fields, name)
         if found:
             if isinstance(held, staticmethod):
@@ -326,8 +355,7 @@ class Reader:
                     raise Unprovable(f"reads a module whose {kind} are no dictionary")
                 self.note("item", fields, kind, members)
                 if name in members:
-                    self.note("item", members, name, members[name])
-                    return self.load(members[name])
+                    return self.item(members, name)
                 self.note("item", members, name)
         raise Unprovable(f"reads the attribute '{name}' of a {cls.__name__}, which there isn't")
 
@@ -387,28 +415,50 @@ def is_known_version() -> bool:
     return sys.version_info[:2] == (3, 11) and sys.implementation.name == "cpython"
 
 
-def prove(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Proof:
-    """Walks the function with these arguments; `Unprovable` where it may do more than record."""
+def prove(
+    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], may_read: bool
+) -> Proof:
+    """Walks the function with these arguments; `Unprovable` where it may do more than record, and,
+    unless it may do that, read booleans."""
+    try:
+        return _prove(function, args, kwargs, may_read)
+    except Pending:  # Python, too, runs what is pending when it reads
+        _C.flush()
+        return _prove(function, args, kwargs, may_read)
+
+
+def _prove(
+    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], may_read: bool
+) -> Proof:
     from ._walk import Walk
 
     if not is_known_version():
         version = ".".join(map(str, sys.version_info[:2]))
         raise Unprovable(f"the bytecode of Python {version} isn't one that the walk knows")
     reader = Reader()
-    arguments = [reader.argument(value) for value in args]
-    keywords = [(name, reader.argument(value)) for name, value in kwargs.items()]
-    walk = Walk(reader)
+    numbers = reader.numbers
+    values = [numbers.read("argument", place, value) for place, value in enumerate(args)]
+    named = {name: numbers.read("argument", name, value) for name, value in kwargs.items()}
+    arguments = [
+        ("number",) if symbol is not value else reader.argument(value)
+        for symbol, value in zip(values, args, strict=True)
+    ]
+    keywords = [
+        (name, ("number",) if named[name] is not value else reader.argument(value))
+        for name, value in kwargs.items()
+    ]
     mode = _C.is_grad_enabled()
     generator = _C._generator_state()
-    unit = _C._Unit([], proving=True)
+    unit = _C._Unit([], proving=True, keeps=may_read, following=True)
+    walk = Walk(reader, unit if may_read else None)
     try:
-        reader.check_result(walk.call(function, args, kwargs), set())
+        reader.check_result(plain(walk.call(function, tuple(values), named)), set())
         # A value that was read decides what comes next, and isn't guarded.
         capture = unit.finish([])
         if capture.obstacle:
             raise Unprovable(capture.obstacle, capture.obstacle_line or walk.line)
     except Unprovable as why:
-        raise Unprovable(why.why, why.line or walk.line) from None
+        raise type(why)(why.why, why.line or walk.line) from None
     except RecursionError:
         raise Unprovable("calls itself too deeply", walk.line) from None
     except Exception as error:
@@ -427,4 +477,6 @@ def prove(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str,
         reader.guards,
         reader.captured,
         reader.effects,
+        numbers,
+        capture,
     )

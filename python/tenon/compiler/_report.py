@@ -34,6 +34,14 @@ def _indented(text: str) -> list[str]:
     return ["  " + line for line in text.split("\n")] if text else []
 
 
+def _is_same_call(capture: Any, known: Any) -> bool:
+    """Whether a capture is that of an unproven call, proven now."""
+    if capture.parts:
+        kinds = [[kind for _, kind in c.parts] for c in (capture, known)]
+        return not known.parts or kinds[0] == kinds[1]
+    return not capture.difference_from(known)
+
+
 class Report:
     """What happened to the calls of one compiled function."""
 
@@ -52,9 +60,7 @@ class Report:
     def note_capture(self, key: Any, capture: Any, proven: bool) -> None:
         if proven and key in self._places:  # the same operations, now with all that they read
             number = self._places[key]
-            if number < len(self.captures) and (
-                capture.parts or not capture.difference_from(self.captures[number])
-            ):
+            if number < len(self.captures) and _is_same_call(capture, self.captures[number]):
                 self.captures[number] = capture
                 return
         elif key in self._places:

@@ -16,6 +16,7 @@ from tenon.func import _batching, _derivatives
 from tenon.nn.module import Module
 from tenon.utils import _pytree
 
+from ._numbers import plain
 from ._prove import PLAIN, Reader, Unprovable
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ class _Walked:
         for value in (*args, *kwargs.values()):
             _adopt(reader, value, self.outside, reader.lend)
         before = self.walk.line
-        result = self.walk.call(self.function, args, kwargs)
+        result = plain(self.walk.call(self.function, args, kwargs))
         self.walk.line = before
         _enter(reader, result, self.outside)
         return result
@@ -98,7 +99,7 @@ def _with_walked(
     reader = walk.reader
     cells = []
     for cell in function.__closure__ or ():
-        value = cell.cell_contents if is_own else reader.cell(cell)
+        value = cell.cell_contents if is_own else plain(reader.cell(cell))
         if is_own and isinstance(value, types.FunctionType) and is_transform(value):
             reader.make(value)  # hessian's jacrev, grad's grad_and_value
         if isinstance(value, (list, tuple, dict, *PLAIN)):

@@ -8,7 +8,6 @@ real call. It runs nothing but operations that only record, and reads nothing bu
 from __future__ import annotations
 
 import dis
-import operator
 import types
 from typing import Any
 
@@ -18,6 +17,8 @@ from tenon.nn.module import Module
 from tenon.nn.parameter import Parameter
 
 from ._effects import is_effect, note_effect
+from ._numbers import NUMBER_FUNCTIONS, Number, plain, plain_all
+from ._operators import BINARY, COMPARE, IN_PLACE
 from ._prove import (
     CONSTANTS,
     CONSTRUCTORS,
@@ -33,52 +34,17 @@ from ._prove import (
     TENSOR_METHODS,
     Bound,
     Leave,
+    Pending,
     Reader,
     Unprovable,
 )
 from ._transforms import call_transform, is_transform
 
 _DEEPEST = 60
+_MOST_READS = 64
+_READS = ("read false", "read true")  # as captures name them
 _LONGEST = 200_000  # instructions
 
-_BINARY = {
-    "+": operator.add,
-    "-": operator.sub,
-    "*": operator.mul,
-    "/": operator.truediv,
-    "//": operator.floordiv,
-    "%": operator.mod,
-    "**": operator.pow,
-    "@": operator.matmul,
-    "&": operator.and_,
-    "|": operator.or_,
-    "^": operator.xor,
-    "<<": operator.lshift,
-    ">>": operator.rshift,
-}
-_IN_PLACE = {
-    "+": operator.iadd,
-    "-": operator.isub,
-    "*": operator.imul,
-    "/": operator.itruediv,
-    "//": operator.ifloordiv,
-    "%": operator.imod,
-    "**": operator.ipow,
-    "@": operator.imatmul,
-    "&": operator.iand,
-    "|": operator.ior,
-    "^": operator.ixor,
-    "<<": operator.ilshift,
-    ">>": operator.irshift,
-}
-_COMPARE = {
-    "<": operator.lt,
-    "<=": operator.le,
-    "==": operator.eq,
-    "!=": operator.ne,
-    ">": operator.gt,
-    ">=": operator.ge,
-}
 _FUNCTION_FLAGS = 0x20 | 0x80 | 0x200  # generators and coroutines
 
 _decoded: dict[types.CodeType, tuple[list[dis.Instruction], dict[int, int]]] = {}
@@ -105,7 +71,7 @@ class _Frame:
         self.builtins = builtins if isinstance(builtins, dict) else vars(builtins)
         self.variables = variables
         self.cells: dict[str, types.CellType] = {}
-        self.stack: list[Any] = []
+        self.stack = _Stack()
         self.names: tuple[str, ...] = ()  # of keyword arguments of the call to come
 
 
@@ -115,7 +81,7 @@ def _bind(function: types.FunctionType, args: Any, kwargs: dict[str, Any]) -> di
     positional = code.co_varnames[: code.co_argcount]
     named = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
     variables = dict(zip(positional, args, strict=False))
-    rest = tuple(args[len(positional) :])
+    rest = plain_all(tuple(args[len(positional) :]))
     at = code.co_argcount + code.co_kwonlyargcount
     if code.co_flags & 0x04:
         variables[code.co_varnames[at]] = rest
@@ -129,7 +95,7 @@ def _bind(function: types.FunctionType, args: Any, kwargs: dict[str, Any]) -> di
                 raise Unprovable(f"calls {function.__name__} with '{name}' twice")
             variables[name] = value
         else:
-            others[name] = value
+            others[name] = plain(value)
     if code.co_flags & 0x08:
         variables[code.co_varnames[at]] = others
     elif others:
@@ -147,8 +113,10 @@ def _bind(function: types.FunctionType, args: Any, kwargs: dict[str, Any]) -> di
 class Walk:
     """One walk; `line` is where it is, or where it ended."""
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: Reader, unit: Any) -> None:
         self.reader = reader
+        self.unit = unit  # that can tell booleans; none where they may not be read
+        self.mode = _C.is_grad_enabled()
         self.line = ""
         self.depth = 0
         self.count = 0
@@ -174,6 +142,11 @@ class Walk:
             return self._call_module(function, args, kwargs)
         if id(function) in OPERATIONS and isinstance(function, types.BuiltinFunctionType):
             return self._call_operation(OPERATIONS[id(function)], function, args, kwargs)
+        if id(function) in HARMLESS_BUILTINS:
+            return self._call_builtin(function, args, kwargs)
+        if function is type and len(args) == 1 and not kwargs:
+            return type(args[0].value if type(args[0]) is Number else args[0])
+        args, kwargs = plain_all(args), plain_all(kwargs)
         if isinstance(function, Leave):
             return function.mode.__exit__(None, None, None)
         if any(function is mode for mode in MODES):
@@ -181,23 +154,27 @@ class Walk:
                 raise Unprovable(f"calls {function.__name__} with arguments")
             reader.note("type", function)
             return reader.make(function())
-        if function is type and len(args) == 1 and not kwargs:
-            return type(args[0])
         if function is getattr and len(args) == 2 and type(args[1]) is str:
             return reader.attribute(args[0], args[1], self.call)
         if function is hasattr and len(args) == 2 and isinstance(args[0], Tensor):
             raise Unprovable("asks whether a tensor has an attribute")
-        if id(function) in HARMLESS_BUILTINS:
-            return self._call_builtin(function, args, kwargs)
         name = getattr(function, "__qualname__", type(function).__name__)
         raise Unprovable(f"calls {name}, which isn't known to do nothing else")
 
     def _call_builtin(self, function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        numbers = self.reader.numbers
+        if id(function) in NUMBER_FUNCTIONS and not kwargs and numbers.is_arithmetic(*args):
+            return numbers.apply(function, *args)
+        if function is bool and len(args) == 1 and isinstance(args[0], (Number, Tensor)):
+            return self._truth(args[0])
+        if function is isinstance and len(args) == 2 and type(args[0]) is Number:
+            args = (args[0].value, plain(args[1]))  # its type tells
+        if function is sum and args:
+            return self._sum(plain(args[0]), *args[1:])
+        args, kwargs = plain_all(args), plain_all(kwargs)
         if function in (isinstance, issubclass):
             self._check_classes(args[0], args[1])
             return function(*args)
-        if function is sum and args:
-            return self._sum(*args)
         if function is len and len(args) == 1 and not self._is_ours(args[0]):
             return self._call_special("__len__", args[0], "asks for the length of")
         if function in _ITERATING:
@@ -261,8 +238,19 @@ class Walk:
         if kwargs.get("out") is not None:
             raise Unprovable(f"calls {short} with out=")
         for value in (*args, *kwargs.values()):
-            self.reader.checked_operand(value)
-        return self.reader.result(function(*args, **kwargs))
+            if type(value) is not Number:
+                self.reader.checked_operand(value)
+        return self.reader.result(self._with_numbers(function, args, kwargs))
+
+    def _with_numbers(self, function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        """What an operation makes of operands some of which may be symbolic numbers."""
+        if not any(type(value) is Number for value in (*args, *kwargs.values())):
+            return function(*args, **kwargs)
+        watched = self.reader.numbers.for_operation
+        try:
+            return function(*map(watched, args), **{k: watched(v) for k, v in kwargs.items()})
+        except TypeError:  # one that takes no symbolic numbers, or no numbers
+            return function(*plain_all(args), **plain_all(kwargs))
 
     def _check_write(self, target: Any) -> None:
         if not isinstance(target, Tensor) or not self.reader.may_write(target):
@@ -279,6 +267,7 @@ class Walk:
             if name in _C._all or name in TENSOR_METHODS:
                 return self._call_operation(name, function, (subject, *args), kwargs)
         elif name in METHODS.get(type(subject), frozenset()):
+            args, kwargs = plain_all(args), plain_all(kwargs)
             if type(subject) in (list, dict):
                 self.reader.contents(subject)
                 writes = LIST_WRITES if type(subject) is list else DICT_WRITES
@@ -311,9 +300,9 @@ class Walk:
 
     def _call_function(self, function: types.FunctionType, args: Any, kwargs: Any) -> Any:
         if is_effect(function):
-            return note_effect(self, function, args, kwargs)
+            return note_effect(self, function, plain_all(args), plain_all(kwargs))
         if is_transform(function):
-            return call_transform(self, function, args, kwargs)
+            return call_transform(self, function, plain_all(args), plain_all(kwargs))
         code = function.__code__
         if code.co_flags & _FUNCTION_FLAGS:
             raise Unprovable(f"calls {function.__name__}, a generator or coroutine")
@@ -352,7 +341,7 @@ class Walk:
                 raise Unprovable("runs too many instructions")
             name = instruction.opname
             if name == "RETURN_VALUE":
-                return frame.stack.pop()
+                return frame.stack.take()
             run = _INSTRUCTIONS.get(name)
             if run is None:
                 raise Unprovable(f"has the instruction {name}, which isn't known")
@@ -360,8 +349,10 @@ class Walk:
             at = at + 1 if target is None else places[target]
 
     def _truth(self, value: Any) -> bool:
+        if type(value) is Number:
+            return self.reader.numbers.truth(value)
         if isinstance(value, Tensor):
-            raise Unprovable("reads a tensor's value, to decide what to do")
+            return self._read_truth(value)
         if type(value) in (list, dict):
             self.reader.contents(value)
             return bool(value)
@@ -374,32 +365,63 @@ class Walk:
         self.reader.note("class", value, type(value))
         return True
 
+    def _read_truth(self, value: Tensor) -> bool:
+        """Of a boolean that the function computed: what follows holds for this answer alone.
+        Nothing may have been done before, since another answer makes Python run from the start."""
+        effects = self.reader.effects
+        if not self.unit or not self.reader.is_fresh(value) or not _C._is_plain():
+            raise Unprovable("reads a tensor's value, to decide what to do")
+        if _C.is_grad_enabled() != self.mode:
+            raise Unprovable("reads a tensor's value under another grad mode")
+        if any(effect[0] not in _READS for effect in effects):
+            raise Unprovable("reads a tensor's value after a step or backward pass")
+        if len(effects) == _MOST_READS:
+            raise Unprovable("reads too many values")
+        if value.numel() != 1:
+            raise Unprovable("reads the truth of a tensor that has not one element")
+        answer = self.unit.truth_of(value)
+        if answer is None:
+            raise Pending("reads a tensor's value that is a view, or was pending")
+        effects.append((_READS[answer], answer))
+        return bool(answer)
+
     def _binary(self, symbol: str, left: Any, right: Any, in_place: bool) -> Any:
+        if self.reader.numbers.is_arithmetic(left, right):
+            return self.reader.numbers.apply(BINARY[symbol], left, right)
+        if not isinstance(left, Tensor) and not isinstance(right, Tensor):
+            left, right = plain(left), plain(right)
         for value in (left, right):
             if type(value) in (list, dict):
                 self.reader.contents(value)
-            else:
+            elif type(value) is not Number:
                 self.reader.checked_operand(value)
         if in_place:
             if isinstance(left, Tensor):
                 self._check_write(left)
             elif type(left) in (list, dict) and not self.reader.is_fresh(left):
                 raise Unprovable(f"changes a {type(left).__name__} that it didn't make")
-        result = (_IN_PLACE if in_place else _BINARY)[symbol](left, right)
+        function = (IN_PLACE if in_place else BINARY)[symbol]
+        result = self._with_numbers(function, (left, right), {})
         if isinstance(result, Tensor):
             return self.reader.result(result)
         return self.reader.make(result) if type(result) in (list, tuple, dict) else result
 
     def _compare(self, symbol: str, left: Any, right: Any) -> Any:
+        if self.reader.numbers.is_arithmetic(left, right):
+            return self.reader.numbers.apply(COMPARE[symbol], left, right)
+        if not isinstance(left, Tensor) and not isinstance(right, Tensor):
+            left, right = plain(left), plain(right)
         for value in (left, right):
             if isinstance(value, Tensor):
                 self.reader.checked_operand(value)
+            elif type(value) is Number:
+                continue
             elif type(value) in (list, tuple, dict):
                 self.reader.contents(value)
                 self._check_plain(value.values() if type(value) is dict else value)
             elif type(value) not in PLAIN and type(value) is not type:
                 raise Unprovable(f"compares a {type(value).__name__}")
-        return self.reader.result(_COMPARE[symbol](left, right))
+        return self.reader.result(self._with_numbers(COMPARE[symbol], (left, right), {}))
 
     def _subscript(self, value: Any, key: Any) -> Any:
         if isinstance(value, Tensor):
@@ -407,6 +429,10 @@ class Walk:
             self.reader.checked_operand(key)
             return self.reader.result(value[key])
         if type(value) in (list, tuple, dict, str, range, _C.Size) or self.reader.is_fresh(value):
+            if type(value) is dict and type(key) is str:
+                number = self.reader.number_in(value, key)
+                if number is not None:
+                    return number
             if type(value) in (list, dict):
                 self.reader.contents(value)
             if isinstance(key, (int, str, slice, tuple)):
@@ -444,3 +470,4 @@ _ITERATING = (enumerate, zip, list, tuple, iter)
 
 # Imported last: the table's functions take a Walk.
 from ._instructions import INSTRUCTIONS as _INSTRUCTIONS  # noqa: E402
+from ._instructions import Stack as _Stack  # noqa: E402
