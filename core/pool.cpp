@@ -76,13 +76,17 @@ int usable_cores() {
 void run_in_arena(int threads, std::int64_t chunks, void (*run)(void* context, std::int64_t chunk),
                   void* context) {
   using Range = tbb::blocked_range<std::int64_t>;
+  // While a thread waits for the others' chunks it takes no work from outside this loop: that might
+  // be another thread's wait for the very task which this loop is part of.
   Pool::get().arena(threads).execute([=] {
-    tbb::parallel_for(
-        Range(0, chunks, 1),
-        [=](const Range& range) {
-          for (std::int64_t i = range.begin(); i < range.end(); ++i) run(context, i);
-        },
-        tbb::simple_partitioner());
+    tbb::this_task_arena::isolate([=] {
+      tbb::parallel_for(
+          Range(0, chunks, 1),
+          [=](const Range& range) {
+            for (std::int64_t i = range.begin(); i < range.end(); ++i) run(context, i);
+          },
+          tbb::simple_partitioner());
+    });
   });
 }
 
@@ -94,7 +98,8 @@ class Group {
 Group* make_group() { return new Group; }
 
 void add_to_group(int threads, Group& group, void (*run)(void* context), void* context) {
-  Pool::get().arena(threads).enqueue(group.tasks.defer([=] { run(context); }));
+  Pool::get().arena(threads).enqueue(
+      group.tasks.defer([=] { tbb::this_task_arena::isolate([=] { run(context); }); }));
 }
 
 void wait_for_group(int threads, Group& group) {
