@@ -18,6 +18,7 @@
 #include "trace/early.h"
 #include "trace/executor.h"
 #include "trace/extract.h"
+#include "trace/flush_span.h"
 #include "trace/origin.h"
 #include "trace/period.h"
 #include "trace/recorder.h"
@@ -120,35 +121,6 @@ void finish(const Ref<Segment>& segment, bool done) {
   }
   waiting->done.notify_all();
 }
-
-// A flush, and what came before it since the last one: Python, recording.
-class FlushSpan {
- public:
-  explicit FlushSpan(const Segment& segment) : span_(ProfileEvent::Kind::Flush, "flush") {
-    ProfileEvent* flush = span_.event();
-    if (!flush) return;
-    ProfileEvent event;
-    event.kind = ProfileEvent::Kind::Record;
-    event.name = fmt::format("record {} nodes", segment.nodes.size());
-    event.begin = std::max(last_end, events_begin());
-    event.end = flush->begin;
-    for (const Node& node : segment.nodes) {
-      if (node.origin != 0 && (event.origins.empty() || event.origins.back() != node.origin)) {
-        event.origins.push_back(node.origin);
-      }
-      if (event.origins.size() == kMostLines) break;
-    }
-    add_event(std::move(event));
-  }
-  ~FlushSpan() {
-    if (span_.event()) last_end = event_clock();
-  }
-
- private:
-  static constexpr size_t kMostLines = 64;
-  static inline thread_local int64_t last_end = 0;
-  ProfileSpan span_;
-};
 
 // Runs a sealed segment and compacts it. Throws what the run threw; the segment then stays pending
 // (or, after a data error, keeps just the cells that depend on the failed node).

@@ -100,8 +100,8 @@ struct CheckSite {
 Pack emit_unary(Builder&, ScalarFn, Pack x);
 Pack emit_binary(Builder&, ScalarFn, Pack x, Pack y, const CheckSite* site = nullptr);
 
-// A float8's code (u8) as f32, and f32 rounded to a code: to nearest even, in integer arithmetic, as
-// core/float8.h does.
+// A float8's code (u8) as f32, and f32 rounded to a code: to nearest even, in integer arithmetic,
+// as core/float8.h does.
 Pack decode_float8(Builder&, const Float8Format& format, Pack code);
 Pack encode_float8(Builder&, const Float8Format& format, Pack x);
 

@@ -308,8 +308,7 @@ Value unit_interval(std::span<const int64_t> dims, Generator* generator, DType w
 
 DType random_dtype(DType dtype) {
   check(is_floating(dtype) && !is_float8(dtype), ErrorKind::NotImplemented,
-        "{}: random numbers of {}",
-        current_operation(), name_of(dtype));
+        "{}: random numbers of {}", current_operation(), name_of(dtype));
   return dtype == DType::Float64 ? DType::Float64 : DType::Float32;
 }
 
