@@ -59,9 +59,7 @@ struct Loaded {
       return;
     }
     const auto get = [&](auto& function, const char* name) {
-      function =
-          reinterpret_cast<std::remove_reference_t<decltype(function)>>(library.symbol(name));
-      if (!function && reason.empty()) reason = library.path() + " has no " + name;
+      library.take(function, name, reason);
     };
     get(api.create, "cublasLtCreate");
     get(api.destroy, "cublasLtDestroy");

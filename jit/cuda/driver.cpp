@@ -53,13 +53,9 @@ struct Loaded {
  private:
   // Functions that changed carry their version in the name.
   void fill() {
+    std::string missing;
     const auto get = [&](auto& function, const char* name) {
-      function =
-          reinterpret_cast<std::remove_reference_t<decltype(function)>>(library.symbol(name));
-      if (!function && reason.empty()) {
-        reason =
-            fmt::format("the NVIDIA driver ({}) is too old: it has no {}", library.path(), name);
-      }
+      library.take(function, name, missing);
     };
     get(table.cuInit, "cuInit");
     get(table.cuDriverGetVersion, "cuDriverGetVersion");
@@ -93,6 +89,7 @@ struct Loaded {
     get(table.cuModuleUnload, "cuModuleUnload");
     get(table.cuModuleGetFunction, "cuModuleGetFunction");
     get(table.cuLaunchKernel, "cuLaunchKernel");
+    if (!missing.empty()) reason = "the NVIDIA driver is too old: " + missing;
   }
 };
 

@@ -23,6 +23,13 @@ class Library {
   // Why it isn't loaded: what was looked for, where, and the loader's own words.
   const std::string& reason() const { return reason_; }
   void* symbol(const char* name) const;  // null if there is none
+  // The function of that name. Where there is none, and nothing was missing so far, `missing` says
+  // which.
+  template <class Function>
+  void take(Function& function, const char* name, std::string& missing) const {
+    function = reinterpret_cast<Function>(symbol(name));
+    if (!function && missing.empty()) missing = path_ + " has no " + name;
+  }
 
  private:
   void* handle_ = nullptr;

@@ -41,9 +41,7 @@ struct Compiler {
       return;
     }
     const auto get = [&](auto& function, const char* name) {
-      function =
-          reinterpret_cast<std::remove_reference_t<decltype(function)>>(library.symbol(name));
-      if (!function && reason.empty()) reason = library.path() + " has no " + name;
+      library.take(function, name, reason);
     };
     get(api.version, "nvrtcVersion");
     get(api.error_string, "nvrtcGetErrorString");

@@ -1,4 +1,4 @@
-"""Without a CUDA back end: questions have answers; what needs a device says why there is none."""
+"""Without a CUDA device: questions have answers; what needs a device says why there is none."""
 
 import doctest
 import os
@@ -10,6 +10,7 @@ import pytest
 
 import tenon as tn
 
+pytestmark = pytest.mark.skipif(tn.cuda.is_available(), reason="there is a device: see device/")
 REASON = re.escape(tn.cuda.unavailable_reason())
 
 
