@@ -143,8 +143,6 @@ class Layout {
 
 }  // namespace
 
-std::string why_no_cublaslt() { return loaded().reason; }
-
 struct MatrixProducts::Key {
   DType dtype;
   bool transpose_a, transpose_b;

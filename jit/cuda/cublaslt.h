@@ -8,15 +8,11 @@
 #include <map>
 #include <memory>
 #include <mutex>
-#include <string>
 
 #include "jit/cuda/memory.h"
 #include "kernels/gemm.h"
 
 namespace tenon::cuda {
-
-// Why products can't be computed; empty where they can.
-std::string why_no_cublaslt();
 
 // Of one device.
 class MatrixProducts {

@@ -257,6 +257,8 @@ def jacobian(
             return columns
         alone = isinstance(columns[0], tuple)
         return tuple(column[0] for column in columns) if alone else columns[0]
+    from ..func._derivatives import _basis
+
     with enable_grad():
         own = _entered(own, create_graph)
         several_outputs, outputs = _run(func, own, strict, "jacobian")
@@ -265,11 +267,10 @@ def jacobian(
             count = output.numel()
             if strict:  # batched gradients don't tell what is independent
                 _pulled([output], own, [_C._all["ones_like"](output)], create_graph, strict)
-            basis = _C._all["eye"](count, dtype=output.dtype).reshape(count, *output.shape)
             if count == 0:
                 pulled = tuple(x.new_zeros((0, *x.shape)) for x in own)
             else:
-                pulled = _pulled([output], own, [basis], create_graph, False, batched=True)
+                pulled = _pulled([output], own, _basis([output]), create_graph, False, batched=True)
             _check_strict(pulled, strict, create_graph, "jacobian")
             blocks = tuple(
                 g.reshape(*output.shape, *x.shape) for g, x in zip(pulled, own, strict=True)
